@@ -1,0 +1,5 @@
+//! The configuration: what a file may say, its defaults, and how problems are reported.
+
+mod schema;
+
+pub use schema::*;

@@ -1,0 +1,3 @@
+//! The `tcpffee` program.
+
+fn main() {}

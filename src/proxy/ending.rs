@@ -1,0 +1,93 @@
+//! Why a connection ended: one list for log, counters and API.
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum End {
+    /// Both directions ended in order, the client's first.
+    ClientFinished,
+    /// Both directions ended in order, the target's first.
+    TargetFinished,
+    /// The client reset the connection.
+    ClientReset,
+    /// The target reset the connection.
+    TargetReset,
+    /// The client left before its target was connected.
+    ClientLeft,
+    /// The target refused, or was unreachable.
+    ConnectFailed,
+    /// The target did not answer within `connect_timeout`.
+    ConnectTimeout,
+    /// This host had no descriptor, port or memory for the connection to the target.
+    LocalError,
+    /// No group was Up with a target for the port.
+    NoGroup,
+    /// The key's group had no target for the port.
+    NoTarget,
+    /// The stick table was full.
+    TableFull,
+    /// The entry changed again and again while its connection was being made.
+    Unsettled,
+    /// `idle_timeout` passed without a byte.
+    IdleTimeout,
+    /// `half_closed_timeout` passed without a byte.
+    HalfClosedTimeout,
+    /// The group became Disabled and its `on_disabled` is `reset`.
+    GroupDisabled,
+    /// The group's `drain_timeout` passed.
+    DrainTimeout,
+    /// `shutdown_grace` passed.
+    Shutdown,
+}
+
+impl End {
+    /// Every reason, in the order of their counters.
+    pub const ALL: [End; 17] = [
+        End::ClientFinished,
+        End::TargetFinished,
+        End::ClientReset,
+        End::TargetReset,
+        End::ClientLeft,
+        End::ConnectFailed,
+        End::ConnectTimeout,
+        End::LocalError,
+        End::NoGroup,
+        End::NoTarget,
+        End::TableFull,
+        End::Unsettled,
+        End::IdleTimeout,
+        End::HalfClosedTimeout,
+        End::GroupDisabled,
+        End::DrainTimeout,
+        End::Shutdown,
+    ];
+
+    /// The word for it in logs, metrics and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            End::ClientFinished => "client_finished",
+            End::TargetFinished => "target_finished",
+            End::ClientReset => "client_reset",
+            End::TargetReset => "target_reset",
+            End::ClientLeft => "client_left",
+            End::ConnectFailed => "connect_failed",
+            End::ConnectTimeout => "connect_timeout",
+            End::LocalError => "local_error",
+            End::NoGroup => "no_group",
+            End::NoTarget => "no_target",
+            End::TableFull => "table_full",
+            End::Unsettled => "unsettled",
+            End::IdleTimeout => "idle_timeout",
+            End::HalfClosedTimeout => "half_closed_timeout",
+            End::GroupDisabled => "group_disabled",
+            End::DrainTimeout => "drain_timeout",
+            End::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
