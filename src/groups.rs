@@ -192,7 +192,8 @@ impl GroupRegistry {
     }
 }
 
-/// One target of a group: as configured, and where it is now.
+/// One target of a group: as configured, and where it is in this generation. A name that
+/// resolves anew makes a new generation.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// As written in the portmap.
@@ -200,49 +201,40 @@ pub struct Target {
     place: Place,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Place {
-    Fixed(SocketAddr),
-    Named { name: Arc<ResolvedName>, port: u16 },
-    Own,
+    At(SocketAddr),
+    Unresolved,
+    OwnListener,
 }
 
 impl Target {
-    /// A target at a fixed address.
-    pub fn fixed(address: SocketAddr) -> Target {
-        Target {
-            configured: TargetAddr::Socket(address),
-            place: Place::Fixed(address),
-        }
+    /// A target at an address; `None`: its name is not resolved yet.
+    pub fn new(configured: TargetAddr, address: Option<SocketAddr>) -> Target {
+        Target { configured, place: address.map_or(Place::Unresolved, Place::At) }
     }
 
-    /// A target whose address follows a name.
-    pub fn named(name: Arc<ResolvedName>, port: u16) -> Target {
-        let configured = TargetAddr::Name {
-            host: name.host.clone(),
-            port,
-        };
-        Target {
-            configured,
-            place: Place::Named { name, port },
-        }
+    /// A target at a fixed address.
+    pub fn fixed(address: SocketAddr) -> Target {
+        Target::new(TargetAddr::Socket(address), Some(address))
     }
 
     /// A target that is one of this proxy's own listeners: never connected to.
     pub fn own_listener(configured: TargetAddr) -> Target {
-        Target {
-            configured,
-            place: Place::Own,
-        }
+        Target { configured, place: Place::OwnListener }
     }
 
     /// The address to connect to, if there is one.
     pub fn address(&self) -> Option<SocketAddr> {
-        match &self.place {
-            Place::Fixed(address) => Some(*address),
-            Place::Named { name, port } => name.address(*port),
-            Place::Own => None,
+        match self.place {
+            Place::At(address) => Some(address),
+            Place::Unresolved | Place::OwnListener => None,
         }
+    }
+
+    /// Whether it is one of this proxy's own listeners.
+    pub fn is_own_listener(&self) -> bool {
+        matches!(self.place, Place::OwnListener)
     }
 }
 
@@ -262,12 +254,5 @@ impl ResolvedName {
             host,
             answer: ArcSwapOption::empty(),
         }
-    }
-
-    fn address(&self, port: u16) -> Option<SocketAddr> {
-        self.answer
-            .load()
-            .as_deref()
-            .map(|ip| SocketAddr::new(*ip, port))
     }
 }

@@ -1,0 +1,164 @@
+//! Connecting to targets: making the socket, judging what became of it, and telling the target's
+//! faults from this host's own.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+/// Whose fault a failed connect is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The target's, or the way's to it: another group may do better.
+    Target(Errno),
+    /// This host's: no descriptor, port or memory. Says nothing about the target.
+    Local(Errno),
+}
+
+impl Fault {
+    /// The one place where errors of `socket(2)` and `connect(2)` are classified.
+    pub fn of(error: Errno) -> Fault {
+        match error {
+            Errno::MFILE
+            | Errno::NFILE
+            | Errno::NOBUFS
+            | Errno::NOMEM
+            | Errno::ADDRNOTAVAIL
+            | Errno::ADDRINUSE
+            | Errno::AGAIN
+            | Errno::PERM
+            | Errno::ACCESS
+            | Errno::INVAL
+            | Errno::AFNOSUPPORT => Fault::Local(error),
+            _ => Fault::Target(error),
+        }
+    }
+}
+
+/// What a connecting socket has come to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The handshake is under way.
+    Pending,
+    /// Connected; relay may begin.
+    Connected,
+    /// Was connected, and the target has reset it already; what it sent before can be read.
+    ConnectedThenReset,
+    /// Not to be had.
+    Failed(Fault),
+}
+
+/// Starts a non-blocking connect. With `data_follows` the handshake's last segment waits for the
+/// client's bytes that are at hand and travels with them (TCP_QUICKACK off, tcp(7)): one segment
+/// less for each connection.
+pub fn start(target: SocketAddr, data_follows: bool) -> Result<OwnedFd, Fault> {
+    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None);
+    let socket = socket.map_err(Fault::Local)?;
+    sockopt::set_tcp_nodelay(&socket, true).map_err(Fault::Local)?;
+    sockopt::set_socket_oobinline(&socket, true).map_err(Fault::Local)?;
+    if data_follows {
+        sockopt::set_tcp_quickack(&socket, false).map_err(Fault::Local)?;
+    }
+    match rustix::net::connect(&socket, &target) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
+        Err(error) => Err(Fault::of(error)),
+    }
+}
+
+/// Looks at a socket that is connecting. Asks for its error only while it is not established,
+/// since asking consumes it.
+pub fn progress(socket: &OwnedFd, target: SocketAddr) -> Progress {
+    if rustix::net::getpeername(socket).is_ok() {
+        return if is_connected_to_itself(socket, target) {
+            Progress::Failed(Fault::Target(Errno::CONNREFUSED))
+        } else {
+            Progress::Connected
+        };
+    }
+    match sockopt::socket_error(socket) {
+        Ok(Ok(())) => Progress::Pending,
+        // Before it is established a reset reads as a refusal; "reset" means that it was.
+        Ok(Err(Errno::CONNRESET | Errno::PIPE)) => Progress::ConnectedThenReset,
+        Ok(Err(error)) | Err(error) => Progress::Failed(Fault::of(error)),
+    }
+}
+
+/// TCP allows a socket to connect to itself when its own ephemeral port is the target's and
+/// nobody listens there (simultaneous open, RFC 9293 section 3.5).
+fn is_connected_to_itself(socket: impl AsFd, target: SocketAddr) -> bool {
+    const LOWEST_EPHEMERAL_PORT: u16 = 1024; // the lowest that ip_local_port_range may be set to
+    target.port() >= LOWEST_EPHEMERAL_PORT
+        && may_be_this_host(target)
+        && rustix::net::getsockname(socket)
+            .is_ok_and(|own| SocketAddr::try_from(own).is_ok_and(|own| own == target))
+}
+
+/// Whether the source address of a connection to the target could equal it. A cheap sieve: for
+/// addresses that are neither loopback nor in doubt the full check runs.
+fn may_be_this_host(target: SocketAddr) -> bool {
+    match target {
+        // The kernel picks 127.0.0.1 as the source towards loopback only for 127.0.0.1 itself.
+        SocketAddr::V4(v4) if v4.ip().is_loopback() => v4.ip().octets() == [127, 0, 0, 1],
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+
+    fn settled(socket: &OwnedFd, target: SocketAddr) -> Progress {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match progress(socket, target) {
+                Progress::Pending if Instant::now() < deadline => std::thread::yield_now(),
+                settled => return settled,
+            }
+        }
+    }
+
+    #[test]
+    fn a_listening_target_is_connected_and_a_missing_one_is_the_targets_fault() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let target = listener.local_addr().expect("address");
+        let socket = start(target, false).expect("start");
+        assert_eq!(settled(&socket, target), Progress::Connected);
+        drop(listener);
+        let refused = match start(target, false) {
+            Ok(socket) => settled(&socket, target),
+            Err(fault) => Progress::Failed(fault),
+        };
+        assert_eq!(refused, Progress::Failed(Fault::Target(Errno::CONNREFUSED)));
+    }
+
+    #[test]
+    fn a_socket_that_connected_to_itself_counts_as_refused() {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
+        let socket = socket.expect("socket");
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("address");
+        rustix::net::bind(&socket, &any).expect("bind");
+        let own = rustix::net::getsockname(&socket).expect("name");
+        let own = SocketAddr::try_from(own).expect("ip");
+        rustix::net::connect(&socket, &own).expect("simultaneous open");
+        assert_eq!(
+            progress(&socket, own),
+            Progress::Failed(Fault::Target(Errno::CONNREFUSED))
+        );
+    }
+
+    #[test]
+    fn local_want_is_never_the_targets_fault() {
+        for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL]
+        {
+            assert_eq!(Fault::of(error), Fault::Local(error));
+        }
+        for error in [Errno::CONNREFUSED, Errno::TIMEDOUT, Errno::HOSTUNREACH, Errno::NETUNREACH] {
+            assert_eq!(Fault::of(error), Fault::Target(error));
+        }
+    }
+}

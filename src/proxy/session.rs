@@ -1,0 +1,168 @@
+//! One proxied connection: plain data, no behaviour of its own beyond its parts'.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::clock::Millis;
+use crate::config::GroupId;
+use crate::stick::{Answer, ClientIp};
+
+use super::generation::Generation;
+use super::relay::{Direction, Side};
+use super::wheel::Link;
+
+/// A client's connection, from accept to close.
+#[derive(Debug)]
+pub struct Session {
+    /// Where it is on its way.
+    pub phase: Phase,
+    /// The client's socket.
+    pub client: Side,
+    /// The target's socket, once there is one.
+    pub target: Option<Side>,
+    /// Client to target.
+    pub inward: Direction,
+    /// Target to client.
+    pub outward: Direction,
+    /// The generation read at route (until then: at accept).
+    pub generation: Rc<Arc<Generation>>,
+    /// The client's address and port.
+    pub peer: SocketAddr,
+    /// The listened port that it came to.
+    pub port: u16,
+    /// What makes its key besides the address.
+    pub message_key: MessageKey,
+    /// The table's answer, while this session counts in it.
+    pub answer: Option<Answer>,
+    /// Where it was last connected, or tried to.
+    pub target_address: Option<SocketAddr>,
+    /// Groups that could not be reached, in order.
+    pub tried: Option<Box<Vec<GroupId>>>,
+    /// Times that the table changed its mind before the target was connected.
+    pub reroutes: u8,
+    /// Keep-alive is set on the target's socket.
+    pub has_keepalive: bool,
+    /// The direction that ended first in order, for the reason at the end.
+    pub first_end: FirstEnd,
+    /// When it was accepted.
+    pub accepted: Millis,
+    /// When the target was connected.
+    pub connected: Option<Millis>,
+    /// When a byte last moved.
+    pub last_activity: Millis,
+    /// Its timer.
+    pub timer: Link,
+}
+
+/// Which direction ended in order first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstEnd {
+    /// Neither has.
+    Neither,
+    /// The client's.
+    Client,
+    /// The target's.
+    Target,
+}
+
+/// Where a session is on its way.
+#[derive(Debug)]
+pub enum Phase {
+    /// The key slice is not complete; the time after which the key is the address alone.
+    FirstMessage {
+        /// When waiting ends.
+        deadline: Millis,
+    },
+    /// The table's answer is to come.
+    Waiting,
+    /// The connect is under way until this time.
+    Connecting {
+        /// When it is given up.
+        deadline: Millis,
+    },
+    /// Bytes flow.
+    Relaying,
+    /// One side was reset and is gone; the other gets what is left, then its reset.
+    Lingering(Linger),
+}
+
+/// Waiting for the kernel to deliver the last bytes before a reset.
+#[derive(Clone, Copy, Debug)]
+pub struct Linger {
+    /// Whose send queue is waited for.
+    pub survivor: Survivor,
+    /// Bytes in it when last looked.
+    pub unsent: u32,
+    /// When it last got shorter.
+    pub progress: Millis,
+    /// Milliseconds to the next look.
+    pub pause_ms: u64,
+}
+
+/// The side that is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survivor {
+    /// The client.
+    Client,
+    /// The target.
+    Target,
+}
+
+/// What makes a key besides the client's address.
+#[derive(Debug)]
+pub enum MessageKey {
+    /// The address is all.
+    None,
+    /// No slice is read on this port: the client's latest slice entry decides.
+    Latest,
+    /// The slice of the first message.
+    Slice(Box<[u8]>),
+}
+
+impl Session {
+    /// A session just accepted.
+    pub fn new(
+        client: OwnedFd,
+        peer: SocketAddr,
+        port: u16,
+        generation: Rc<Arc<Generation>>,
+        now: Millis,
+    ) -> Session {
+        Session {
+            phase: Phase::Waiting,
+            client: Side::new(client),
+            target: None,
+            inward: Direction::default(),
+            outward: Direction::default(),
+            generation,
+            peer,
+            port,
+            message_key: MessageKey::None,
+            answer: None,
+            target_address: None,
+            tried: None,
+            reroutes: 0,
+            has_keepalive: false,
+            first_end: FirstEnd::Neither,
+            accepted: now,
+            connected: None,
+            last_activity: now,
+            timer: Link::IDLE,
+        }
+    }
+
+    /// The client's address as keys use it.
+    pub fn client_ip(&self) -> ClientIp {
+        ClientIp::new(self.peer.ip(), self.generation.config.key_ipv6_prefix)
+    }
+
+    /// The slice of the key, where it has one.
+    pub fn slice(&self) -> Option<&[u8]> {
+        match &self.message_key {
+            MessageKey::Slice(slice) => Some(slice),
+            MessageKey::None | MessageKey::Latest => None,
+        }
+    }
+}
