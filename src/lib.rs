@@ -6,5 +6,6 @@
 pub mod clock; // monotonic milliseconds
 pub mod config; // the configuration: schema, defaults, loading, errors
 pub mod groups; // server groups of one generation: status, weight, targets
+pub mod logging; // the log: filter, bounded queue to standard error, rate limits, last words
 pub mod proxy; // workers, listeners, sessions, relay
 pub mod stick; // the stick table: keys, entries, balance, save
