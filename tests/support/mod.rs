@@ -1,0 +1,35 @@
+//! What the integration tests share. Each test binary uses part of it.
+//!
+//! A test claims a [`Block`] of loopback addresses, writes [`Settings`], starts [`Backend`]s and
+//! the real binary as a [`Proxy`], and talks to it through [`client`]. Everything that waits has
+//! a deadline and says what it waited for.
+
+#![allow(dead_code, unused_imports, clippy::unwrap_used)]
+
+pub mod backend;
+pub mod block;
+pub mod bulk;
+pub mod client;
+pub mod log;
+pub mod netns;
+pub mod process;
+pub mod proxy;
+pub mod settings;
+pub mod wait;
+
+pub use backend::Backend;
+pub use block::Block;
+pub use log::{Log, Session};
+pub use proxy::{Builder, Proxy};
+pub use settings::Settings;
+pub use wait::{PATIENCE, eventually};
+
+/// Whether the long variants were asked for: `TCPFFEE_LONG=1`.
+pub fn long() -> bool {
+    std::env::var_os("TCPFFEE_LONG").is_some_and(|value| value == "1")
+}
+
+/// One size for everyday runs, another for `TCPFFEE_LONG=1`.
+pub fn scaled<T>(everyday: T, long_run: T) -> T {
+    if long() { long_run } else { everyday }
+}

@@ -1,0 +1,79 @@
+//! What `/proc` tells of a process.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Open descriptors.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// Resident memory in bytes.
+pub fn resident_bytes(pid: u32) -> u64 {
+    kilobytes(pid, "VmRSS:") * 1024
+}
+
+/// The largest resident memory so far, in bytes.
+pub fn peak_resident_bytes(pid: u32) -> u64 {
+    kilobytes(pid, "VmHWM:") * 1024
+}
+
+fn kilobytes(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+/// CPU time used so far, in seconds.
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may hold anything; utime and stime are fields 14 and 15.
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    ticks as f64 / 100.0
+}
+
+/// Whether a socket listens at exactly this address in the network namespace of `pid`.
+pub fn listens(pid: u32, address: SocketAddr) -> bool {
+    listeners(pid, address) > 0
+}
+
+/// How many sockets listen at exactly this address in the network namespace of `pid`.
+pub fn listeners(pid: u32, address: SocketAddr) -> usize {
+    const LISTEN: &str = "0A";
+    let file = if address.is_ipv4() { "tcp" } else { "tcp6" };
+    let table = fs::read_to_string(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
+    table
+        .lines()
+        .skip(1)
+        .filter(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next().and_then(parse_address);
+            local == Some(address) && fields.nth(1) == Some(LISTEN)
+        })
+        .count()
+}
+
+/// `0100007F:14A0`: 32-bit words in the machine's order, the port in hexadecimal.
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let mut octets = Vec::new();
+    for at in (0..ip.len()).step_by(8) {
+        let word = u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?;
+        octets.extend_from_slice(&word.to_ne_bytes());
+    }
+    let ip = match octets.len() {
+        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?)),
+        _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?)),
+    };
+    Some(SocketAddr::new(ip, port))
+}
