@@ -12,6 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use crossbeam_utils::CachePadded;
 
+use crate::clock::Millis;
 use crate::config::{GroupConfig, GroupId, OnDisabled, TargetAddr};
 
 /// What a group does for keys, from least to most severe.
@@ -137,6 +138,8 @@ impl Group {
 pub struct GroupCounters {
     /// Stick entries that name the group.
     pub sticks: AtomicU64,
+    /// In [`Millis`]; zero: it is not Draining.
+    draining_since_ms: AtomicU64,
     connections: Box<[CachePadded<AtomicI64>]>,
 }
 
@@ -145,9 +148,25 @@ impl GroupCounters {
     pub fn new(workers: usize) -> GroupCounters {
         GroupCounters {
             sticks: AtomicU64::new(0),
+            draining_since_ms: AtomicU64::new(0),
             connections: (0..workers)
                 .map(|_| CachePadded::new(AtomicI64::new(0)))
                 .collect(),
+        }
+    }
+
+    /// When the group began to drain; `None` while it is not Draining.
+    pub fn draining_since(&self) -> Option<Millis> {
+        let since = self.draining_since_ms.load(Ordering::Relaxed);
+        (since != 0).then_some(Millis(since))
+    }
+
+    /// Notes the status that holds from now on.
+    pub fn note_status(&self, status: Status, now: Millis) {
+        if status != Status::Draining {
+            self.draining_since_ms.store(0, Ordering::Relaxed);
+        } else if self.draining_since().is_none() {
+            self.draining_since_ms.store(now.0, Ordering::Relaxed);
         }
     }
 
@@ -211,7 +230,10 @@ enum Place {
 impl Target {
     /// A target at an address; `None`: its name is not resolved yet.
     pub fn new(configured: TargetAddr, address: Option<SocketAddr>) -> Target {
-        Target { configured, place: address.map_or(Place::Unresolved, Place::At) }
+        Target {
+            configured,
+            place: address.map_or(Place::Unresolved, Place::At),
+        }
     }
 
     /// A target at a fixed address.
@@ -221,7 +243,10 @@ impl Target {
 
     /// A target that is one of this proxy's own listeners: never connected to.
     pub fn own_listener(configured: TargetAddr) -> Target {
-        Target { configured, place: Place::OwnListener }
+        Target {
+            configured,
+            place: Place::OwnListener,
+        }
     }
 
     /// The address to connect to, if there is one.

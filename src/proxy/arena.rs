@@ -82,33 +82,45 @@ pub struct Arena {
     free: Vec<u32>,
     /// Slots emptied since the last [`Arena::recycle`].
     retired: Vec<u32>,
-    live: usize,
 }
 
 impl Arena {
     /// Puts a session into a free slot.
     pub fn insert(&mut self, session: Session) -> SessionId {
-        self.live += 1;
         if let Some(slot) = self.free.pop() {
             let place = &mut self.slots[slot as usize];
             place.session = Some(session);
-            return SessionId { slot, generation: place.generation };
+            return SessionId {
+                slot,
+                generation: place.generation,
+            };
         }
         let slot = u32::try_from(self.slots.len()).expect("fewer sessions than descriptors");
-        self.slots.push(Slot { generation: 0, session: Some(session) });
-        SessionId { slot, generation: 0 }
+        self.slots.push(Slot {
+            generation: 0,
+            session: Some(session),
+        });
+        SessionId {
+            slot,
+            generation: 0,
+        }
     }
 
     /// The session of that name, if it still lives.
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         let place = self.slots.get_mut(id.slot as usize)?;
-        (place.generation == id.generation).then_some(place.session.as_mut()).flatten()
+        (place.generation == id.generation)
+            .then_some(place.session.as_mut())
+            .flatten()
     }
 
     /// The name of the session in a slot that holds one.
     pub fn id_at(&self, slot: u32) -> Option<SessionId> {
         let place = self.slots.get(slot as usize)?;
-        place.session.as_ref().map(|_| SessionId { slot, generation: place.generation })
+        place.session.as_ref().map(|_| SessionId {
+            slot,
+            generation: place.generation,
+        })
     }
 
     /// Takes a session out. Its slot stays empty until [`Arena::recycle`].
@@ -120,7 +132,6 @@ impl Arena {
         let session = place.session.take()?;
         place.generation = (place.generation + 1) & GENERATION_MASK;
         self.retired.push(id.slot);
-        self.live -= 1;
         Some(session)
     }
 
@@ -129,21 +140,20 @@ impl Arena {
         self.free.append(&mut self.retired);
     }
 
-    /// Sessions in the arena.
-    pub fn len(&self) -> usize {
-        self.live
-    }
-
     /// Names of all sessions, in slot order.
     pub fn ids(&self) -> Vec<SessionId> {
-        (0..self.slots.len() as u32).filter_map(|slot| self.id_at(slot)).collect()
+        (0..self.slots.len() as u32)
+            .filter_map(|slot| self.id_at(slot))
+            .collect()
     }
 }
 
 impl Links for Arena {
     fn link(&mut self, index: u32) -> &mut Link {
         let session = self.slots[index as usize].session.as_mut();
-        &mut session.expect("a timer is cancelled before its session goes").timer
+        &mut session
+            .expect("a timer is cancelled before its session goes")
+            .timer
     }
 }
 
@@ -153,10 +163,16 @@ mod tests {
 
     #[test]
     fn tokens_name_their_subject() {
-        let id = SessionId { slot: 0xFFFF_FFFE, generation: GENERATION_MASK };
-        for subject in
-            [Subject::Client(id), Subject::Target(id), Subject::Listener(7), Subject::Waker]
-        {
+        let id = SessionId {
+            slot: 0xFFFF_FFFE,
+            generation: GENERATION_MASK,
+        };
+        for subject in [
+            Subject::Client(id),
+            Subject::Target(id),
+            Subject::Listener(7),
+            Subject::Waker,
+        ] {
             assert_eq!(Subject::of(subject.token()), subject);
         }
         assert_eq!(SessionId::from_u64(id.to_u64()), id);

@@ -53,7 +53,11 @@ pub enum Progress {
 /// client's bytes that are at hand and travels with them (TCP_QUICKACK off, tcp(7)): one segment
 /// less for each connection.
 pub fn start(target: SocketAddr, data_follows: bool) -> Result<OwnedFd, Fault> {
-    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if target.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None);
     let socket = socket.map_err(Fault::Local)?;
@@ -68,10 +72,15 @@ pub fn start(target: SocketAddr, data_follows: bool) -> Result<OwnedFd, Fault> {
     }
 }
 
+/// Whether a connect is over already, with success.
+pub fn is_established(socket: &OwnedFd) -> bool {
+    rustix::net::getpeername(socket).is_ok()
+}
+
 /// Looks at a socket that is connecting. Asks for its error only while it is not established,
 /// since asking consumes it.
 pub fn progress(socket: &OwnedFd, target: SocketAddr) -> Progress {
-    if rustix::net::getpeername(socket).is_ok() {
+    if is_established(socket) {
         return if is_connected_to_itself(socket, target) {
             Progress::Failed(Fault::Target(Errno::CONNREFUSED))
         } else {
@@ -153,11 +162,21 @@ mod tests {
 
     #[test]
     fn local_want_is_never_the_targets_fault() {
-        for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL]
-        {
+        for error in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::ADDRNOTAVAIL,
+        ] {
             assert_eq!(Fault::of(error), Fault::Local(error));
         }
-        for error in [Errno::CONNREFUSED, Errno::TIMEDOUT, Errno::HOSTUNREACH, Errno::NETUNREACH] {
+        for error in [
+            Errno::CONNREFUSED,
+            Errno::TIMEDOUT,
+            Errno::HOSTUNREACH,
+            Errno::NETUNREACH,
+        ] {
             assert_eq!(Fault::of(error), Fault::Target(error));
         }
     }

@@ -41,7 +41,8 @@ pub struct Count(AtomicU64);
 impl Count {
     /// Adds; only the owning thread calls this, so no locked instruction is needed.
     pub fn add(&self, by: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+        self.0
+            .store(self.0.load(Ordering::Relaxed) + by, Ordering::Relaxed);
     }
 
     /// The number now.

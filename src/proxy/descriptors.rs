@@ -31,7 +31,13 @@ impl Split {
         let pipes = MAX_PIPES.min(limit / 40);
         let taken = listeners + reserve + pipes * 2;
         let connections = limit.saturating_sub(taken) / PER_CONNECTION;
-        Split { limit, listeners, reserve, pipes, connections }
+        Split {
+            limit,
+            listeners,
+            reserve,
+            pipes,
+            connections,
+        }
     }
 }
 
@@ -48,7 +54,10 @@ impl std::fmt::Display for Split {
 /// Raises the soft limit to the hard one and returns what holds then.
 pub fn raise_limit() -> usize {
     let now = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: now.maximum, maximum: now.maximum };
+    let raised = Rlimit {
+        current: now.maximum,
+        maximum: now.maximum,
+    };
     let in_force = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => now.maximum,
         Err(error) => {
@@ -56,7 +65,9 @@ pub fn raise_limit() -> usize {
             now.current
         }
     };
-    in_force.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+    in_force.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
 }
 
 #[cfg(test)]
@@ -69,7 +80,10 @@ mod tests {
             for listeners in [1, 6, 200] {
                 let split = Split::new(limit, listeners);
                 let sum = listeners + split.reserve + 2 * (split.pipes + split.connections);
-                assert!(sum <= limit.max(listeners + split.reserve + 2 * split.pipes), "{split}");
+                assert!(
+                    sum <= limit.max(listeners + split.reserve + 2 * split.pipes),
+                    "{split}"
+                );
             }
         }
         assert!(Split::new(20_000, 6).connections > 9_000);

@@ -26,6 +26,8 @@ pub enum End {
     NoTarget,
     /// The stick table was full.
     TableFull,
+    /// The stick table did not answer in time.
+    Unanswered,
     /// The entry changed again and again while its connection was being made.
     Unsettled,
     /// `idle_timeout` passed without a byte.
@@ -42,7 +44,7 @@ pub enum End {
 
 impl End {
     /// Every reason, in the order of their counters.
-    pub const ALL: [End; 17] = [
+    pub const ALL: [End; 18] = [
         End::ClientFinished,
         End::TargetFinished,
         End::ClientReset,
@@ -54,6 +56,7 @@ impl End {
         End::NoGroup,
         End::NoTarget,
         End::TableFull,
+        End::Unanswered,
         End::Unsettled,
         End::IdleTimeout,
         End::HalfClosedTimeout,
@@ -76,12 +79,39 @@ impl End {
             End::NoGroup => "no_group",
             End::NoTarget => "no_target",
             End::TableFull => "table_full",
+            End::Unanswered => "unanswered",
             End::Unsettled => "unsettled",
             End::IdleTimeout => "idle_timeout",
             End::HalfClosedTimeout => "half_closed_timeout",
             End::GroupDisabled => "group_disabled",
             End::DrainTimeout => "drain_timeout",
             End::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl End {
+    /// The reason in a sentence's words.
+    pub fn explanation(self) -> &'static str {
+        match self {
+            End::ClientFinished => "both directions ended in order, the client's first",
+            End::TargetFinished => "both directions ended in order, the target's first",
+            End::ClientReset => "the client reset the connection",
+            End::TargetReset => "the target reset the connection",
+            End::ClientLeft => "the client left before its target was connected",
+            End::ConnectFailed => "its group's target refused or could not be reached",
+            End::ConnectTimeout => "its group's target did not answer within connect_timeout",
+            End::LocalError => "this host had no descriptor, port or memory for it",
+            End::NoGroup => "no group is Up with a target for the port",
+            End::NoTarget => "its group has no target for the port",
+            End::TableFull => "the stick table is full (stick_table_max_entries)",
+            End::Unanswered => "the stick table did not answer in time",
+            End::Unsettled => "its stick entry changed again and again",
+            End::IdleTimeout => "idle_timeout passed without a byte",
+            End::HalfClosedTimeout => "half_closed_timeout passed without a byte",
+            End::GroupDisabled => "its group became Disabled (on_disabled)",
+            End::DrainTimeout => "its group's drain_timeout passed",
+            End::Shutdown => "shutdown_grace passed",
         }
     }
 }

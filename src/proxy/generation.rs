@@ -33,10 +33,18 @@ impl Generation {
             let targets = group.targets.iter().map(|(&port, configured)| {
                 (port, target(group.id, port, configured, &own, lookup))
             });
-            Group::new(group, targets.collect::<BTreeMap<_, _>>(), registry.counters(group.id))
+            Group::new(
+                group,
+                targets.collect::<BTreeMap<_, _>>(),
+                registry.counters(group.id),
+            )
         };
         let groups = Groups::new(config.groups.iter().map(build).collect());
-        Generation { number, config, groups }
+        Generation {
+            number,
+            config,
+            groups,
+        }
     }
 }
 
@@ -76,22 +84,27 @@ impl OwnListeners {
             Vec::new()
         });
         let v6only = super::is_v6only(config);
-        OwnListeners { listening: super::listen_addresses(config), v6only, host }
+        OwnListeners {
+            listening: super::listen_addresses(config),
+            v6only,
+            host,
+        }
     }
 
     fn contains(&self, target: SocketAddr) -> bool {
         let ip = target.ip().to_canonical();
         let is_own = ip.is_loopback() || ip.is_unspecified() || self.host.contains(&ip);
-        self.listening.iter().filter(|listening| listening.port() == target.port()).any(
-            |listening| {
+        self.listening
+            .iter()
+            .filter(|listening| listening.port() == target.port())
+            .any(|listening| {
                 let bound = listening.ip().to_canonical();
                 let takes_family = bound.is_ipv4() == ip.is_ipv4()
                     || (listening.is_ipv6() && ip.is_ipv4() && !self.v6only);
                 // Connecting to the unspecified address reaches this host itself.
                 bound == ip
                     || (is_own && takes_family && (bound.is_unspecified() || ip.is_unspecified()))
-            },
-        )
+            })
     }
 }
 
@@ -102,7 +115,10 @@ mod tests {
     #[test]
     fn own_listeners_are_known_by_address_and_by_wildcard() {
         let own = OwnListeners {
-            listening: vec!["0.0.0.0:80".parse().unwrap(), "192.0.2.1:81".parse().unwrap()],
+            listening: vec![
+                "0.0.0.0:80".parse().unwrap(),
+                "192.0.2.1:81".parse().unwrap(),
+            ],
             v6only: true,
             host: vec!["198.51.100.7".parse().unwrap()],
         };
@@ -125,7 +141,11 @@ mod tests {
     fn an_ipv6_wildcard_answers_ipv4_only_where_it_is_dual_stack() {
         for v6only in [true, false] {
             let listening = vec!["[::]:80".parse().unwrap()];
-            let own = OwnListeners { listening, v6only, host: Vec::new() };
+            let own = OwnListeners {
+                listening,
+                v6only,
+                host: Vec::new(),
+            };
             assert_eq!(own.contains("127.0.0.1:80".parse().unwrap()), !v6only);
             assert!(own.contains("[::1]:80".parse().unwrap()));
         }

@@ -153,7 +153,10 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::os::fd::AsFd;
 
-    const OPTIONS: BindOptions = BindOptions { freebind: false, v6only: true };
+    const OPTIONS: BindOptions = BindOptions {
+        freebind: false,
+        v6only: true,
+    };
 
     fn free_address() -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
@@ -185,7 +188,10 @@ mod tests {
         let queued = TcpStream::connect(address).expect("queued");
         refuse_new_handshakes(&socket).expect("filter");
         let late = TcpStream::connect_timeout(&address, Duration::from_millis(300));
-        assert_eq!(late.expect_err("no handshake").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            late.expect_err("no handshake").kind(),
+            io::ErrorKind::TimedOut
+        );
         let accepted = rustix::net::accept(socket.as_fd()).expect("the queued one");
         drop((queued, accepted));
     }

@@ -1,5 +1,362 @@
 //! The proxy: workers, listeners, sessions and the relay between them.
+//!
+//! ```text
+//! accept (acceptor) → key, route, connect (connection) → relay, close (open, relay)
+//! ```
+//!
+//! [`Proxy`] is the handle of the rest of the program. Each `worker` runs its own event loop over
+//! its own listeners; what workers share is in `shared`: the generation of the configuration, the
+//! stick table behind its trait, and the process's bounds.
 
-pub mod ending;
+mod acceptor;
+mod arena;
+mod connect;
+mod connection;
+mod counters;
+mod descriptors;
+mod ending;
+mod enforce;
+mod generation;
+mod listener;
+mod open;
+mod pipe;
+mod relay;
+mod session;
+mod shared;
+mod sys;
+mod wheel;
+mod worker;
 
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+
+use crate::clock::Clock;
+use crate::config::{Config, KeyType};
+use crate::groups::GroupRegistry;
+use crate::stick::{Route, Sticks, Ticket};
+
+pub use counters::{Count, Counters};
+pub use descriptors::{Split, raise_limit};
 pub use ending::End;
+pub use generation::{Generation, Lookup};
+pub use listener::ListenError;
+
+use listener::BindOptions;
+use relay::HeldTotal;
+use shared::{Admission, Shared};
+use worker::{Order, Worker, WorkerHandle};
+
+/// What the proxy needs besides its configuration.
+pub struct Parts {
+    /// Number of workers.
+    pub workers: usize,
+    /// What makes a key.
+    pub key_type: KeyType,
+    /// The stick table.
+    pub sticks: Arc<dyn Sticks>,
+    /// Counters of the groups, made for `workers`.
+    pub registry: Arc<GroupRegistry>,
+    /// The process's clock.
+    pub clock: Clock,
+    /// Descriptors that the process may open ([`raise_limit`]).
+    pub descriptor_limit: usize,
+}
+
+/// The proxy could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener could not be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system gave no event loop or thread.
+    #[error("cannot start the workers: {0}")]
+    Workers(#[from] io::Error),
+    /// The descriptor limit leaves no room for a single connection.
+    #[error(
+        "{0}: none is left for connections; raise the limit (`ulimit -n`, LimitNOFILE=) or \
+         listen on fewer ports"
+    )]
+    Descriptors(Split),
+}
+
+/// A running proxy.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    registry: Arc<GroupRegistry>,
+    handles: Vec<WorkerHandle>,
+    threads: Vec<JoinHandle<()>>,
+    descriptor_limit: usize,
+    is_stopping: bool,
+}
+
+/// Sockets bound for a generation, one for each worker and address, not listening yet.
+type Bound = BTreeMap<SocketAddr, Vec<OwnedFd>>;
+
+impl Proxy {
+    /// Binds every listener, starts the workers, and accepts.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, or no descriptors or threads to be had. Nothing is left
+    /// behind then.
+    pub fn start(config: Config, parts: Parts, lookup: Lookup<'_>) -> Result<Proxy, StartError> {
+        let addresses = listen_addresses(&config);
+        let split = Split::new(parts.descriptor_limit, addresses.len() * parts.workers);
+        if split.connections == 0 {
+            return Err(StartError::Descriptors(split));
+        }
+        log::info!("{split}");
+        let bound = bind(&addresses, &config, parts.workers, &[])?;
+        for (address, sockets) in &bound {
+            prepare(*address, sockets, &config)?;
+        }
+        let seats = (0..parts.workers)
+            .map(|_| worker::seat())
+            .collect::<io::Result<Vec<_>>>()?;
+        let (handles, seats): (Vec<_>, Vec<_>) = seats.into_iter().unzip();
+        let wakers = handles.iter().map(WorkerHandle::waker).collect();
+        let max_connections = max_connections(&config, split);
+        let max_buffered = config.max_buffered_bytes;
+        let generation = Generation::new(1, config, &parts.registry, lookup);
+        let now = parts.clock.now();
+        note_statuses(&generation, now);
+        let shared = Arc::new(Shared {
+            generation: ArcSwap::from_pointee(generation),
+            sticks: parts.sticks,
+            key_type: parts.key_type,
+            clock: parts.clock,
+            buffered: HeldTotal::new(max_buffered),
+            admission: Admission::new(max_connections, wakers),
+            open_listeners: AtomicUsize::new(0),
+            ending_listeners: Mutex::default(),
+            counters: (0..parts.workers).map(|_| Counters::default()).collect(),
+        });
+        let max_pipes = split.pipes / parts.workers;
+        let mut threads = Vec::new();
+        for (index, seat) in seats.into_iter().enumerate() {
+            let worker = Arc::clone(&shared);
+            let run = move || Worker::new(index, seat, worker, max_pipes).run();
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            threads.push(thread.spawn(run)?);
+        }
+        let proxy = Proxy {
+            shared,
+            registry: parts.registry,
+            handles,
+            threads,
+            descriptor_limit: parts.descriptor_limit,
+            is_stopping: false,
+        };
+        proxy.hand_out(bound);
+        Ok(proxy)
+    }
+
+    /// Puts a new configuration in force: binds what is new, publishes, then opens and closes
+    /// listeners. Open connections are cut only where the configuration says so.
+    ///
+    /// # Errors
+    /// A new listener cannot be opened; the configuration in force stays.
+    pub fn reload(&mut self, config: Config, lookup: Lookup<'_>) -> Result<(), ListenError> {
+        let old = self.shared.generation.load_full();
+        let before = listen_addresses(&old.config);
+        let after = listen_addresses(&config);
+        let new: Vec<SocketAddr> = after
+            .iter()
+            .copied()
+            .filter(|address| !before.contains(address))
+            .collect();
+        let gone: Vec<SocketAddr> = before
+            .iter()
+            .copied()
+            .filter(|address| !after.contains(address))
+            .collect();
+        let own = [before, self.shared.ending()].concat();
+        let bound = bind(&new, &config, self.handles.len(), &own)?;
+        for (address, sockets) in &bound {
+            prepare(*address, sockets, &config)?;
+        }
+        let split = Split::new(self.descriptor_limit, after.len() * self.handles.len());
+        let max_connections = max_connections(&config, split);
+        let max_buffered = config.max_buffered_bytes;
+        let generation = Generation::new(old.number + 1, config, &self.registry, lookup);
+        note_statuses(&generation, self.shared.clock.now());
+        self.shared.generation.store(Arc::new(generation));
+        self.shared.admission.set_max(max_connections);
+        self.shared.buffered.set_max(max_buffered);
+        self.hand_out(bound);
+        for handle in &self.handles {
+            if !gone.is_empty() {
+                handle.order(Order::EndListeners(gone.clone()));
+            }
+            handle.order(Order::NewGeneration);
+        }
+        Ok(())
+    }
+
+    /// Publishes the configuration in force once more, with host names looked up anew.
+    pub fn refresh_targets(&mut self, lookup: Lookup<'_>) {
+        let old = self.shared.generation.load_full();
+        let config = old.config.clone();
+        let generation = Generation::new(old.number + 1, config, &self.registry, lookup);
+        self.shared.generation.store(Arc::new(generation));
+        for handle in &self.handles {
+            handle.order(Order::NewGeneration);
+        }
+    }
+
+    /// The generation in force.
+    pub fn generation(&self) -> Arc<Generation> {
+        self.shared.generation.load_full()
+    }
+
+    /// Ends all listeners; clients already queued are still served.
+    pub fn stop_accepting(&mut self) {
+        self.is_stopping = true;
+        let addresses = listen_addresses(&self.shared.generation.load().config);
+        for handle in &self.handles {
+            handle.order(Order::EndListeners(addresses.clone()));
+        }
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> usize {
+        self.shared.admission.connections()
+    }
+
+    /// Whether every listener is closed and every connection has ended.
+    pub fn is_quiet(&self) -> bool {
+        self.shared.open_listeners.load(Ordering::SeqCst) == 0 && self.connections() == 0
+    }
+
+    /// Resets all connections.
+    pub fn cut_all(&self, end: End) {
+        for handle in &self.handles {
+            handle.order(Order::CutAll(end));
+        }
+    }
+
+    /// Completes the ticket of a connection that waits for the stick table.
+    pub fn complete(&self, ticket: Ticket, route: Route) {
+        if let Some(handle) = self.handles.get(ticket.worker as usize) {
+            handle.complete(ticket, route);
+        }
+    }
+
+    /// What the workers count, by worker.
+    pub fn counters(&self) -> &[Counters] {
+        &self.shared.counters
+    }
+
+    /// Connections ended so far, by reason.
+    pub fn ended(&self, end: End) -> u64 {
+        self.counters()
+            .iter()
+            .map(|counters| counters.ended(end).get())
+            .sum()
+    }
+
+    /// Ends the workers and waits for them.
+    pub fn quit(mut self) {
+        for handle in &self.handles {
+            handle.order(Order::Quit);
+        }
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has ended the process already.
+            let _ = thread.join();
+        }
+    }
+
+    /// Gives each worker its sockets.
+    fn hand_out(&self, bound: Bound) {
+        let mut shares: Vec<Vec<(SocketAddr, OwnedFd)>> =
+            self.handles.iter().map(|_| Vec::new()).collect();
+        for (address, sockets) in bound {
+            self.shared
+                .open_listeners
+                .fetch_add(sockets.len(), Ordering::SeqCst);
+            for (share, socket) in shares.iter_mut().zip(sockets) {
+                share.push((address, socket));
+            }
+        }
+        for (handle, share) in self.handles.iter().zip(shares) {
+            if !share.is_empty() {
+                handle.order(Order::Adopt(share));
+            }
+        }
+    }
+}
+
+/// Every address and port that a configuration listens on.
+pub fn listen_addresses(config: &Config) -> Vec<SocketAddr> {
+    let with_ports = |ip: &IpAddr| {
+        let ip = *ip;
+        config
+            .ports
+            .iter()
+            .map(move |&port| SocketAddr::new(ip, port))
+    };
+    config.bind_addrs.iter().flat_map(with_ports).collect()
+}
+
+/// Whether IPv6 listeners leave IPv4 alone: where the configuration binds IPv4 addresses too.
+fn is_v6only(config: &Config) -> bool {
+    config.bind_addrs.iter().any(IpAddr::is_ipv4)
+}
+
+/// Binds `addresses`. Ports that this process has already, at its `own` addresses, are shared with
+/// itself; all others must be free.
+fn bind(
+    addresses: &[SocketAddr],
+    config: &Config,
+    workers: usize,
+    own: &[SocketAddr],
+) -> Result<Bound, ListenError> {
+    let options = BindOptions {
+        freebind: config.freebind,
+        v6only: is_v6only(config),
+    };
+    let bind = |&address: &SocketAddr| {
+        let claim = !own.iter().any(|own| own.port() == address.port());
+        Ok((
+            address,
+            listener::bind_all(address, workers, options, claim)?,
+        ))
+    };
+    addresses.iter().map(bind).collect()
+}
+
+/// Starts to listen: from here on clients queue.
+fn prepare(address: SocketAddr, sockets: &[OwnedFd], config: &Config) -> Result<(), ListenError> {
+    for socket in sockets {
+        listener::set_keepalive(socket, config.tcp_keepalive)
+            .map_err(|source| ListenError::Other { address, source })?;
+        listener::listen(socket, address, config.listen_backlog)?;
+    }
+    Ok(())
+}
+
+fn max_connections(config: &Config, split: Split) -> usize {
+    match config.max_connections {
+        Some(wanted) if wanted > split.connections => {
+            log::warn!(
+                "max_connections = {wanted} needs more file descriptors than there are; {} hold",
+                split.connections
+            );
+            split.connections
+        }
+        Some(wanted) => wanted,
+        None => split.connections,
+    }
+}
+
+fn note_statuses(generation: &Generation, now: crate::clock::Millis) {
+    for group in generation.groups.iter() {
+        group.counters.note_status(group.status(), now);
+    }
+}

@@ -33,7 +33,11 @@ pub struct PipePool {
 impl PipePool {
     /// A pool of at most `limit` pipes (two descriptors each).
     pub fn new(limit: usize) -> PipePool {
-        PipePool { idle: Vec::new(), open: 0, limit }
+        PipePool {
+            idle: Vec::new(),
+            open: 0,
+            limit,
+        }
     }
 
     /// An empty pipe, or `None` where the bound is reached or the system has none: the relay
@@ -49,7 +53,11 @@ impl PipePool {
         // A refusal leaves the pipe at its default size, which works as well, only slower.
         let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
         self.open += 1;
-        Some(Pipe { read, write, len: 0 })
+        Some(Pipe {
+            read,
+            write,
+            len: 0,
+        })
     }
 
     /// Takes a pipe back. One with bytes left in it is closed: they belong to nobody else.

@@ -9,13 +9,18 @@
 //! the process's bound on held bytes nothing is taken from a sender that its receiver has not
 //! taken already: the bytes are peeked at, sent, and only then consumed.
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Interest, Poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::pipe::{SpliceFlags, splice};
 
+use super::arena::Subject;
 use super::pipe::{PIPE_BYTES, Pipe, PipePool};
 
 /// The worker's buffer.
@@ -42,8 +47,19 @@ pub struct Side {
     pub urgent: bool,
     /// The peer has reset the connection; what arrived before can still be read.
     pub is_reset: bool,
-    /// The event loop reports when it becomes writable.
-    pub watches_writable: bool,
+    /// What the event loop reports of it.
+    pub watched: Watch,
+}
+
+/// What the event loop reports of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Nothing yet.
+    Nothing,
+    /// Bytes, end of stream, errors.
+    Reading,
+    /// Room to write as well.
+    Both,
 }
 
 impl Side {
@@ -56,7 +72,38 @@ impl Side {
             end_in_sight: false,
             urgent: false,
             is_reset: false,
-            watches_writable: false,
+            watched: Watch::Nothing,
+        }
+    }
+
+    /// Notes what the event loop reported.
+    pub fn note(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_read_closed();
+        self.writable |= event.is_writable();
+        self.end_in_sight |= event.is_read_closed();
+        self.urgent |= event.is_priority();
+        if event.is_error() {
+            // Reads and writes are tried until they meet the error themselves.
+            self.is_reset = true;
+            self.readable = true;
+            self.writable = true;
+        }
+    }
+
+    /// Has the event loop report this socket, edge-triggered. What is ready already is reported
+    /// at once, so nothing is lost by asking late.
+    pub fn watch(&mut self, poll: &Poll, subject: Subject, watch: Watch) -> io::Result<()> {
+        let reading = Interest::READABLE | Interest::PRIORITY;
+        let interest = match watch {
+            Watch::Nothing => return Ok(()),
+            Watch::Reading => reading,
+            Watch::Both => reading | Interest::WRITABLE,
+        };
+        let fd = self.socket.as_raw_fd();
+        let (source, token) = (&mut SourceFd(&fd), subject.token());
+        match std::mem::replace(&mut self.watched, watch) {
+            Watch::Nothing => poll.registry().register(source, token, interest),
+            Watch::Reading | Watch::Both => poll.registry().reregister(source, token, interest),
         }
     }
 }
@@ -149,7 +196,10 @@ pub struct HeldTotal {
 impl HeldTotal {
     /// A total with its bound.
     pub fn new(max: u64) -> HeldTotal {
-        HeldTotal { bytes: AtomicU64::new(0), max: AtomicU64::new(max) }
+        HeldTotal {
+            bytes: AtomicU64::new(0),
+            max: AtomicU64::new(max),
+        }
     }
 
     /// Changes the bound; what is held already stays.
@@ -206,6 +256,7 @@ impl Direction {
         io: &mut Io<'_>,
         budget: &mut usize,
     ) -> Step {
+        let mut end_follows = false;
         loop {
             match self.deliver_held(to, io) {
                 Delivered::All => {}
@@ -218,22 +269,17 @@ impl Direction {
                 Flow::Resetting => return Step::Reset,
                 Flow::Ended => return Step::Ended,
             }
-            if !from.readable {
+            if !from.readable || !to.writable {
                 return Step::Blocked;
             }
-            // The end of stream is taken in the turn of the last byte, so that both can travel
-            // in one segment.
-            if *budget == 0 && !from.end_in_sight {
+            if *budget == 0 && !end_follows {
                 return Step::Exhausted;
             }
             if io.buffered.is_full() {
                 io.met_bound = true;
-                if !to.writable {
-                    return Step::Blocked;
-                }
                 self.peek_and_send(from, to, io, budget);
             } else if !self.splice_in(from, io, budget) {
-                self.copy(from, to, io, budget);
+                end_follows = self.copy(from, to, io, budget);
             }
             if to.is_reset {
                 return self.receiver_reset(to, io);
@@ -246,7 +292,10 @@ impl Direction {
         match &mut self.held {
             Held::Bytes(held) => held.bytes.extend_from_slice(bytes),
             Held::Nothing => {
-                self.held = Held::Bytes(Box::new(HeldBytes { bytes: bytes.to_vec(), at: 0 }));
+                self.held = Held::Bytes(Box::new(HeldBytes {
+                    bytes: bytes.to_vec(),
+                    at: 0,
+                }));
             }
             Held::Piped(_) => unreachable!("bytes are spliced only between two sockets"),
         }
@@ -287,10 +336,14 @@ impl Direction {
         match holds.cmp(&self.counted) {
             std::cmp::Ordering::Equal => return,
             std::cmp::Ordering::Greater => {
-                buffered.bytes.fetch_add(u64::from(holds - self.counted), Ordering::Relaxed);
+                buffered
+                    .bytes
+                    .fetch_add(u64::from(holds - self.counted), Ordering::Relaxed);
             }
             std::cmp::Ordering::Less => {
-                buffered.bytes.fetch_sub(u64::from(self.counted - holds), Ordering::Relaxed);
+                buffered
+                    .bytes
+                    .fetch_sub(u64::from(self.counted - holds), Ordering::Relaxed);
             }
         }
         self.counted = holds;
@@ -344,13 +397,21 @@ impl Direction {
     /// splice, no pipe is to be had, or the splice found nothing, which is to be confirmed:
     /// splice stops before an urgent byte, and then reports an end of stream that is not there.
     fn splice_in(&mut self, from: &mut Side, io: &mut Io<'_>, budget: &mut usize) -> bool {
-        let Gear::Splice { thin_splices } = &mut self.gear else { return false };
-        let Some(mut pipe) = io.pipes.take() else { return false };
+        let Gear::Splice { thin_splices } = &mut self.gear else {
+            return false;
+        };
+        let Some(mut pipe) = io.pipes.take() else {
+            return false;
+        };
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         let len = PIPE_BYTES.min((*budget).max(1));
         match splice(&from.socket, None, &pipe.write, None, len, flags) {
             Ok(moved) if moved > 0 => {
-                *thin_splices = if moved < THIN_BYTES { *thin_splices + 1 } else { 0 };
+                *thin_splices = if moved < THIN_BYTES {
+                    *thin_splices + 1
+                } else {
+                    0
+                };
                 if *thin_splices >= THIN_SPLICES {
                     self.gear = Gear::Copy { heavy_reads: 0 };
                 }
@@ -372,17 +433,28 @@ impl Direction {
         }
     }
 
-    /// One read into the worker's buffer, sent on at once; what is not taken is held.
-    fn copy(&mut self, from: &mut Side, to: &mut Side, io: &mut Io<'_>, budget: &mut usize) {
-        let Some(len) = self.receive(from, io.buffer, RecvFlags::empty()) else { return };
+    /// One read into the worker's buffer, sent on at once; what is not taken is held. Returns
+    /// whether nothing but the end of the stream can follow: it is to be read in the same turn,
+    /// since the last bytes are sent so that it travels in their segment (MSG_MORE, send(2)).
+    fn copy(
+        &mut self,
+        from: &mut Side,
+        to: &mut Side,
+        io: &mut Io<'_>,
+        budget: &mut usize,
+    ) -> bool {
+        let Some(len) = self.receive(from, io.buffer, RecvFlags::empty()) else {
+            return false;
+        };
         *budget = budget.saturating_sub(len);
         self.note_read(len);
         let bytes = &io.buffer[..len];
-        let more = is_last_read(from, len, io.buffer.len());
-        let sent = if to.writable { self.send(to, bytes, more) } else { 0 };
+        let end_follows = is_last_read(from, len, io.buffer.len());
+        let sent = self.send(to, bytes, end_follows);
         if sent < len && !to.is_reset {
             self.hold(&bytes[sent..], io.buffered);
         }
+        end_follows
     }
 
     /// One read that takes from the sender only what the receiver has taken.
@@ -393,7 +465,9 @@ impl Direction {
         io: &mut Io<'_>,
         budget: &mut usize,
     ) {
-        let Some(len) = self.receive(from, io.buffer, RecvFlags::PEEK) else { return };
+        let Some(len) = self.receive(from, io.buffer, RecvFlags::PEEK) else {
+            return;
+        };
         let sent = self.send(to, &io.buffer[..len], false);
         from.readable |= sent < len;
         *budget = budget.saturating_sub(sent);
@@ -408,7 +482,11 @@ impl Direction {
     fn receive(&mut self, from: &mut Side, buffer: &mut [u8], flags: RecvFlags) -> Option<usize> {
         match recv(&from.socket, &mut *buffer, flags) {
             Ok((0, _)) => {
-                self.flow = if from.is_reset { Flow::Resetting } else { Flow::Finishing };
+                self.flow = if from.is_reset {
+                    Flow::Resetting
+                } else {
+                    Flow::Finishing
+                };
                 from.readable = false;
                 None
             }
@@ -432,9 +510,13 @@ impl Direction {
         }
     }
 
-    /// One `send`; returns what was taken. `more`: the end of stream follows at once.
+    /// One `send`; returns what was taken.
     fn send(&mut self, to: &mut Side, bytes: &[u8], more: bool) -> usize {
-        let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+        let flags = if more {
+            SendFlags::NOSIGNAL | SendFlags::MORE
+        } else {
+            SendFlags::NOSIGNAL
+        };
         loop {
             match send(&to.socket, bytes, flags) {
                 Ok(sent) => {
@@ -457,7 +539,11 @@ impl Direction {
 
     fn note_read(&mut self, len: usize) {
         if let Gear::Copy { heavy_reads } = &mut self.gear {
-            *heavy_reads = if len >= HEAVY_BYTES { *heavy_reads + 1 } else { 0 };
+            *heavy_reads = if len >= HEAVY_BYTES {
+                *heavy_reads + 1
+            } else {
+                0
+            };
             if *heavy_reads >= HEAVY_READS {
                 self.gear = Gear::Splice { thin_splices: 0 };
             }

@@ -44,6 +44,8 @@ pub struct Session {
     pub reroutes: u8,
     /// Keep-alive is set on the target's socket.
     pub has_keepalive: bool,
+    /// It is in the worker's ready list.
+    pub is_queued: bool,
     /// The direction that ended first in order, for the reason at the end.
     pub first_end: FirstEnd,
     /// When it was accepted.
@@ -52,6 +54,8 @@ pub struct Session {
     pub connected: Option<Millis>,
     /// When a byte last moved.
     pub last_activity: Millis,
+    /// When one side was first known to be reset.
+    pub dying_since: Option<Millis>,
     /// Its timer.
     pub timer: Link,
 }
@@ -76,7 +80,10 @@ pub enum Phase {
         deadline: Millis,
     },
     /// The table's answer is to come.
-    Waiting,
+    Waiting {
+        /// When waiting ends.
+        deadline: Millis,
+    },
     /// The connect is under way until this time.
     Connecting {
         /// When it is given up.
@@ -131,7 +138,7 @@ impl Session {
         now: Millis,
     ) -> Session {
         Session {
-            phase: Phase::Waiting,
+            phase: Phase::Waiting { deadline: now },
             client: Side::new(client),
             target: None,
             inward: Direction::default(),
@@ -145,10 +152,12 @@ impl Session {
             tried: None,
             reroutes: 0,
             has_keepalive: false,
+            is_queued: false,
             first_end: FirstEnd::Neither,
             accepted: now,
             connected: None,
             last_activity: now,
+            dying_since: None,
             timer: Link::IDLE,
         }
     }

@@ -10,7 +10,11 @@ pub fn unsent_bytes(socket: impl AsFd) -> io::Result<u32> {
     // SAFETY: TIOCOUTQ (the same number as SIOCOUTQ) writes one int to the pointer, which is
     // valid for the call.
     let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(count.unsigned_abs()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(count.unsigned_abs())
+    }
 }
 
 /// The addresses of all interfaces of this host.

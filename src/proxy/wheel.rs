@@ -24,7 +24,12 @@ pub struct Link {
 
 impl Link {
     /// A timer that is not armed.
-    pub const IDLE: Link = Link { previous: NONE, next: NONE, slot: NONE, deadline: Millis(0) };
+    pub const IDLE: Link = Link {
+        previous: NONE,
+        next: NONE,
+        slot: NONE,
+        deadline: Millis(0),
+    };
 
     /// When it fires, if it is armed.
     pub fn deadline(&self) -> Option<Millis> {
@@ -64,7 +69,12 @@ impl Wheel {
         let tick = due.clamp(self.tick, self.tick + SLOTS as u64 - 1);
         let slot = (tick % SLOTS as u64) as usize;
         let head = self.heads[slot];
-        *links.link(index) = Link { previous: NONE, next: head, slot: slot as u32, deadline };
+        *links.link(index) = Link {
+            previous: NONE,
+            next: head,
+            slot: slot as u32,
+            deadline,
+        };
         if head != NONE {
             links.link(head).previous = index;
         }
@@ -163,7 +173,10 @@ mod tests {
             now = now + wait.max(Duration::from_millis(1));
             wheel.expire(&mut links, now, &mut due);
         }
-        assert!((100_000..100_000 + 2 * TICK_MS).contains(&now.0), "fired at {now:?}");
+        assert!(
+            (100_000..100_000 + 2 * TICK_MS).contains(&now.0),
+            "fired at {now:?}"
+        );
         assert_eq!(wheel.next_wakeup(now), None);
     }
 

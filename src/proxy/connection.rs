@@ -1,0 +1,443 @@
+//! A connection's way up to its target: accept, key, route, connect.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use crate::clock::Millis;
+use crate::config::{GroupId, KeyType};
+use crate::groups::Status;
+use crate::logging::RateLimit;
+use crate::stick::{AfterFailure, Answer, Ask, Client, KeyRef, Refusal, Route, Ticket};
+
+use super::End;
+use super::arena::{SessionId, Subject};
+use super::connect::{self, Fault, Progress};
+use super::relay::{Flow, Side, Watch};
+use super::session::{MessageKey, Phase, Session};
+use super::worker::Worker;
+
+/// Times that a connection asks again because its entry changed while it was being connected.
+const MAX_REROUTES: u8 = 4;
+
+static TARGET_FAILED: RateLimit = RateLimit::new();
+static LOCAL_FAILED: RateLimit = RateLimit::new();
+static REFUSED: RateLimit = RateLimit::new();
+static SLICE_LATE: RateLimit = RateLimit::new();
+
+impl Worker {
+    /// Takes in a client just accepted. Returns whether its first bytes were there already, where
+    /// `reads_early` let that be tried.
+    pub(super) fn start_session(
+        &mut self,
+        socket: OwnedFd,
+        peer: SocketAddr,
+        port: u16,
+        reads_early: bool,
+    ) -> Option<bool> {
+        self.refresh_generation();
+        let session = Session::new(socket, peer, port, Rc::clone(&self.generation), self.now);
+        let id = self.arena.insert(session);
+        if let KeyType::IpWithFirstMessageSlice { .. } = self.shared.key_type {
+            let ports = &self.generation.config.first_message_ports;
+            if ports.as_ref().is_none_or(|ports| ports.contains(&port)) {
+                self.await_first_message(id);
+                return None;
+            }
+            self.session(id).message_key = MessageKey::Latest;
+        }
+        let was_there = reads_early.then(|| self.read_early(id));
+        self.route(id);
+        was_there
+    }
+
+    fn session(&mut self, id: SessionId) -> &mut Session {
+        self.arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena")
+    }
+
+    /// One turn of a session: whatever its phase can do now.
+    pub(super) fn turn(&mut self, id: SessionId) {
+        let Some(session) = self.arena.get_mut(id) else {
+            return;
+        };
+        match session.phase {
+            Phase::FirstMessage { .. } => self.read_first_message(id),
+            Phase::Relaying => self.relay(id),
+            Phase::Lingering(_) => self.linger(id),
+            Phase::Waiting { .. } | Phase::Connecting { .. } if session.client.is_reset => {
+                self.end(id, End::ClientLeft);
+            }
+            Phase::Waiting { .. } => {}
+            Phase::Connecting { .. } => self.check_connect(id),
+        }
+    }
+
+    /// Reads what the client has sent with its handshake, if anything.
+    fn read_early(&mut self, id: SessionId) -> bool {
+        let session = self.arena.get_mut(id).expect("just inserted");
+        match recv(
+            &session.client.socket,
+            &mut self.buffer[..],
+            RecvFlags::empty(),
+        ) {
+            Ok((len, _)) if len > 0 => {
+                session
+                    .inward
+                    .hold(&self.buffer[..len], &self.shared.buffered);
+                true
+            }
+            // The relay meets the end of stream or the error again.
+            Ok(_) => true,
+            Err(Errno::AGAIN) => {
+                session.client.readable = false;
+                false
+            }
+            Err(_) => {
+                session.client.is_reset = true;
+                session.inward.flow = Flow::Resetting;
+                true
+            }
+        }
+    }
+
+    fn await_first_message(&mut self, id: SessionId) {
+        let deadline = self.now + self.generation.config.first_message_timeout;
+        self.session(id).phase = Phase::FirstMessage { deadline };
+        if !self.watch_client(id) {
+            return;
+        }
+        self.wheel.arm(&mut self.arena, id.slot, deadline);
+        self.read_first_message(id);
+    }
+
+    /// Reads up to the end of the key slice; routes when it is whole or the stream has ended.
+    fn read_first_message(&mut self, id: SessionId) {
+        let KeyType::IpWithFirstMessageSlice { start, end } = self.shared.key_type else {
+            unreachable!("sessions wait for a slice only where the key has one")
+        };
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
+        let mut is_over = false;
+        while session.client.readable && !is_over {
+            let missing = end - session.inward.held_bytes().len();
+            if missing == 0 {
+                break;
+            }
+            match recv(
+                &session.client.socket,
+                &mut self.buffer[..missing],
+                RecvFlags::empty(),
+            ) {
+                Ok((0, _)) => is_over = true,
+                Ok((len, _)) => session
+                    .inward
+                    .hold(&self.buffer[..len], &self.shared.buffered),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => session.client.readable = false,
+                Err(_) => {
+                    self.end(id, End::ClientLeft);
+                    return;
+                }
+            }
+        }
+        let held = session.inward.held_bytes();
+        if held.len() < end && !is_over {
+            return;
+        }
+        let slice = &held[start.min(held.len())..end.min(held.len())];
+        session.message_key = MessageKey::Slice(slice.into());
+        self.route(id);
+    }
+
+    /// The key slice did not come in time: the key is the address alone.
+    pub(super) fn first_message_late(&mut self, id: SessionId) {
+        self.counters().slice_timeouts.add(1);
+        if let Some(left_out) = SLICE_LATE.admit(self.now) {
+            let peer = self.session(id).peer;
+            log::info!(
+                "{peer} sent no key slice within first_message_timeout; its key is its address \
+                 alone{left_out}"
+            );
+        }
+        self.route(id);
+    }
+
+    /// Asks the table where a connection goes.
+    fn route(&mut self, id: SessionId) {
+        self.refresh_generation();
+        let generation = Rc::clone(&self.generation);
+        let now = self.now;
+        let worker = self.index as u32;
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
+        session.generation = generation;
+        let route = self.shared.sticks.route(&ask(session, id, worker, now));
+        match route {
+            Route::Wait(_) => self.await_answer(id),
+            answered => self.follow(id, answered),
+        }
+    }
+
+    fn await_answer(&mut self, id: SessionId) {
+        let config = &self.generation.config;
+        let deadline = self.now + config.no_quorum_after + config.connect_timeout;
+        self.session(id).phase = Phase::Waiting { deadline };
+        if self.watch_client(id) {
+            self.wheel.arm(&mut self.arena, id.slot, deadline);
+        }
+    }
+
+    /// The answer to a ticket has come. Where its connection is gone, or has given up, the
+    /// table is told so.
+    pub(super) fn answered(&mut self, id: SessionId, route: Route) {
+        match self.arena.get_mut(id) {
+            Some(Session {
+                phase: Phase::Waiting { .. },
+                ..
+            }) => self.follow(id, route),
+            _ => {
+                if let Route::Group(answer) = route {
+                    self.shared.sticks.abandoned(answer.stick, self.now);
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self, id: SessionId, route: Route) {
+        match route {
+            Route::Group(answer) => self.connect(id, answer),
+            Route::Wait(_) => {}
+            Route::Refuse(refusal) => {
+                let end = match refusal {
+                    Refusal::NoGroup => End::NoGroup,
+                    Refusal::NoTarget => End::NoTarget,
+                    Refusal::TableFull => End::TableFull,
+                };
+                if let Some(left_out) = REFUSED.admit(self.now) {
+                    let session = self.session(id);
+                    let (peer, port) = (session.peer, session.port);
+                    log::warn!(
+                        "{peer} on port {port} is reset: {}{left_out}",
+                        end.explanation()
+                    );
+                }
+                self.end(id, end);
+            }
+        }
+    }
+
+    /// Starts to connect to the group of an answer.
+    fn connect(&mut self, id: SessionId, answer: Answer) {
+        let now = self.now;
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
+        session.answer = Some(answer);
+        let group = session.generation.groups.get(answer.group);
+        let Some(address) = group.and_then(|group| group.target(session.port)) else {
+            self.end(id, End::NoTarget);
+            return;
+        };
+        session.target_address = Some(address);
+        let data_follows = !session.inward.held_bytes().is_empty();
+        let socket = match connect::start(address, data_follows) {
+            Ok(socket) => socket,
+            Err(fault) => return self.connect_failed(id, fault),
+        };
+        // On one host the handshake is over when connect(2) returns.
+        let is_connected = connect::is_established(&socket);
+        session.target = Some(Side::new(socket));
+        if is_connected {
+            return self.check_connect(id);
+        }
+        let deadline = now + session.generation.config.connect_timeout;
+        session.phase = Phase::Connecting { deadline };
+        if self.watch_client(id) && self.watch_target(id, Watch::Both) {
+            self.wheel.arm(&mut self.arena, id.slot, deadline);
+        }
+    }
+
+    /// Looks what has become of a connect.
+    fn check_connect(&mut self, id: SessionId) {
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
+        let (Some(target), Some(address)) = (&mut session.target, session.target_address) else {
+            return;
+        };
+        match connect::progress(&target.socket, address) {
+            Progress::Pending => {}
+            Progress::Connected => self.connected(id),
+            Progress::ConnectedThenReset => {
+                target.is_reset = true;
+                self.connected(id);
+            }
+            Progress::Failed(fault) => self.connect_failed(id, fault),
+        }
+    }
+
+    /// The target is connected: asks the table once more, then lets bytes flow.
+    fn connected(&mut self, id: SessionId) {
+        let (now, worker) = (self.now, self.index);
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
+        let answer = session.answer.expect("a connect follows an answer");
+        let groups = &session.generation.groups;
+        if self
+            .shared
+            .sticks
+            .established(answer.stick, groups, now)
+            .is_err()
+        {
+            return self.reroute(id);
+        }
+        if let Some(group) = groups.get(answer.group) {
+            group.counters.add_connections(worker, 1);
+            if let (Status::Draining, Some(timeout)) = (group.status(), group.drain_timeout) {
+                let check = now + timeout;
+                self.next_drain_check =
+                    Some(self.next_drain_check.map_or(check, |next| next.min(check)));
+            }
+        }
+        session.connected = Some(now);
+        session.last_activity = now;
+        session.phase = Phase::Relaying;
+        let watches_target = session
+            .target
+            .as_ref()
+            .is_some_and(|t| t.watched == Watch::Nothing);
+        if !self.watch_client(id) || (watches_target && !self.watch_target(id, Watch::Reading)) {
+            return;
+        }
+        self.arm_relay_timer(id);
+        self.relay(id);
+    }
+
+    /// The entry changed while its connection was being made: asks again.
+    fn reroute(&mut self, id: SessionId) {
+        let session = self.session(id);
+        session.answer = None;
+        session.target = None;
+        session.reroutes += 1;
+        if session.reroutes > MAX_REROUTES {
+            return self.end(id, End::Unsettled);
+        }
+        self.route(id);
+    }
+
+    /// The time for the connect is over.
+    pub(super) fn connect_late(&mut self, id: SessionId) {
+        self.connect_failed(id, Fault::Target(Errno::TIMEDOUT));
+    }
+
+    fn connect_failed(&mut self, id: SessionId, fault: Fault) {
+        let (worker, now) = (self.index as u32, self.now);
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
+        session.target = None;
+        let answer = session.answer.expect("a connect follows an answer");
+        let address = session.target_address.expect("a connect has a target");
+        let error = match fault {
+            Fault::Target(error) => error,
+            Fault::Local(error) => {
+                if let Some(left_out) = LOCAL_FAILED.admit(now) {
+                    log::error!(
+                        "this host cannot connect to {address}: {error}; no group is blamed for \
+                         it{left_out}"
+                    );
+                }
+                return self.end(id, End::LocalError);
+            }
+        };
+        let tried = session.tried.get_or_insert_default();
+        tried.push(answer.group);
+        let tried: Vec<GroupId> = tried.to_vec();
+        session.answer = None;
+        let asked = ask(session, id, worker, now);
+        let after = self.shared.sticks.connect_failed(&asked, answer, &tried);
+        self.counters().connect_failures.add(1);
+        if let Some(left_out) = TARGET_FAILED.admit(now) {
+            log::warn!(
+                "group {} does not answer at {address}: {error}{left_out}",
+                answer.group
+            );
+        }
+        match after {
+            AfterFailure::Moved(answer) => {
+                self.counters().moves.add(1);
+                self.connect(id, answer);
+            }
+            AfterFailure::Reset if error == Errno::TIMEDOUT => self.end(id, End::ConnectTimeout),
+            AfterFailure::Reset => self.end(id, End::ConnectFailed),
+        }
+    }
+
+    /// Has the event loop report the client's socket; false where that ended the session.
+    fn watch_client(&mut self, id: SessionId) -> bool {
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
+        let side = &mut session.client;
+        let watched = side.watched != Watch::Nothing
+            || side
+                .watch(&self.poll, Subject::Client(id), Watch::Reading)
+                .is_ok();
+        watched || self.cannot_watch(id)
+    }
+
+    /// Has the event loop report the target's socket; false where that ended the session.
+    fn watch_target(&mut self, id: SessionId, watch: Watch) -> bool {
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
+        let side = session.target.as_mut().expect("the connect has begun");
+        side.watch(&self.poll, Subject::Target(id), watch).is_ok() || self.cannot_watch(id)
+    }
+
+    fn cannot_watch(&mut self, id: SessionId) -> bool {
+        if let Some(left_out) = LOCAL_FAILED.admit(self.now) {
+            log::error!("this host has no memory to watch a connection{left_out}");
+        }
+        self.end(id, End::LocalError);
+        false
+    }
+}
+
+fn ask(session: &Session, id: SessionId, worker: u32, now: Millis) -> Ask<'_> {
+    let ip = session.client_ip();
+    let client = match &session.message_key {
+        MessageKey::None => Client::Key(KeyRef { ip, slice: None }),
+        MessageKey::Slice(slice) => Client::Key(KeyRef {
+            ip,
+            slice: Some(slice),
+        }),
+        MessageKey::Latest => Client::LatestOf(ip),
+    };
+    Ask {
+        client,
+        port: session.port,
+        groups: &session.generation.groups,
+        ticket: Ticket {
+            worker,
+            token: id.to_u64(),
+        },
+        now,
+    }
+}

@@ -1,0 +1,302 @@
+//! One worker: an event loop over its own listeners and sessions.
+//!
+//! A turn of the loop: wait for readiness (not at all while somebody is on the ready list), handle
+//! the batch of events, take orders and answers from other threads, give everybody on the ready
+//! list one turn, fire timers, and only then let emptied slots be used again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use mio::event::Event;
+use mio::{Events, Poll, Waker};
+
+use crate::clock::Millis;
+use crate::stick::{Route, Ticket};
+
+use super::End;
+use super::acceptor::Acceptor;
+use super::arena::{Arena, SessionId, Subject};
+use super::counters::Counters;
+use super::generation::Generation;
+use super::pipe::PipePool;
+use super::relay::BUFFER_BYTES;
+use super::shared::Shared;
+use super::wheel::Wheel;
+
+/// Events taken from the kernel at once.
+const BATCH: usize = 1024;
+/// Orders that may wait for one worker.
+const MAX_ORDERS: usize = 64;
+
+/// What the proxy's handle tells a worker.
+#[derive(Debug)]
+pub enum Order {
+    /// Accept from these listening sockets.
+    Adopt(Vec<(SocketAddr, OwnedFd)>),
+    /// End the listeners of these addresses.
+    EndListeners(Vec<SocketAddr>),
+    /// A generation was published: bring listeners and open connections in line with it.
+    NewGeneration,
+    /// Reset every connection, for this reason.
+    CutAll(End),
+    /// End the thread.
+    Quit,
+}
+
+/// The way to a worker from other threads.
+#[derive(Clone)]
+pub struct WorkerHandle {
+    orders: Sender<Order>,
+    answers: Arc<Mutex<Vec<(Ticket, Route)>>>,
+    waker: Arc<Waker>,
+}
+
+impl WorkerHandle {
+    /// Gives an order; waits while too many are pending.
+    pub fn order(&self, order: Order) {
+        // A worker that is gone has taken the process with it, or was told to quit.
+        let _ = self.orders.send(order);
+        self.wake();
+    }
+
+    /// Completes a ticket of this worker.
+    pub fn complete(&self, ticket: Ticket, route: Route) {
+        self.answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((ticket, route));
+        self.wake();
+    }
+
+    /// Its waker.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    fn wake(&self) {
+        self.waker
+            .wake()
+            .expect("the worker's eventfd is open as long as the process");
+    }
+}
+
+/// The receiving ends of a worker, before its thread starts.
+pub struct WorkerSeat {
+    poll: Poll,
+    orders: Receiver<Order>,
+    answers: Arc<Mutex<Vec<(Ticket, Route)>>>,
+}
+
+/// Makes the two ends of a worker's connection to the other threads.
+///
+/// # Errors
+/// No descriptor for epoll or its eventfd.
+pub fn seat() -> io::Result<(WorkerHandle, WorkerSeat)> {
+    let poll = Poll::new()?;
+    let waker = Arc::new(Waker::new(poll.registry(), Subject::Waker.token())?);
+    let (sender, orders) = crossbeam_channel::bounded(MAX_ORDERS);
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let handle = WorkerHandle {
+        orders: sender,
+        answers: Arc::clone(&answers),
+        waker,
+    };
+    Ok((
+        handle,
+        WorkerSeat {
+            poll,
+            orders,
+            answers,
+        },
+    ))
+}
+
+/// Who is owed another turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ready {
+    Session(SessionId),
+    Listener(u32),
+}
+
+/// The state of one worker thread.
+pub struct Worker {
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) poll: Poll,
+    pub(super) arena: Arena,
+    pub(super) wheel: Wheel,
+    pub(super) ready: VecDeque<Ready>,
+    pub(super) acceptor: Acceptor,
+    pub(super) buffer: Box<[u8]>,
+    pub(super) pipes: PipePool,
+    pub(super) generation: Rc<Arc<Generation>>,
+    /// The time of this turn.
+    pub(super) now: Millis,
+    /// When connections of Draining groups are to be looked at next.
+    pub(super) next_drain_check: Option<Millis>,
+    orders: Receiver<Order>,
+    answers: Arc<Mutex<Vec<(Ticket, Route)>>>,
+    quits: bool,
+}
+
+impl Worker {
+    /// A worker in its seat.
+    pub fn new(index: usize, seat: WorkerSeat, shared: Arc<Shared>, max_pipes: usize) -> Worker {
+        let now = shared.clock.now();
+        Worker {
+            index,
+            poll: seat.poll,
+            arena: Arena::default(),
+            wheel: Wheel::new(now),
+            ready: VecDeque::new(),
+            acceptor: Acceptor::default(),
+            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            pipes: PipePool::new(max_pipes),
+            generation: Rc::new(shared.generation.load_full()),
+            now,
+            next_drain_check: None,
+            orders: seat.orders,
+            answers: seat.answers,
+            quits: false,
+            shared,
+        }
+    }
+
+    /// Runs until told to quit.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(BATCH);
+        let mut due = Vec::new();
+        while !self.quits {
+            self.wait(&mut events);
+            self.now = self.shared.clock.now();
+            let mut is_woken = false;
+            for event in &events {
+                match Subject::of(event.token()) {
+                    Subject::Client(id) => self.client_event(id, event),
+                    Subject::Target(id) => self.target_event(id, event),
+                    Subject::Listener(index) => self.listener_event(index),
+                    Subject::Waker => is_woken = true,
+                }
+            }
+            if is_woken {
+                self.take_answers();
+                self.take_orders();
+                self.resume_accepting();
+            }
+            self.serve_ready();
+            self.wheel.expire(&mut self.arena, self.now, &mut due);
+            for slot in due.drain(..) {
+                if let Some(id) = self.arena.id_at(slot) {
+                    self.timer(id);
+                }
+            }
+            self.tend_listeners();
+            self.check_draining();
+            self.arena.recycle();
+        }
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.shared.counters[self.index]
+    }
+
+    fn wait(&mut self, events: &mut Events) {
+        let timeout = if self.ready.is_empty() {
+            self.time_to_next()
+        } else {
+            Some(Duration::ZERO)
+        };
+        match self.poll.poll(events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => panic!("waiting for events: {error}"),
+        }
+    }
+
+    fn time_to_next(&self) -> Option<Duration> {
+        let now = self.shared.clock.now();
+        let moments = [self.acceptor.next_moment(), self.next_drain_check];
+        let others = moments
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|moment| moment.since(now));
+        [self.wheel.next_wakeup(now), others]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn client_event(&mut self, id: SessionId, event: &Event) {
+        let Some(session) = self.arena.get_mut(id) else {
+            return;
+        };
+        session.client.note(event);
+        self.turn(id);
+    }
+
+    fn target_event(&mut self, id: SessionId, event: &Event) {
+        let Some(session) = self.arena.get_mut(id) else {
+            return;
+        };
+        let Some(target) = &mut session.target else {
+            return;
+        };
+        target.note(event);
+        self.turn(id);
+    }
+
+    /// Gives everybody on the list one turn; who is not done joins it again, at the end.
+    fn serve_ready(&mut self) {
+        for _ in 0..self.ready.len() {
+            match self.ready.pop_front() {
+                Some(Ready::Session(id)) => {
+                    if let Some(session) = self.arena.get_mut(id) {
+                        session.is_queued = false;
+                        self.turn(id);
+                    }
+                }
+                Some(Ready::Listener(index)) => self.listener_turn(index),
+                None => return,
+            }
+        }
+    }
+
+    pub(super) fn queue(&mut self, id: SessionId) {
+        if let Some(session) = self.arena.get_mut(id)
+            && !std::mem::replace(&mut session.is_queued, true)
+        {
+            self.ready.push_back(Ready::Session(id));
+        }
+    }
+
+    fn take_answers(&mut self) {
+        let answers =
+            std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
+        for (ticket, route) in answers {
+            self.answered(SessionId::from_u64(ticket.token), route);
+        }
+    }
+
+    fn take_orders(&mut self) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Adopt(listeners) => self.adopt(listeners),
+                Order::EndListeners(addresses) => self.end_listeners(&addresses),
+                Order::NewGeneration => self.follow_generation(),
+                Order::CutAll(end) => {
+                    for id in self.arena.ids() {
+                        self.end(id, end);
+                    }
+                }
+                Order::Quit => self.quits = true,
+            }
+        }
+    }
+}
