@@ -211,7 +211,10 @@ enum Place {
 impl Target {
     /// A target at an address; `None`: its name is not resolved yet.
     pub fn new(configured: TargetAddr, address: Option<SocketAddr>) -> Target {
-        Target { configured, place: address.map_or(Place::Unresolved, Place::At) }
+        Target {
+            configured,
+            place: address.map_or(Place::Unresolved, Place::At),
+        }
     }
 
     /// A target at a fixed address.
@@ -221,7 +224,10 @@ impl Target {
 
     /// A target that is one of this proxy's own listeners: never connected to.
     pub fn own_listener(configured: TargetAddr) -> Target {
-        Target { configured, place: Place::OwnListener }
+        Target {
+            configured,
+            place: Place::OwnListener,
+        }
     }
 
     /// The address to connect to, if there is one.

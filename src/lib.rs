@@ -11,5 +11,6 @@ pub mod groups; // server groups of one generation: status, weight, targets
 pub mod logging; // the log: filter, bounded queue to standard error, rate limits, last words
 pub mod pid_file; // which process runs, held by a lock
 pub mod proxy; // workers, listeners, sessions, relay
+pub mod resolve; // host names of targets, looked up off the event loop
 pub mod signals; // signals as events
 pub mod stick; // the stick table: keys, entries, balance, save
