@@ -5,7 +5,12 @@
 
 pub mod clock; // monotonic milliseconds
 pub mod config; // the configuration: schema, defaults, loading, errors
+pub mod control; // the control socket: `tcpffee reload` and `tcpffee stop`
+pub mod events; // what the outside asks of the running process
 pub mod groups; // server groups of one generation: status, weight, targets
 pub mod logging; // the log: filter, bounded queue to standard error, rate limits, last words
+pub mod pid_file; // which process runs, held by a lock
 pub mod proxy; // workers, listeners, sessions, relay
+pub mod resolve; // host names of targets, looked up off the event loop
+pub mod signals; // signals as events
 pub mod stick; // the stick table: keys, entries, balance, save

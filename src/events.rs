@@ -1,0 +1,15 @@
+//! What the outside asks of the running process, by signal or by control socket.
+
+use crate::control::Reply;
+
+/// Requests that wait for the supervisor; who would put one in beyond that waits.
+pub const QUEUE_EVENTS: usize = 64;
+
+/// One request to the supervisor.
+#[derive(Debug)]
+pub enum Event {
+    /// Read the configuration anew and apply it: SIGUSR1, SIGHUP, `tcpffee reload`.
+    Reload(Option<Reply>),
+    /// End in order; a second one ends at once: SIGTERM, SIGINT, `tcpffee stop`.
+    Stop(Option<Reply>),
+}

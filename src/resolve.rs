@@ -1,0 +1,310 @@
+//! Host names of targets, resolved off the event loop.
+//!
+//! A few threads take whichever name is due next, look it up, and put the answer where the
+//! event loops read it ([`ResolvedName`]). A failed look-up keeps the last answer. A look-up that
+//! hangs holds one thread, nothing else.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::groups::ResolvedName;
+use crate::logging::RateLimit;
+
+/// Looks a name up; may take as long as it likes.
+pub type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
+/// Told of each new answer, by the thread that has just published it.
+pub type OnChange = dyn Fn(&Change) + Send + Sync;
+
+/// A name's address has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The name.
+    pub host: String,
+    /// What it was before; `None`: it had not been resolved.
+    pub from: Option<IpAddr>,
+    /// What it is now.
+    pub to: IpAddr,
+}
+
+/// How often names are looked up, and by how many threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between look-ups of a name that has an answer.
+    pub resolved: Duration,
+    /// Between look-ups of a name that has none.
+    pub unresolved: Duration,
+    /// Between warnings about one name.
+    pub warning: Duration,
+    /// Look-ups at once, at least 1.
+    pub max_threads: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            resolved: Duration::from_secs(30),
+            unresolved: Duration::from_secs(5),
+            warning: Duration::from_secs(60),
+            max_threads: 4,
+        }
+    }
+}
+
+/// Every host name in use, each looked up again and again as long as it is.
+pub struct Names {
+    shared: Arc<Shared>,
+}
+
+impl Names {
+    /// No names yet, and no threads; names are looked up as the system does it (`getaddrinfo`).
+    pub fn new(on_change: Box<OnChange>) -> Names {
+        Names::with(Pace::default(), Box::new(look_up), on_change)
+    }
+
+    /// The same with another pace and another way of looking up.
+    pub fn with(pace: Pace, lookup: Box<Lookup>, on_change: Box<OnChange>) -> Names {
+        Names {
+            shared: Arc::new(Shared {
+                pace,
+                lookup,
+                on_change,
+                clock: Clock::start(),
+                table: Mutex::default(),
+                changed: Condvar::new(),
+            }),
+        }
+    }
+
+    /// The name's place, made at first asking; its first look-up begins at once.
+    ///
+    /// # Errors
+    /// When the system refuses the first thread.
+    pub fn get(&self, host: &str) -> io::Result<Arc<ResolvedName>> {
+        let mut table = self.shared.table();
+        if let Some(entry) = table.entries.get(host) {
+            return Ok(Arc::clone(&entry.name));
+        }
+        self.staff(&mut table)?;
+        let name = Arc::new(ResolvedName::new(host.to_owned()));
+        let entry = Entry {
+            name: Arc::clone(&name),
+            due: Instant::now(),
+            busy: false,
+            attempted: false,
+            warned: RateLimit::every(self.shared.pace.warning),
+        };
+        table.entries.insert(host.to_owned(), entry);
+        self.shared.changed.notify_all();
+        Ok(name)
+    }
+
+    /// Waits until each name has been looked up once, for at most `timeout`; returns the names
+    /// that have no answer then.
+    pub fn resolve_first(&self, timeout: Duration) -> Vec<String> {
+        let waits = |table: &mut Table| table.entries.values().any(|entry| !entry.attempted);
+        let table = self.shared.table();
+        let (table, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(table, timeout, waits)
+            .unwrap_or_else(PoisonError::into_inner);
+        let unresolved = |entry: &&Entry| entry.name.answer.load().is_none();
+        let mut hosts: Vec<_> = table
+            .entries
+            .values()
+            .filter(unresolved)
+            .map(|entry| entry.name.host.clone())
+            .collect();
+        hosts.sort();
+        hosts
+    }
+
+    /// Keeps only the names in `used`: those of the newest generation. Older generations keep
+    /// the last answers of theirs.
+    pub fn retain(&self, used: &BTreeSet<String>) {
+        let mut table = self.shared.table();
+        table.entries.retain(|host, _| used.contains(host));
+    }
+
+    /// One more thread while there are more names than threads, up to the bound.
+    fn staff(&self, table: &mut Table) -> io::Result<()> {
+        if table.threads >= self.shared.pace.max_threads.min(table.entries.len() + 1) {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let spawned = thread::Builder::new()
+            .name("resolve".to_owned())
+            .spawn(move || shared.work());
+        match spawned {
+            Ok(_) => table.threads += 1,
+            // Those that run already do its work too, only later.
+            Err(error) if table.threads > 0 => log::debug!("no further thread: {error}"),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Names {
+    /// The threads end by themselves, each after its look-up.
+    fn drop(&mut self) {
+        self.shared.table().ended = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let table = self.shared.table();
+        f.debug_list().entries(table.entries.keys()).finish()
+    }
+}
+
+/// The system's resolver, in its order of preference.
+fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
+    Ok((host, 0).to_socket_addrs()?.map(|at| at.ip()).collect())
+}
+
+struct Shared {
+    pace: Pace,
+    lookup: Box<Lookup>,
+    on_change: Box<OnChange>,
+    clock: Clock,
+    table: Mutex<Table>,
+    /// A name came in, was looked up, or all is over.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Table {
+    entries: HashMap<String, Entry>,
+    threads: usize,
+    ended: bool,
+}
+
+struct Entry {
+    name: Arc<ResolvedName>,
+    due: Instant,
+    busy: bool,
+    attempted: bool,
+    warned: RateLimit,
+}
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        while let Some(name) = self.next_due() {
+            let found = (self.lookup)(&name.host);
+            self.settle(&name, found);
+        }
+    }
+
+    /// Waits for the next name that is due and marks it busy. `None`: all is over.
+    fn next_due(&self) -> Option<Arc<ResolvedName>> {
+        let mut table = self.table();
+        loop {
+            if table.ended {
+                return None;
+            }
+            let idle = table.entries.values_mut().filter(|entry| !entry.busy);
+            let now = Instant::now();
+            let wait = match idle.min_by_key(|entry| entry.due) {
+                Some(entry) if entry.due <= now => {
+                    entry.busy = true;
+                    return Some(Arc::clone(&entry.name));
+                }
+                next => next.map(|entry| entry.due - now),
+            };
+            table = match wait {
+                Some(wait) => {
+                    let waited = self.changed.wait_timeout(table, wait);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => {
+                    let waited = self.changed.wait(table);
+                    waited.unwrap_or_else(PoisonError::into_inner)
+                }
+            };
+        }
+    }
+
+    /// Publishes what a look-up found and sets the next one.
+    fn settle(&self, name: &Arc<ResolvedName>, found: io::Result<Vec<IpAddr>>) {
+        let before = name.answer.load_full().map(|ip| *ip);
+        let chosen = found.and_then(|ips| choose(before, &ips));
+        let mut table = self.table();
+        let entry = table.entries.get_mut(&name.host);
+        // Dropped meanwhile, or dropped and asked for anew.
+        let Some(entry) = entry.filter(|entry| Arc::ptr_eq(&entry.name, name)) else {
+            return;
+        };
+        let change = match chosen {
+            Ok(to) if before == Some(to) => None,
+            Ok(to) => {
+                name.answer.store(Some(Arc::new(to)));
+                let host = name.host.clone();
+                let from = before;
+                Some(Change { host, from, to })
+            }
+            Err(error) => {
+                warn_of(entry, before, &error, self.clock);
+                None
+            }
+        };
+        let has_answer = before.is_some() || change.is_some();
+        let pause = match has_answer {
+            true => self.pace.resolved,
+            false => self.pace.unresolved,
+        };
+        entry.due = Instant::now() + pause;
+        entry.busy = false;
+        entry.attempted = true;
+        self.changed.notify_all();
+        drop(table);
+        if let Some(change) = change {
+            tell(&change);
+            (self.on_change)(&change);
+        }
+    }
+}
+
+/// The address of before while the name still has it (servers of names shuffle their lists),
+/// else the first.
+fn choose(before: Option<IpAddr>, found: &[IpAddr]) -> io::Result<IpAddr> {
+    match (before.filter(|ip| found.contains(ip)), found.first()) {
+        (Some(kept), _) => Ok(kept),
+        (None, Some(first)) => Ok(*first),
+        (None, None) => Err(io::Error::other("the name has no address")),
+    }
+}
+
+fn warn_of(entry: &Entry, before: Option<IpAddr>, error: &io::Error, clock: Clock) {
+    let host = &entry.name.host;
+    if let Some(left_out) = entry.warned.admit(clock.now()) {
+        match before {
+            Some(ip) => log::warn!("cannot resolve {host}: {error}; {ip} stays{left_out}"),
+            None => log::warn!(
+                "cannot resolve {host}: {error}; its targets are absent until it resolves{left_out}"
+            ),
+        }
+    }
+}
+
+fn tell(Change { host, from, to }: &Change) {
+    match from {
+        Some(from) => log::info!("{host} has moved from {from} to {to}"),
+        None => log::info!("{host} is {to}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Signals, turned into events.
+//!
+//! SIGINT and SIGTERM ask to stop, SIGUSR1 and SIGHUP to reload. SIGPIPE is ignored by Rust's
+//! start-up code in every program. A signal that arrives while the same one is being delivered
+//! is not lost: it is delivered once more after it.
+
+use std::io;
+use std::thread;
+
+use crossbeam_channel::Sender;
+use signal_hook::consts::{SIGHUP, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use crate::events::Event;
+
+/// A signal could not be caught.
+#[derive(Debug, thiserror::Error)]
+pub enum SignalError {
+    /// SIGINT.
+    #[error("cannot catch SIGINT: {0}")]
+    Interrupt(#[from] ctrlc::Error),
+    /// One of the others.
+    #[error("cannot catch SIGTERM, SIGUSR1 and SIGHUP: {0}")]
+    Others(#[from] io::Error),
+}
+
+/// From here on, signals are events; once in a process.
+///
+/// # Errors
+/// When the system refuses a handler or a thread.
+pub fn listen(events: Sender<Event>) -> Result<(), SignalError> {
+    let interrupts = events.clone();
+    ctrlc::set_handler(move || deliver(&interrupts, "SIGINT", Event::Stop(None)))?;
+    let mut signals = Signals::new([SIGTERM, SIGUSR1, SIGHUP])?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                match signal {
+                    SIGTERM => deliver(&events, "SIGTERM", Event::Stop(None)),
+                    SIGUSR1 => deliver(&events, "SIGUSR1", Event::Reload(None)),
+                    _ => deliver(&events, "SIGHUP", Event::Reload(None)),
+                }
+            }
+        })?;
+    Ok(())
+}
+
+/// Waits while the queue is full; meanwhile the kernel keeps further signals pending.
+fn deliver(events: &Sender<Event>, name: &str, event: Event) {
+    log::info!("{name} received");
+    if events.send(event).is_err() {
+        log::warn!("{name} comes too late: the process is ending");
+    }
+}
