@@ -1,0 +1,131 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Measure tcpffee side by side with other TCP load balancers.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start each balancer in turn, put the same work through it, and print one table.
+    Compare(CompareOptions),
+    /// The reference: a bare epoll loop that copies bytes and knows no sticks.
+    #[command(hide = true)]
+    Bare(BareOptions),
+}
+
+/// Options of `compare`.
+#[derive(Args, Debug)]
+pub struct CompareOptions {
+    /// Rounds; each figure is the median over them (5; with --quick 2).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: Option<u32>,
+    /// A tenth of the work: shows that everything runs; the figures are rough.
+    #[arg(long)]
+    pub quick: bool,
+    /// Multiply the amount of work, to profile a longer run.
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    pub scale: f64,
+    /// Only these works.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<WorkName>,
+    /// The balancers to measure, in this order.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "tcpffee,haproxy,nginx"
+    )]
+    pub balancers: Vec<BalancerName>,
+    /// The tcpffee to measure.
+    #[arg(long, default_value = "target/release/tcpffee")]
+    pub tcpffee: PathBuf,
+    /// A second build of tcpffee, measured as "other".
+    #[arg(long)]
+    pub other_tcpffee: Option<PathBuf>,
+    /// The haproxy to measure.
+    #[arg(long, default_value = "/usr/sbin/haproxy")]
+    pub haproxy: PathBuf,
+    /// The nginx to measure.
+    #[arg(long, default_value = "/usr/sbin/nginx")]
+    pub nginx: PathBuf,
+    /// nginx's stream module, where it is not built in.
+    #[arg(long, default_value = "/usr/lib/nginx/modules/ngx_stream_module.so")]
+    pub nginx_stream_module: PathBuf,
+    /// The core of the balancer.
+    #[arg(long, default_value_t = 0)]
+    pub proxy_core: usize,
+    /// The core of clients and servers.
+    #[arg(long, default_value_t = 1)]
+    pub load_core: usize,
+}
+
+/// Options of `bare`.
+#[derive(Args, Debug)]
+pub struct BareOptions {
+    /// Addresses to listen on.
+    #[arg(long, required = true, value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
+    /// Hosts to relay to, on the port that the client came to.
+    #[arg(long, required = true, value_delimiter = ',')]
+    pub to: Vec<std::net::Ipv4Addr>,
+}
+
+/// A kind of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WorkName {
+    /// Connect, 64 bytes each way, close.
+    Connect,
+    /// 64-byte ping-pong on 64 connections.
+    Pingpong,
+    /// Bulk transfer, one way and then the other.
+    Bulk,
+    /// Idle connections.
+    Idle,
+}
+
+/// A balancer to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+pub enum BalancerName {
+    /// tcpffee
+    Tcpffee,
+    /// haproxy
+    Haproxy,
+    /// nginx with its stream module
+    Nginx,
+    /// The bare epoll loop of this program.
+    Bare,
+    /// The second build of tcpffee; `--other-tcpffee` adds it.
+    #[value(skip)]
+    Other,
+}
+
+impl BalancerName {
+    /// The word for it in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BalancerName::Tcpffee => "tcpffee",
+            BalancerName::Haproxy => "haproxy",
+            BalancerName::Nginx => "nginx",
+            BalancerName::Bare => "bare",
+            BalancerName::Other => "other",
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err(format!("expected a number above zero, found {text:?}")),
+    }
+}
