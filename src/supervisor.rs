@@ -1,0 +1,375 @@
+//! The running process as a whole: starts the parts in order, answers reloads and stops.
+//!
+//! One thread, one queue of [`Event`]s. A reload either puts the new file in force as a whole or
+//! changes nothing and says why.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::clock::Clock;
+use crate::config::{self, Config, Environment, TargetAddr};
+use crate::control::Reply;
+use crate::events::Event;
+use crate::groups::GroupRegistry;
+use crate::proxy::{self, End, Parts, Proxy};
+use crate::resolve::Names;
+use crate::stick::{self, Keeper, Table};
+
+/// How long the start and a reload wait for first answers about host names.
+const FIRST_LOOKUPS: Duration = Duration::from_secs(3);
+/// Between looks whether everything has ended, while stopping.
+const STOP_POLL: Duration = Duration::from_millis(20);
+/// How long workers get to close what was cut.
+const CUT_PATIENCE: Duration = Duration::from_secs(2);
+/// The exit code of `tcpffee stop` when connections were cut.
+pub const EXIT_CONNECTIONS_CUT: u8 = 5;
+
+/// What a start needs.
+pub struct Start {
+    /// The configuration, as read.
+    pub config: Config,
+    /// The environment it was read with.
+    pub environment: Environment,
+    /// Where reloads read it from; `None`: it is built in and cannot be reloaded.
+    pub config_path: Option<PathBuf>,
+    /// For parts that report to the supervisor.
+    pub events: Sender<Event>,
+}
+
+/// The proxy could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Listeners, workers or descriptors.
+    #[error(transparent)]
+    Proxy(#[from] proxy::StartError),
+    /// The stick table's files.
+    #[error(transparent)]
+    Save(#[from] stick::SaveError),
+}
+
+/// A running tcpffee.
+pub struct Supervisor {
+    proxy: Proxy,
+    table: Arc<Table>,
+    keeper: Keeper,
+    names: Arc<Names>,
+    environment: Environment,
+    config_path: Option<PathBuf>,
+}
+
+impl Supervisor {
+    /// Restores the stick table, opens the listeners, and lets clients in.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting; nothing is left behind.
+    pub fn start(start: Start) -> Result<Supervisor, StartError> {
+        let Start { config, environment, config_path, events } = start;
+        let clock = Clock::start();
+        let workers = config.workers.unwrap_or_else(available_cpus);
+        let registry = Arc::new(GroupRegistry::new(workers));
+        let table = Arc::new(Table::new(table_settings(&config), Arc::clone(&registry)));
+        let names = Arc::new(Names::new(Box::new(move |_| {
+            // With the queue full a reload or stop is due, or the next look-up tells again.
+            let _ = events.try_send(Event::NamesChanged);
+        })));
+        look_up_names(&names, &config);
+        let shape = stick::KeyShape {
+            key_type: environment.key_type,
+            ipv6_prefix: config.key_ipv6_prefix,
+        };
+        let path = &environment.stick_table_save_path;
+        let lock = stick::StateLock::acquire(path)?;
+        let restored = stick::load(path, &shape, SystemTime::now());
+        let count = table.restore(restored, clock.now());
+        log::info!("{count} stick entries restored from {}", path.display());
+        let parts = Parts {
+            workers,
+            key_type: environment.key_type,
+            sticks: Arc::clone(&table) as Arc<dyn stick::Sticks>,
+            registry,
+            clock,
+            descriptor_limit: proxy::raise_limit(),
+        };
+        let interval = config.stick_table_save_interval;
+        let keeper = Keeper::start(Arc::clone(&table), lock, shape, interval, clock)?;
+        let ready = ready_line(&config, workers);
+        let proxy = Proxy::start(config, parts, &|host| answer(&names, host))?;
+        log::info!("{ready}");
+        Ok(Supervisor { proxy, table, keeper, names, environment, config_path })
+    }
+
+    /// Answers events until told to stop; returns how many connections were cut at the end.
+    pub fn run(mut self, events: &Receiver<Event>) -> u64 {
+        loop {
+            match events.recv() {
+                Ok(Event::Reload(reply)) => self.reload(reply),
+                Ok(Event::NamesChanged) => self.refresh_targets(),
+                Ok(Event::Stop(reply)) => return self.stop(reply, events),
+                Err(_) => return self.stop(None, events),
+            }
+        }
+    }
+
+    fn refresh_targets(&mut self) {
+        let names = Arc::clone(&self.names);
+        self.proxy.refresh_targets(&|host| answer(&names, host));
+    }
+
+    fn reload(&mut self, reply: Option<Reply>) {
+        match self.try_reload() {
+            Ok(changes) => {
+                let number = self.proxy.generation().number;
+                let summary = match changes.len() {
+                    0 => "configuration read again: nothing has changed".to_owned(),
+                    count => format!("configuration reloaded: {count} changes, generation {number}"),
+                };
+                log::info!("{summary}");
+                for change in &changes {
+                    log::info!("  {change}");
+                }
+                if let Some(reply) = reply {
+                    reply.done(summary, changes);
+                }
+            }
+            Err(reasons) => {
+                let summary = "reload refused; the running configuration stays as it is";
+                log::error!("{summary}");
+                for reason in &reasons {
+                    log::error!("  {reason}");
+                }
+                if let Some(reply) = reply {
+                    reply.failed(summary, reasons);
+                }
+            }
+        }
+    }
+
+    /// Reads and applies the file; the lines say what changed, or all that speaks against it.
+    fn try_reload(&mut self) -> Result<Vec<String>, Vec<String>> {
+        let Some(path) = &self.config_path else {
+            return Err(vec!["the configuration is built in; there is no file to read".to_owned()]);
+        };
+        let loaded = config::read(path, &self.environment).map_err(|problems| {
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+        })?;
+        for warning in &loaded.warnings {
+            log::warn!("{warning}");
+        }
+        let new = loaded.config;
+        let changes = config::diff(&self.proxy.generation().config, &new);
+        if !changes.needs_restart.is_empty() {
+            let say = |change| format!("{change}: needs a restart");
+            return Err(changes.needs_restart.iter().map(say).collect());
+        }
+        let lines: Vec<String> = changes.changed.iter().map(ToString::to_string).collect();
+        if lines.is_empty() {
+            return Ok(lines);
+        }
+        look_up_names(&self.names, &new);
+        let names = Arc::clone(&self.names);
+        let settings = table_settings(&new);
+        let interval = new.stick_table_save_interval;
+        let used = host_names(&new);
+        self.proxy
+            .reload(new, &|host| answer(&names, host))
+            .map_err(|error| vec![error.to_string()])?;
+        self.table.apply(settings);
+        self.keeper.set_save_interval(interval);
+        self.names.retain(&used);
+        Ok(lines)
+    }
+
+    /// Ends in order: no new clients, `shutdown_grace` for open connections, the table saved.
+    fn stop(mut self, reply: Option<Reply>, events: &Receiver<Event>) -> u64 {
+        let grace = self.proxy.generation().config.shutdown_grace;
+        self.proxy.stop_accepting();
+        let open = self.proxy.connections();
+        let text = format!("stopping: {open} open connections get up to {} s", grace.as_secs_f64());
+        log::info!("{text}");
+        if let Some(reply) = &reply {
+            reply.progress(text);
+        }
+        let is_quiet = self.await_quiet(grace, events);
+        let before = self.proxy.ended(End::Shutdown);
+        if !is_quiet {
+            self.proxy.cut_all(End::Shutdown);
+            self.await_closed();
+        }
+        let cut = self.proxy.ended(End::Shutdown) - before;
+        self.log_totals();
+        self.proxy.quit();
+        self.keeper.stop();
+        let text = match cut {
+            0 => "stopped: every connection had ended".to_owned(),
+            cut => format!("stopped: {cut} connections were cut"),
+        };
+        log::info!("{text}");
+        if let Some(reply) = reply {
+            let exit = if cut == 0 { 0 } else { EXIT_CONNECTIONS_CUT };
+            reply.done_but(exit, text, Vec::new());
+        }
+        cut
+    }
+
+    /// Waits until nothing is open; false where the time was over, or a second stop came, first.
+    fn await_quiet(&self, grace: Duration, events: &Receiver<Event>) -> bool {
+        let deadline = Instant::now() + grace;
+        while !self.proxy.is_quiet() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            match events.recv_timeout(STOP_POLL) {
+                Ok(Event::Stop(_)) => {
+                    log::warn!("told to stop a second time: ending at once");
+                    return false;
+                }
+                Ok(Event::Reload(Some(reply))) => {
+                    reply.failed("the process is stopping", Vec::new());
+                }
+                Ok(Event::Reload(None) | Event::NamesChanged) => {}
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(STOP_POLL),
+            }
+        }
+        true
+    }
+
+    fn await_closed(&self) {
+        let deadline = Instant::now() + CUT_PATIENCE;
+        while self.proxy.connections() > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn log_totals(&self) {
+        let counters = self.proxy.counters();
+        let sum = |pick: fn(&proxy::Counters) -> &proxy::Count| -> u64 {
+            counters.iter().map(|counters| pick(counters).get()).sum()
+        };
+        let ends: Vec<String> = End::ALL
+            .iter()
+            .filter_map(|&end| match self.proxy.ended(end) {
+                0 => None,
+                count => Some(format!("{end}={count}")),
+            })
+            .collect();
+        log::info!(
+            "{} connections served, {} bytes in, {} bytes out; {}",
+            sum(|counters| &counters.accepted),
+            sum(|counters| &counters.bytes_in),
+            sum(|counters| &counters.bytes_out),
+            ends.join(" "),
+        );
+        log::info!(
+            "{} accept pauses, {} late key slices, {} failed connects, {} moves to another group, \
+             {} turns at the bound on held bytes",
+            sum(|counters| &counters.accept_pauses),
+            sum(|counters| &counters.slice_timeouts),
+            sum(|counters| &counters.connect_failures),
+            sum(|counters| &counters.moves),
+            sum(|counters| &counters.buffer_pressure),
+        );
+    }
+}
+
+fn available_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn table_settings(config: &Config) -> stick::Settings {
+    stick::Settings {
+        expiration: config.expiration,
+        max_entries: config.stick_table_max_entries,
+        full: config.stick_table_full,
+        balance: config.balance,
+    }
+}
+
+fn host_names(config: &Config) -> BTreeSet<String> {
+    let targets = config.groups.iter().flat_map(|group| group.targets.values());
+    targets
+        .filter_map(|target| match target {
+            TargetAddr::Name { host, .. } => Some(host.clone()),
+            TargetAddr::Socket(_) => None,
+        })
+        .collect()
+}
+
+/// Has every name of a configuration looked up, and waits a moment for the first answers.
+fn look_up_names(names: &Names, config: &Config) {
+    let hosts = host_names(config);
+    if hosts.is_empty() {
+        return;
+    }
+    for host in &hosts {
+        if let Err(error) = names.get(host) {
+            log::error!("cannot look up {host}: {error}");
+        }
+    }
+    for host in names.resolve_first(FIRST_LOOKUPS) {
+        log::warn!("{host} is not resolved; targets that name it are left out until it is");
+    }
+}
+
+fn answer(names: &Names, host: &str) -> Option<IpAddr> {
+    let name = names.get(host).ok()?;
+    let answer = name.answer.load();
+    answer.as_deref().copied()
+}
+
+/// The line that says that clients are let in.
+fn ready_line(config: &Config, workers: usize) -> String {
+    let addresses: Vec<String> = config.bind_addrs.iter().map(ToString::to_string).collect();
+    let groups: Vec<String> = config
+        .groups
+        .iter()
+        .map(|group| match &group.name {
+            Some(name) => format!("{} ({name})", group.id),
+            None => group.id.to_string(),
+        })
+        .collect();
+    format!(
+        "tcpffee {} ready: node {}, {} workers, listening on {} ports {}, groups {}",
+        env!("CARGO_PKG_VERSION"),
+        node_name(),
+        workers,
+        addresses.join(", "),
+        ranges(&config.ports),
+        groups.join(", "),
+    )
+}
+
+/// The host's name: what a lone node is called.
+fn node_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Ascending ports, neighbours drawn together: `80, 5280-5282`.
+fn ranges(ports: &[u16]) -> String {
+    let mut runs: Vec<(u16, u16)> = Vec::new();
+    for &port in ports {
+        match runs.last_mut() {
+            Some((_, last)) if u32::from(*last) + 1 == u32::from(port) => *last = port,
+            _ => runs.push((port, port)),
+        }
+    }
+    let run = |(first, last): &(u16, u16)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    runs.iter().map(run).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_ports_are_drawn_together() {
+        assert_eq!(ranges(&[80, 5280, 5281, 5282, 65535]), "80, 5280-5282, 65535");
+    }
+}
