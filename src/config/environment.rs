@@ -1,0 +1,363 @@
+//! The environment variables, and `/etc/default/tcpffee` where a subcommand's are silent.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::defaults_file::DefaultsFile;
+use super::problem::{Fault, Place, Problem, Problems, Severity, nearest};
+use super::schema::{KeyType, MacAddress};
+use super::values;
+
+/// The end of a key slice at most, in bytes.
+pub const MAX_SLICE_END: usize = 4096;
+
+/// The file whose variables the service is started with.
+pub const DEFAULTS_FILE: &str = "/etc/default/tcpffee";
+
+/// The PID file where nothing else is said.
+pub const DEFAULT_PID_PATH: &str = "/run/tcpffee.pid";
+
+/// The PID file of the packaged service.
+const SERVICE_PID_PATH: &str = "/run/tcpffee/tcpffee.pid";
+
+const CONFIG_PATH: &str = "TCPFFEE_CONFIG_PATH";
+const PID_PATH: &str = "TCPFFEE_PID_PATH";
+const HEALTHCHECK_SAVE_PATH: &str = "TCPFFEE_HEALTHCHECK_SAVE_PATH";
+const STICK_TABLE_SAVE_PATH: &str = "TCPFFEE_STICK_TABLE_SAVE_PATH";
+const RAFT_PATH: &str = "TCPFFEE_RAFT_PATH";
+const MAC_ADDRESS: &str = "TCPFFEE_MAC_ADDRESS";
+const KEY_TYPE: &str = "TCPFFEE_KEY_TYPE";
+const SLICE_START: &str = "TCPFFEE_KEY_FIRST_MESSAGE_SLICE_START";
+const SLICE_END: &str = "TCPFFEE_KEY_FIRST_MESSAGE_SLICE_END";
+const RUST_LOG: &str = "RUST_LOG";
+
+const TYPE_IP: &str = "IP";
+const TYPE_SLICE: &str = "IP_WITH_FIRST_MESSAGE_SLICE";
+
+/// One row of the reference of environment variables.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub values: &'static str,
+    /// What holds where it is unset or empty.
+    pub default: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+}
+
+const fn variable(
+    name: &'static str,
+    values: &'static str,
+    default: &'static str,
+    about: &'static str,
+) -> Variable {
+    Variable {
+        name,
+        values,
+        default,
+        about,
+    }
+}
+
+/// Every environment variable.
+#[rustfmt::skip]
+pub static VARIABLES: &[Variable] = &[
+    variable(CONFIG_PATH, "path", "/etc/tcpffee/tcpffee.toml",
+        "The configuration file; `--config` goes before it."),
+    variable(PID_PATH, "path", DEFAULT_PID_PATH,
+        "File with the process's id; the control socket lies beside it. Where it is unset, `reload` and `stop` look at `/run/tcpffee/tcpffee.pid` first."),
+    variable(HEALTHCHECK_SAVE_PATH, "path", "/var/lib/tcpffee/healthcheck_state",
+        "Where the state of the health checks is saved."),
+    variable(STICK_TABLE_SAVE_PATH, "path", "/var/lib/tcpffee/stick_table",
+        "Where a lone node saves its stick table."),
+    variable(RAFT_PATH, "path", "/var/lib/tcpffee/raft",
+        "Directory of the cluster's logs."),
+    variable(MAC_ADDRESS, "MAC address", "found on the interfaces",
+        "Which MAC address this node takes for its own, for containers and tests."),
+    variable(KEY_TYPE, "`IP`, `IP_WITH_FIRST_MESSAGE_SLICE`", "IP",
+        "What a client is known by: its address, or its address and a slice of its first message."),
+    variable(SLICE_START, "0 to 4095", "none",
+        "First byte of the slice, from 0. Required for `IP_WITH_FIRST_MESSAGE_SLICE`."),
+    variable(SLICE_END, "1 to 4096, greater than the start", "none",
+        "One past the last byte of the slice. Required for `IP_WITH_FIRST_MESSAGE_SLICE`."),
+    variable(RUST_LOG, "filter", "info,tcpffee::session=off",
+        "What is logged: levels by module, such as `info,tcpffee::session=info`."),
+];
+
+/// What the environment says, checked, defaults filled in. A reload does not read it again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Environment {
+    /// `TCPFFEE_CONFIG_PATH`
+    pub config_path: PathBuf,
+    /// `TCPFFEE_PID_PATH`, where it is set.
+    pub pid_path: Option<PathBuf>,
+    /// `TCPFFEE_HEALTHCHECK_SAVE_PATH`
+    pub healthcheck_save_path: PathBuf,
+    /// `TCPFFEE_STICK_TABLE_SAVE_PATH`
+    pub stick_table_save_path: PathBuf,
+    /// `TCPFFEE_RAFT_PATH`
+    pub raft_path: PathBuf,
+    /// `TCPFFEE_MAC_ADDRESS`
+    pub mac_address: Option<MacAddress>,
+    /// `TCPFFEE_KEY_TYPE` with its bounds.
+    pub key_type: KeyType,
+    /// `RUST_LOG`, as it stands.
+    pub rust_log: Option<String>,
+    /// What is odd about it; [`super::load`] puts these in front of the file's.
+    pub warnings: Vec<Problem>,
+}
+
+impl Default for Environment {
+    fn default() -> Environment {
+        Environment::from_vars(|_| None).expect("an empty environment is a good one")
+    }
+}
+
+impl Environment {
+    /// The environment of this process, for `run` and `demo`.
+    ///
+    /// # Errors
+    /// As [`Environment::from_vars`].
+    pub fn from_process() -> Result<Environment, Problems> {
+        Environment::from_vars(|name| std::env::var_os(name))
+    }
+
+    /// An environment given by a look-up of variables. Empty values count as unset.
+    ///
+    /// # Errors
+    /// Every value that is not understood, and key bounds that are missing or out of order.
+    pub fn from_vars(vars: impl Fn(&str) -> Option<OsString>) -> Result<Environment, Problems> {
+        Reader::new(&|name| Some((vars(name)?, Place::Environment))).environment()
+    }
+
+    /// The environment of this process, with [`DEFAULTS_FILE`] where it is silent: for
+    /// subcommands that deal with a running service.
+    ///
+    /// # Errors
+    /// As [`Environment::from_vars`], and lines of the file that are not understood.
+    pub fn for_subcommand() -> Result<Environment, Problems> {
+        let vars = |name: &str| std::env::var_os(name);
+        Environment::for_subcommand_from(vars, Path::new(DEFAULTS_FILE))
+    }
+
+    /// As [`Environment::for_subcommand`], from any variables and file.
+    ///
+    /// # Errors
+    /// As [`Environment::for_subcommand`].
+    pub fn for_subcommand_from(
+        vars: impl Fn(&str) -> Option<OsString>,
+        file: &Path,
+    ) -> Result<Environment, Problems> {
+        let file = DefaultsFile::read(file);
+        let lookup = |name: &str| {
+            let own = vars(name).filter(|value| !value.is_empty());
+            match own {
+                Some(value) => Some((value, Place::Environment)),
+                None => file.get(name),
+            }
+        };
+        let mut reader = Reader::new(&lookup);
+        reader.problems.extend(file.problems.iter().cloned());
+        reader.problems.extend(file.unknown(&|name| {
+            let known = || VARIABLES.iter().map(|variable| variable.name);
+            (!known().any(|other| other == name)).then(|| Fault::Unknown {
+                what: "variable",
+                nearest: nearest(name, known()).map(str::to_owned),
+                known: known().collect(),
+            })
+        }));
+        reader.environment()
+    }
+
+    /// Where this process writes its id.
+    pub fn pid_path(&self) -> &Path {
+        match &self.pid_path {
+            Some(path) => path,
+            None => Path::new(DEFAULT_PID_PATH),
+        }
+    }
+
+    /// Where a running process may have written its id, in the order to look.
+    pub fn running_pid_paths(&self) -> Vec<PathBuf> {
+        match &self.pid_path {
+            Some(path) => vec![path.clone()],
+            None => vec![SERVICE_PID_PATH.into(), DEFAULT_PID_PATH.into()],
+        }
+    }
+}
+
+type Lookup<'v> = &'v dyn Fn(&str) -> Option<(OsString, Place)>;
+
+/// Reads variables and collects what is wrong with them.
+struct Reader<'v> {
+    lookup: Lookup<'v>,
+    problems: Vec<Problem>,
+}
+
+/// A variable that is set.
+struct Set {
+    text: String,
+    place: Place,
+}
+
+impl<'v> Reader<'v> {
+    fn new(lookup: Lookup<'v>) -> Reader<'v> {
+        Reader {
+            lookup,
+            problems: Vec::new(),
+        }
+    }
+
+    fn environment(mut self) -> Result<Environment, Problems> {
+        let environment = Environment {
+            config_path: self.path(CONFIG_PATH),
+            pid_path: self.explicit_path(PID_PATH),
+            healthcheck_save_path: self.path(HEALTHCHECK_SAVE_PATH),
+            stick_table_save_path: self.path(STICK_TABLE_SAVE_PATH),
+            raft_path: self.path(RAFT_PATH),
+            mac_address: self.mac_address(),
+            key_type: self.key_type().unwrap_or(KeyType::Ip),
+            rust_log: self.text(RUST_LOG).map(|set| set.text),
+            warnings: Vec::new(),
+        };
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        if self.problems.iter().any(is_error) {
+            return Err(Problems(self.problems));
+        }
+        let warnings = self.problems;
+        Ok(Environment {
+            warnings,
+            ..environment
+        })
+    }
+
+    fn explicit_path(&self, name: &str) -> Option<PathBuf> {
+        let (value, _) = (self.lookup)(name)?;
+        (!value.is_empty()).then(|| value.into())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        let default = || {
+            let row = VARIABLES.iter().find(|variable| variable.name == name);
+            row.expect("every variable has a row").default.into()
+        };
+        self.explicit_path(name).unwrap_or_else(default)
+    }
+
+    /// A variable's text; refuses bytes that are not UTF-8.
+    fn text(&mut self, name: &str) -> Option<Set> {
+        let (value, place) = (self.lookup)(name)?;
+        match value.into_string() {
+            Ok(text) if text.is_empty() => None,
+            Ok(text) => Some(Set { text, place }),
+            Err(value) => {
+                let found = format!("{value:?}");
+                self.refuse(place, name, found, "UTF-8 text");
+                None
+            }
+        }
+    }
+
+    fn mac_address(&mut self) -> Option<MacAddress> {
+        let set = self.text(MAC_ADDRESS)?;
+        let Some((mac, had_empty_part)) = values::mac_address(set.text.trim()) else {
+            let found = format!("{:?}", set.text);
+            let expected = "a MAC address such as 02:00:00:00:00:01";
+            self.refuse(set.place, MAC_ADDRESS, found, expected);
+            return None;
+        };
+        if had_empty_part {
+            let sentence = format!("read as {mac}, its empty part skipped");
+            self.warn(set.place, MAC_ADDRESS, sentence);
+        }
+        Some(mac)
+    }
+
+    fn key_type(&mut self) -> Option<KeyType> {
+        let Some(set) = self.text(KEY_TYPE) else {
+            self.warn_of_idle_bounds();
+            return Some(KeyType::Ip);
+        };
+        match set.text.trim() {
+            TYPE_IP => {
+                self.warn_of_idle_bounds();
+                Some(KeyType::Ip)
+            }
+            TYPE_SLICE => self.slice(),
+            other => {
+                let guess = nearest(other, [TYPE_IP, TYPE_SLICE]);
+                let hint = guess.map_or(String::new(), |near| format!("; did you mean {near}?"));
+                let expected = format!("{TYPE_IP} or {TYPE_SLICE}{hint}");
+                self.refuse(set.place, KEY_TYPE, format!("{other:?}"), expected);
+                None
+            }
+        }
+    }
+
+    fn slice(&mut self) -> Option<KeyType> {
+        let start = self.bound(SLICE_START, 0, MAX_SLICE_END - 1);
+        let end = self.bound(SLICE_END, 1, MAX_SLICE_END);
+        let ((start, _), (end, end_place)) = (start?, end?);
+        if end <= start {
+            let expected = format!("more than the start, {start}");
+            self.refuse(end_place, SLICE_END, end.to_string(), expected);
+            return None;
+        }
+        Some(KeyType::IpWithFirstMessageSlice { start, end })
+    }
+
+    fn bound(&mut self, name: &str, min: usize, max: usize) -> Option<(usize, Place)> {
+        let expected = format!("an integer from {min} to {max}");
+        let Some(set) = self.text(name) else {
+            let expected = format!("{expected}, because {KEY_TYPE} is {TYPE_SLICE}");
+            self.problem(
+                Severity::Error,
+                Place::Environment,
+                name,
+                Fault::Missing { expected },
+            );
+            return None;
+        };
+        let value = set.text.trim().parse().ok();
+        match value.filter(|value| (min..=max).contains(value)) {
+            Some(value) => Some((value, set.place)),
+            None => {
+                self.refuse(set.place, name, format!("{:?}", set.text), expected);
+                None
+            }
+        }
+    }
+
+    fn warn_of_idle_bounds(&mut self) {
+        for name in [SLICE_START, SLICE_END] {
+            if let Some((_, place)) = (self.lookup)(name).filter(|(value, _)| !value.is_empty()) {
+                self.warn(
+                    place,
+                    name,
+                    format!("without effect: {KEY_TYPE} is {TYPE_IP}"),
+                );
+            }
+        }
+    }
+
+    fn refuse(&mut self, place: Place, name: &str, found: String, expected: impl Into<String>) {
+        let expected = expected.into();
+        let fault = Fault::Value { found, expected };
+        self.problem(Severity::Error, place, name, fault);
+    }
+
+    fn warn(&mut self, place: Place, name: &str, sentence: String) {
+        self.problem(Severity::Warning, place, name, Fault::Other(sentence));
+    }
+
+    fn problem(&mut self, severity: Severity, place: Place, name: &str, fault: Fault) {
+        self.problems.push(Problem {
+            severity,
+            place,
+            key: Some(name.to_owned()),
+            fault,
+        });
+    }
+}

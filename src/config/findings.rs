@@ -1,0 +1,126 @@
+//! Collects what is found while a file is read: its problems, with their positions, and which
+//! settings it makes that this version does not act on.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use super::problem::{Fault, Place, Problem, Problems, Severity};
+use super::reference::Subject;
+
+/// Problems kept of one file; more are counted only.
+const MAX_PROBLEMS: usize = 200;
+
+/// A place in the text, in bytes.
+pub(super) type Span = Range<usize>;
+
+pub(super) struct Findings<'a> {
+    file: &'a Path,
+    text: &'a str,
+    line_starts: Vec<usize>,
+    problems: RefCell<Vec<(usize, Problem)>>,
+    left_out: Cell<usize>,
+    errors: Cell<usize>,
+    unacted: RefCell<BTreeMap<Subject, Unacted>>,
+}
+
+/// The settings of one subject that a file makes.
+struct Unacted {
+    first: Span,
+    patterns: Vec<&'static str>,
+}
+
+impl<'a> Findings<'a> {
+    pub fn new(file: &'a Path, text: &'a str) -> Findings<'a> {
+        let after_newline = text.match_indices('\n').map(|(at, _)| at + 1);
+        Findings {
+            file,
+            text,
+            line_starts: std::iter::once(0).chain(after_newline).collect(),
+            problems: RefCell::default(),
+            left_out: Cell::new(0),
+            errors: Cell::new(0),
+            unacted: RefCell::default(),
+        }
+    }
+
+    pub fn error(&self, span: Span, key: &str, fault: Fault) {
+        self.errors.set(self.errors.get() + 1);
+        self.add(Severity::Error, span, key, fault);
+    }
+
+    pub fn warning(&self, span: Span, key: &str, sentence: impl Into<String>) {
+        self.add(Severity::Warning, span, key, Fault::Other(sentence.into()));
+    }
+
+    /// Takes note of a setting that the file makes and this version does not act on.
+    pub fn unacted(&self, subject: Subject, span: Span, pattern: &'static str) {
+        let mut unacted = self.unacted.borrow_mut();
+        let entry = unacted.entry(subject).or_insert_with(|| Unacted {
+            first: span.clone(),
+            patterns: Vec::new(),
+        });
+        if span.start < entry.first.start {
+            entry.first = span;
+        }
+        if !entry.patterns.contains(&pattern) {
+            entry.patterns.push(pattern);
+        }
+    }
+
+    fn add(&self, severity: Severity, span: Span, key: &str, fault: Fault) {
+        let mut problems = self.problems.borrow_mut();
+        if problems.len() >= MAX_PROBLEMS {
+            self.left_out.set(self.left_out.get() + 1);
+            return;
+        }
+        let problem = Problem {
+            severity,
+            place: self.place(span.start),
+            key: (!key.is_empty()).then(|| key.to_owned()),
+            fault,
+        };
+        problems.push((span.start, problem));
+    }
+
+    /// `line:column` of a place, for problems that name a second one.
+    pub fn line_and_column(&self, offset: usize) -> (usize, usize) {
+        let offset = offset.min(self.text.len());
+        let line = self.line_starts.partition_point(|start| *start <= offset);
+        let line_start = self.line_starts[line - 1];
+        let before = self.text.get(line_start..offset).unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        let (line, column) = self.line_and_column(offset);
+        Place::Position {
+            file: self.file.to_path_buf(),
+            line,
+            column,
+        }
+    }
+
+    /// The warnings, or everything where there is an error, both in the order of the file.
+    pub fn finish(self) -> Result<Vec<Problem>, Problems> {
+        for (subject, unacted) in self.unacted.take() {
+            let sentence = format!(
+                "{subject}: read and checked, but not acted upon by this version ({})",
+                unacted.patterns.join(", ")
+            );
+            self.warning(unacted.first, "", sentence);
+        }
+        let mut problems = self.problems.take();
+        problems.sort_by_key(|(offset, _)| *offset);
+        let mut problems: Vec<Problem> = problems.into_iter().map(|(_, problem)| problem).collect();
+        if self.left_out.get() > 0 {
+            let sentence = format!("{} more problems are not shown", self.left_out.get());
+            problems.push(Problem::of_file(self.file, sentence));
+        }
+        match self.errors.get() {
+            0 => Ok(problems),
+            _ => Err(Problems(problems)),
+        }
+    }
+}

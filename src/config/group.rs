@@ -1,0 +1,203 @@
+//! `[groups.N]`: the server groups.
+
+use std::collections::BTreeMap;
+
+use toml::de::DeValue;
+
+use super::healthcheck;
+use super::listening::Ports;
+use super::problem::nearest;
+use super::schema::{GroupConfig, GroupId, OnDisabled, ProxyHeader, TargetAddr};
+use super::section::{Entry, Section};
+use super::top;
+use super::values;
+
+/// Groups of one configuration.
+const MAX_GROUPS: usize = 4096;
+
+/// Targets of all groups together.
+const MAX_TARGETS: usize = 1_000_000;
+
+/// Longest `name`, in characters.
+const MAX_NAME_CHARS: usize = 64;
+
+const EXPECTED_GROUPS: &str = "tables of groups such as [groups.0], at least one";
+
+/// All groups, ascending by id.
+pub(super) fn groups(top: &Section<'_>, ports: &Ports) -> Vec<GroupConfig> {
+    let Some(entry) = top.get("groups") else {
+        top.missing("groups", EXPECTED_GROUPS);
+        return Vec::new();
+    };
+    let members = entry.members(EXPECTED_GROUPS);
+    if members.is_empty() && entry.value.get_ref().is_table() {
+        entry.refuse_for(EXPECTED_GROUPS);
+    }
+    if members.len() > MAX_GROUPS {
+        top::refuse(
+            top,
+            "groups",
+            format!("{} groups, expected at most {MAX_GROUPS}", members.len()),
+        );
+        return Vec::new();
+    }
+    if members.len() * ports.len() > MAX_TARGETS {
+        let sentence = format!(
+            "{} groups on {} ports, expected at most {MAX_TARGETS} targets together",
+            members.len(),
+            ports.len()
+        );
+        top::refuse(top, "groups", sentence);
+        return Vec::new();
+    }
+    let mut groups: Vec<GroupConfig> = Vec::new();
+    for (name, member) in &members {
+        groups.extend(id(name, member).and_then(|id| group(id, member, ports, &groups)));
+    }
+    groups.sort_by_key(|group| group.id);
+    groups
+}
+
+fn id(name: &str, member: &Entry<'_>) -> Option<GroupId> {
+    let id = name.parse::<u32>().ok().filter(|id| id.to_string() == name);
+    if id.is_none() {
+        let sentence = format!(
+            "expected a group's id, an integer from 0 to {}, in place of {name:?}",
+            u32::MAX
+        );
+        member.error_at_key(sentence);
+    }
+    id.map(GroupId)
+}
+
+fn group(
+    id: GroupId,
+    member: &Entry<'_>,
+    ports: &Ports,
+    earlier: &[GroupConfig],
+) -> Option<GroupConfig> {
+    let section =
+        member.section("a group's table, such as [groups.0] with portmap = \"192.0.2.20\"")?;
+    section.refuse_unknown_keys();
+    Some(GroupConfig {
+        id,
+        name: name(&section, earlier),
+        targets: targets(&section, ports),
+        weight: section.integer("weight").unwrap_or(1),
+        drain: section.bool("drain", false),
+        disabled: section.bool("disabled", false),
+        backup: section.bool("backup", false),
+        on_disabled: section.word("on_disabled").unwrap_or(OnDisabled::Keep),
+        drain_timeout: section.seconds("drain_timeout"),
+        send_proxy: send_proxy(&section),
+        transparent: section.bool("transparent", false),
+        healthchecks: healthcheck::healthchecks(&section),
+    })
+}
+
+fn name(section: &Section<'_>, earlier: &[GroupConfig]) -> Option<String> {
+    let entry = section.get("name")?;
+    let name = entry.parsed(|text| {
+        let length = text.chars().count();
+        let good = (1..=MAX_NAME_CHARS).contains(&length) && !text.chars().any(char::is_control);
+        good.then(|| text.to_owned())
+    })?;
+    let same = |other: &&GroupConfig| other.name.as_ref() == Some(&name);
+    if let Some(other) = earlier.iter().find(same) {
+        entry.warn(format!("groups.{} has the name {name:?} too", other.id));
+    }
+    Some(name)
+}
+
+fn send_proxy(section: &Section<'_>) -> Option<ProxyHeader> {
+    let entry = section.get("send_proxy")?;
+    let text = entry.text()?;
+    match text {
+        "off" => None,
+        "v1" => Some(ProxyHeader::V1),
+        "v2" => Some(ProxyHeader::V2),
+        _ => {
+            entry.refuse_word(nearest(text, ["off", "v1", "v2"]));
+            None
+        }
+    }
+}
+
+fn targets(section: &Section<'_>, ports: &Ports) -> BTreeMap<u16, TargetAddr> {
+    let Some(entry) = section.get("portmap") else {
+        section.missing("portmap", "an IP address, a host name, or a table of ports");
+        return BTreeMap::new();
+    };
+    match entry.value.get_ref() {
+        DeValue::Table(_) => targets_by_port(&entry, ports),
+        _ => same_port_everywhere(&entry, ports).unwrap_or_default(),
+    }
+}
+
+fn same_port_everywhere(entry: &Entry<'_>, ports: &Ports) -> Option<BTreeMap<u16, TargetAddr>> {
+    let text = entry.text()?;
+    let Some(host) = values::host(text) else {
+        let expected = match values::target(text) {
+            Some(_) => {
+                "one without a port, or a table such as portmap = { 5280 = \"192.0.2.20:80\" }"
+            }
+            None => "an IP address that can be connected to, a host name, or a table of ports",
+        };
+        entry.refuse_for(expected);
+        return None;
+    };
+    Some(ports.numbers().map(|port| (port, host.at(port))).collect())
+}
+
+fn targets_by_port(entry: &Entry<'_>, ports: &Ports) -> BTreeMap<u16, TargetAddr> {
+    const EXPECTED: &str = "\"address:port\", \"[IPv6 address]:port\" or \"host:port\"";
+    let mut targets = BTreeMap::new();
+    let mut not_listened = Vec::new();
+    let mut understood = true;
+    for (name, member) in entry.members("a table") {
+        let port = values::port(name);
+        if port.is_none() {
+            member.error_at_key(format!(
+                "expected a listened port from 1 to 65535 in place of {name:?}"
+            ));
+        }
+        let target = member.text_for(EXPECTED).and_then(|text| {
+            let target = values::target(text);
+            if target.is_none() {
+                member.refuse_for(EXPECTED);
+            }
+            target
+        });
+        match (port, target) {
+            (Some(port), Some(target)) if ports.has(port) => {
+                targets.insert(port, target);
+            }
+            (Some(port), Some(_)) => not_listened.push(port),
+            _ => understood = false,
+        }
+    }
+    if ports.is_complete() && understood {
+        warn_of_gaps(entry, ports, &targets, not_listened);
+    }
+    targets
+}
+
+fn warn_of_gaps(
+    entry: &Entry<'_>,
+    ports: &Ports,
+    targets: &BTreeMap<u16, TargetAddr>,
+    mut not_listened: Vec<u16>,
+) {
+    let lacking = || ports.numbers().filter(|port| !targets.contains_key(port));
+    if lacking().next().is_some() {
+        let shown = values::show_ports(lacking());
+        entry.warn(format!(
+            "no target for {shown}: the group serves no client there"
+        ));
+    }
+    if !not_listened.is_empty() {
+        not_listened.sort_unstable();
+        let shown = values::show_ports(not_listened);
+        entry.warn(format!("{shown} is mapped but not listened on (see ports)"));
+    }
+}

@@ -1,0 +1,102 @@
+//! `[[groups.N.healthchecks]]`: how a group's servers are checked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::schema::{FallAction, HealthCheck, HttpCheck, HttpMethod};
+use super::section::Section;
+
+/// Health checks of one group.
+const MAX_CHECKS: usize = 64;
+
+/// The checks of a group, in the order of the file.
+pub(super) fn healthchecks(group: &Section<'_>) -> Vec<HealthCheck> {
+    const EXPECTED: &str = "tables such as [[groups.0.healthchecks]]";
+    let Some(entry) = group.get("healthchecks") else {
+        return Vec::new();
+    };
+    let sections = entry.tables(EXPECTED);
+    if sections.len() > MAX_CHECKS {
+        entry.refuse_for(format!("at most {MAX_CHECKS} health checks"));
+        return Vec::new();
+    }
+    sections.iter().map(healthcheck).collect()
+}
+
+fn healthcheck(section: &Section<'_>) -> HealthCheck {
+    section.refuse_unknown_keys();
+    let interval = section.seconds_or("interval", 5_000);
+    HealthCheck {
+        fall: section.integer("fall").unwrap_or(3),
+        rise: section.integer("rise").unwrap_or(5),
+        fall_action: section.word("fall_action").unwrap_or(FallAction::Draining),
+        interval,
+        timeout: timeout(section, interval),
+        port: section.integer("port"),
+        http: http(section),
+    }
+}
+
+fn timeout(section: &Section<'_>, interval: Duration) -> Duration {
+    let default = interval / 2;
+    let Some(entry) = section.get("timeout") else {
+        return default;
+    };
+    let Some(timeout) = entry.seconds() else {
+        return default;
+    };
+    if timeout > interval {
+        let seconds = interval.as_secs_f64();
+        entry.refuse_for(format!("at most the interval, {seconds} seconds"));
+    }
+    timeout
+}
+
+fn http(section: &Section<'_>) -> Option<HttpCheck> {
+    let is_http = section
+        .table
+        .keys()
+        .any(|key| key.get_ref().starts_with("http_"));
+    if !is_http {
+        return None;
+    }
+    Some(HttpCheck {
+        target: target(section).unwrap_or_else(|| "/".to_owned()),
+        method: section.word("http_method").unwrap_or(HttpMethod::Get),
+        headers: headers(section),
+        body: section
+            .get("http_body")
+            .and_then(|entry| entry.text().map(str::to_owned)),
+        status: section.integer("http_status").unwrap_or(200),
+    })
+}
+
+fn target(section: &Section<'_>) -> Option<String> {
+    section.get("http_target")?.parsed(|text| {
+        let good = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+        good.then(|| text.to_owned())
+    })
+}
+
+fn headers(section: &Section<'_>) -> BTreeMap<String, String> {
+    const EXPECTED_NAME: &str = "a header's name: letters, digits and !#$%&'*+-.^_`|~";
+    const EXPECTED_VALUE: &str = "a header's value: a string without control characters";
+    let Some(entry) = section.get("http_headers") else {
+        return BTreeMap::new();
+    };
+    let mut headers = BTreeMap::new();
+    for (name, member) in entry.members("a table such as { Content-Type = \"text/plain\" }") {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(token) {
+            member.error_at_key(format!("expected {EXPECTED_NAME}, in place of {name:?}"));
+        }
+        let Some(value) = member.text_for(EXPECTED_VALUE) else {
+            continue;
+        };
+        if value.chars().any(|c| c.is_control() && c != '\t') {
+            member.refuse_for(EXPECTED_VALUE);
+        }
+        headers.insert(name.to_owned(), value.to_owned());
+    }
+    headers
+}

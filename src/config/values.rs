@@ -1,0 +1,293 @@
+//! Parsers of the strings that values are made of: ports, hosts, targets, MAC addresses, networks.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::schema::{IpNetwork, MacAddress, TargetAddr};
+
+/// A port, in decimal without sign or leading zero.
+pub(super) fn port(text: &str) -> Option<u16> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+/// `first-last`, both ports, in order.
+pub(super) fn port_range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-')?;
+    let (first, last) = (port(first.trim())?, port(last.trim())?);
+    (first <= last).then_some((first, last))
+}
+
+/// Ports as ranges: `5280-5282, 6000`.
+pub(super) fn show_ports(ports: impl IntoIterator<Item = u16>) -> String {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for port in ports {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(port) => *last = port,
+            _ => ranges.push((port, port)),
+        }
+    }
+    let shown: Vec<String> = ranges
+        .iter()
+        .map(|(first, last)| match last - first {
+            0 => first.to_string(),
+            _ => format!("{first}-{last}"),
+        })
+        .collect();
+    shown.join(", ")
+}
+
+/// Whether something can be connected to at an address.
+pub(super) fn is_connectable(ip: IpAddr) -> bool {
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}
+
+/// Whether a text is a host name by RFC 1123 (underscores let pass, as resolvers do). The last
+/// label is not all digits, so that a mistyped IPv4 address is not taken for a name.
+pub(super) fn is_host_name(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let label_is_good = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    let last_label = text.rsplit('.').next().unwrap_or(text);
+    text.len() <= 253
+        && text.split('.').all(label_is_good)
+        && !last_label.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A host without a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    Ip(IpAddr),
+    Name(String),
+}
+
+impl Host {
+    /// The target at a port of this host.
+    pub fn at(&self, port: u16) -> TargetAddr {
+        match self {
+            Host::Ip(ip) => TargetAddr::Socket(SocketAddr::new(*ip, port)),
+            Host::Name(name) => TargetAddr::Name {
+                host: name.clone(),
+                port,
+            },
+        }
+    }
+}
+
+/// An IP address that can be connected to, or a host name.
+pub(super) fn host(text: &str) -> Option<Host> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return is_connectable(ip).then_some(Host::Ip(ip));
+    }
+    is_host_name(text).then(|| Host::Name(text.to_owned()))
+}
+
+/// `ip:port`, `[ip]:port` or `host:port`.
+pub(super) fn target(text: &str) -> Option<TargetAddr> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        let usable = address.port() != 0 && is_connectable(address.ip());
+        return usable.then_some(TargetAddr::Socket(address));
+    }
+    let (name, port_text) = text.rsplit_once(':')?;
+    let port = port(port_text)?;
+    is_host_name(name).then(|| TargetAddr::Name {
+        host: name.to_owned(),
+        port,
+    })
+}
+
+/// A network in CIDR notation; an address alone is a network of one.
+pub(super) fn network(text: &str) -> Result<IpNetwork, String> {
+    let expected = "a network such as \"10.0.0.0/8\"";
+    let (address_text, prefix_text) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let address: IpAddr = address_text.parse().map_err(|_| expected.to_owned())?;
+    let bits: u8 = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix_text {
+        None => bits,
+        Some(prefix) => {
+            let parsed = prefix.parse().ok().filter(|prefix| *prefix <= bits);
+            parsed.ok_or_else(|| format!("a prefix length from 0 to {bits}"))?
+        }
+    };
+    let network = IpNetwork {
+        address: mask(address, prefix),
+        prefix,
+    };
+    if network.address == address {
+        Ok(network)
+    } else {
+        Err(format!(
+            "an address without bits beyond its prefix, such as \"{network}\""
+        ))
+    }
+}
+
+fn mask(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX
+                .checked_shl(32 - u32::from(prefix.min(32)))
+                .unwrap_or(0);
+            IpAddr::V4((u32::from(v4) & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(prefix.min(128)))
+                .unwrap_or(0);
+            IpAddr::V6((u128::from(v6) & mask).into())
+        }
+    }
+}
+
+impl std::fmt::Display for IpNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl std::fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, byte) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ":" };
+            write!(f, "{separator}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A MAC address, and whether empty parts of it had to be skipped (`00:00:00:00:00::01`, as the
+/// original project's example has it).
+pub(super) fn mac_address(text: &str) -> Option<(MacAddress, bool)> {
+    let separator = if text.contains(':') { ':' } else { '-' };
+    let parts = || text.split(separator).filter(|part| !part.is_empty());
+    if parts().count() != 6 {
+        return None;
+    }
+    let mut bytes = [0; 6];
+    for (byte, part) in bytes.iter_mut().zip(parts()) {
+        let hex = part.len() <= 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+        *byte = hex.then(|| u8::from_str_radix(part, 16).ok()).flatten()?;
+    }
+    Some((MacAddress(bytes), text.split(separator).count() != 6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_and_ranges_are_read_strictly() {
+        assert_eq!(port("5280"), Some(5280));
+        for bad in ["0", "65536", "+1", "-1", "", "080", "1.0", " 1"] {
+            assert_eq!(port(bad), None, "{bad:?}");
+        }
+        assert_eq!(port_range("6000-6099"), Some((6000, 6099)));
+        assert_eq!(port_range("6000 - 6000"), Some((6000, 6000)));
+        for bad in [
+            "6001-6000",
+            "6000",
+            "6000-",
+            "-6000",
+            "0-5",
+            "1-65536",
+            "1-2-3",
+        ] {
+            assert_eq!(port_range(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ports_are_shown_as_ranges() {
+        assert_eq!(
+            show_ports([1, 2, 3, 7, 65534, 65535]),
+            "1-3, 7, 65534-65535"
+        );
+        assert_eq!(show_ports([]), "");
+    }
+
+    #[test]
+    fn hosts_are_addresses_or_names() {
+        assert!(matches!(host("::1"), Some(Host::Ip(_))));
+        assert!(matches!(host("db-1.example_net."), Some(Host::Name(_))));
+        for bad in [
+            "",
+            ".",
+            "300.1.1.1",
+            "1.2.3",
+            "a b",
+            "-a",
+            "a..b",
+            "[::1]",
+            "a:1",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+        ] {
+            assert_eq!(host(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn targets_name_a_host_and_a_port() {
+        assert_eq!(
+            target("[::1]:80").map(|t| t.to_string()).as_deref(),
+            Some("[::1]:80")
+        );
+        assert_eq!(
+            target("db:80").map(|t| t.to_string()).as_deref(),
+            Some("db:80")
+        );
+        for bad in [
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "::1:80:",
+            "db:",
+            ":80",
+            "db:99999",
+            "1.2.3:80",
+        ] {
+            assert_eq!(target(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn networks_have_no_host_bits() {
+        assert_eq!(network("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(network("0.0.0.0/0").unwrap().to_string(), "0.0.0.0/0");
+        assert_eq!(network("::1").unwrap().to_string(), "::1/128");
+        assert!(
+            network("10.1.0.0/8")
+                .unwrap_err()
+                .contains("\"10.0.0.0/8\"")
+        );
+        assert!(network("10.0.0.0/33").unwrap_err().contains("0 to 32"));
+        assert!(network("ten").is_err());
+    }
+
+    #[test]
+    fn mac_addresses_may_have_an_empty_part() {
+        let one = MacAddress([0, 0, 0, 0, 0, 1]);
+        assert_eq!(mac_address("00:00:00:00:00:01"), Some((one, false)));
+        assert_eq!(mac_address("00-00-00-00-00-01"), Some((one, false)));
+        assert_eq!(mac_address("00:00:00:00:00::01"), Some((one, true)));
+        for bad in [
+            "",
+            "00:00:00:00:01",
+            "00:00:00:00:00:0g",
+            "00:00:00:00:00:001",
+            "1:2:3:4:5:6:7",
+        ] {
+            assert_eq!(mac_address(bad), None, "{bad:?}");
+        }
+    }
+}
