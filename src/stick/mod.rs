@@ -3,13 +3,39 @@
 //! [`Sticks`] is all that the proxy knows of it. The lone node's table answers at once; a table
 //! that must ask its peers answers `Wait` and completes the ticket later.
 
+mod balance;
+mod counters;
+mod counts;
+mod entry;
+mod hash;
+mod idle;
+mod index;
 pub mod key;
+mod recent;
+mod rendezvous;
+mod restore;
+mod room;
+mod shard;
+mod slab;
+mod table;
+mod view;
+
+#[cfg(test)]
+mod balance_tests;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod table_tests;
 
 use crate::clock::Millis;
 use crate::config::GroupId;
 use crate::groups::Groups;
 
+pub use counts::Counts;
 pub use key::{ClientIp, Key, KeyRef};
+pub use restore::{Remaining, RestoredEntry};
+pub use table::{Settings, Table};
+pub use view::{Cursor, EntryView};
 
 /// What a connection asks of the table.
 #[derive(Clone, Copy, Debug)]

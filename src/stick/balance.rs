@@ -1,0 +1,117 @@
+//! How a new key gets its group.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+
+use crate::config::{Balance, GroupId};
+use crate::groups::{Group, Groups, Status};
+
+use super::key::KeyRef;
+use super::rendezvous;
+
+/// Chooses groups; remembers whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct Balancer {
+    /// Smooth weighted round-robin: what each group has saved up.
+    credits: Mutex<HashMap<GroupId, i64>>,
+}
+
+impl Balancer {
+    /// The group for a new key of a connection on the listened `port`, none of `tried`.
+    ///
+    /// Backup groups are candidates only while no other group is, whether tried or not: a
+    /// connection that failed on every ordinary group does not spill over to the backups.
+    pub fn choose<'g>(
+        &self,
+        policy: Balance,
+        groups: &'g Groups,
+        port: u16,
+        key: KeyRef<'_>,
+        tried: &[GroupId],
+    ) -> Option<&'g Group> {
+        let takes_new =
+            |group: &&Group| group.status() == Status::Up && group.target(port).is_some();
+        let ordinary = groups.iter().filter(takes_new).any(|group| !group.backup);
+        let candidates = groups
+            .iter()
+            .filter(|group| group.backup != ordinary && !tried.contains(&group.id))
+            .filter(takes_new);
+        match policy {
+            Balance::LeastSticks => least_loaded(candidates, |group| {
+                group.counters.sticks.load(Ordering::Relaxed)
+            }),
+            Balance::LeastConnections => {
+                least_loaded(candidates, |group| group.counters.connections())
+            }
+            Balance::RoundRobin => self.next_in_turn(groups, candidates),
+            Balance::Hash => highest_score(candidates, key),
+        }
+    }
+
+    /// Groups that have credits.
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.credits.lock().unwrap().len()
+    }
+
+    /// Smooth weighted round-robin: each candidate earns its weight, the richest is chosen and
+    /// pays what all earned. Turns of one group are spread out, not bunched.
+    fn next_in_turn<'g>(
+        &self,
+        groups: &Groups,
+        candidates: impl Iterator<Item = &'g Group>,
+    ) -> Option<&'g Group> {
+        let mut credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut earned = 0;
+        let mut richest: Option<(i64, &Group)> = None;
+        for group in candidates {
+            let weight = i64::from(group.weight);
+            let credit = credits.entry(group.id).or_insert(0);
+            *credit += weight;
+            earned += weight;
+            if richest.is_none_or(|(most, _)| *credit > most) {
+                richest = Some((*credit, group));
+            }
+        }
+        let (_, chosen) = richest?;
+        *credits.entry(chosen.id).or_insert(0) -= earned;
+        if credits.len() > groups.iter().len() {
+            credits.retain(|&id, _| groups.get(id).is_some());
+        }
+        Some(chosen)
+    }
+}
+
+/// The candidate with the least load for its weight, the lower id among equals.
+fn least_loaded<'g>(
+    candidates: impl Iterator<Item = &'g Group>,
+    load: impl Fn(&Group) -> u64,
+) -> Option<&'g Group> {
+    let mut least: Option<(u64, &Group)> = None;
+    for group in candidates {
+        let own = load(group);
+        let lighter = |(other, than): (u64, &Group)| {
+            u128::from(own) * u128::from(than.weight) < u128::from(other) * u128::from(group.weight)
+        };
+        if least.is_none_or(lighter) {
+            least = Some((own, group));
+        }
+    }
+    least.map(|(_, group)| group)
+}
+
+fn highest_score<'g>(
+    candidates: impl Iterator<Item = &'g Group>,
+    key: KeyRef<'_>,
+) -> Option<&'g Group> {
+    let key_hash = rendezvous::key_hash(key);
+    let mut highest: Option<(f64, &Group)> = None;
+    for group in candidates {
+        let score = rendezvous::score(key_hash, group.id, group.weight);
+        if highest.is_none_or(|(most, _)| score > most) {
+            highest = Some((score, group));
+        }
+    }
+    highest.map(|(_, group)| group)
+}

@@ -1,0 +1,140 @@
+//! Shares, ties, backups, and what a change of groups moves.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use crate::config::{Balance, GroupId};
+use crate::groups::{Groups, Status};
+
+use super::balance::Balancer;
+use super::fixtures::*;
+
+fn choose(balancer: &Balancer, policy: Balance, groups: &Groups, number: u32) -> Option<u32> {
+    balancer
+        .choose(policy, groups, PORT, key(number), &[])
+        .map(|group| group.id.0)
+}
+
+/// How many of 60,000 keys each group gets; sticks are counted as they come.
+fn shares(policy: Balance, groups: &Groups) -> HashMap<u32, u32> {
+    let balancer = Balancer::default();
+    let mut shares = HashMap::new();
+    for number in 0..60_000 {
+        let id = choose(&balancer, policy, groups, number).unwrap();
+        let counters = &groups.get(GroupId(id)).unwrap().counters;
+        counters.sticks.fetch_add(1, Ordering::Relaxed);
+        counters.add_connections(0, 1);
+        *shares.entry(id).or_insert(0) += 1;
+    }
+    shares
+}
+
+#[test]
+fn every_policy_honours_the_weights() {
+    for policy in [
+        Balance::LeastSticks,
+        Balance::LeastConnections,
+        Balance::RoundRobin,
+        Balance::Hash,
+    ] {
+        let groups = Cluster::new().groups([up(1), up(2).weight(2), up(3).weight(3)]);
+        let shares = shares(policy, &groups);
+        let tolerance = if policy == Balance::Hash { 600 } else { 1 };
+        for (id, expected) in [(1, 10_000), (2, 20_000), (3, 30_000)] {
+            let share = shares[&id];
+            assert!(
+                share.abs_diff(expected) <= tolerance,
+                "{policy:?} gave group {id} {share} keys, expected {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn equal_loads_go_to_the_lower_id() {
+    let groups = Cluster::new().groups([up(7), up(3), up(5).weight(9)]);
+    let balancer = Balancer::default();
+    for policy in [Balance::LeastSticks, Balance::LeastConnections] {
+        assert_eq!(choose(&balancer, policy, &groups, 1), Some(3));
+    }
+}
+
+#[test]
+fn round_robin_spreads_the_turns_of_a_heavy_group() {
+    let groups = Cluster::new().groups([up(1).weight(5), up(2), up(3)]);
+    let balancer = Balancer::default();
+    let turns: Vec<u32> = (0..7)
+        .map(|number| choose(&balancer, Balance::RoundRobin, &groups, number).unwrap())
+        .collect();
+    assert_eq!(turns, [1, 1, 2, 1, 3, 1, 1]);
+}
+
+#[test]
+fn hash_moves_only_the_keys_of_the_group_that_changed() {
+    let cluster = Cluster::new();
+    let balancer = Balancer::default();
+    let place = |groups: &Groups, number| choose(&balancer, Balance::Hash, groups, number).unwrap();
+    let three = cluster.groups([up(1), up(2), up(3)]);
+    let four = cluster.groups([up(1), up(2), up(3), up(4)]);
+    let heavier = cluster.groups([up(1), up(2), up(3).weight(2)]);
+    let (mut to_new, mut to_heavier) = (0, 0);
+    for number in 0..10_000 {
+        let before = place(&three, number);
+        let with_four = place(&four, number);
+        assert!(with_four == before || with_four == 4);
+        to_new += u32::from(with_four == 4);
+        let with_weight = place(&heavier, number);
+        assert!(with_weight == before || with_weight == 3);
+        to_heavier += u32::from(with_weight != before);
+    }
+    assert!(to_new.abs_diff(2_500) < 200, "{to_new}");
+    assert!(to_heavier.abs_diff(1_667) < 200, "{to_heavier}");
+}
+
+#[test]
+fn only_groups_that_are_up_with_a_target_are_candidates() {
+    let groups = Cluster::new().groups([
+        up(1).status(Status::Draining),
+        up(2).status(Status::Disabled),
+        up(3).ports(&[OTHER_PORT]),
+        up(4),
+    ]);
+    let balancer = Balancer::default();
+    for number in 0..100 {
+        assert_eq!(choose(&balancer, Balance::Hash, &groups, number), Some(4));
+    }
+}
+
+#[test]
+fn backups_take_keys_only_without_another_candidate() {
+    let cluster = Cluster::new();
+    let balancer = Balancer::default();
+    let choose = |groups: &Groups, tried: &[GroupId]| {
+        balancer
+            .choose(Balance::LeastSticks, groups, PORT, key(1), tried)
+            .map(|group| group.id.0)
+    };
+    let ordinary = cluster.groups([up(1).backup(), up(2)]);
+    assert_eq!(choose(&ordinary, &[]), Some(2));
+    // A failed connect does not open the backups: group 2 still is a candidate.
+    assert_eq!(choose(&ordinary, &[GroupId(2)]), None);
+    for other in [
+        up(2).status(Status::Draining),
+        up(2).status(Status::Disabled),
+        up(2).ports(&[OTHER_PORT]),
+    ] {
+        let groups = cluster.groups([up(1).backup(), other]);
+        assert_eq!(choose(&groups, &[]), Some(1));
+    }
+}
+
+#[test]
+fn credits_of_groups_that_went_are_forgotten() {
+    let cluster = Cluster::new();
+    let balancer = Balancer::default();
+    for generation in 0..100 {
+        let groups = cluster.groups([up(generation), up(generation + 1)]);
+        choose(&balancer, Balance::RoundRobin, &groups, 1);
+    }
+    assert!(balancer.remembered() <= 3);
+}

@@ -1,0 +1,41 @@
+//! Hashes of keys in memory, seeded anew in each process.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::quality::RandomState;
+
+use super::key::{ClientIp, KeyRef};
+
+/// Shards of a table. All entries of one address are in one shard.
+pub(super) const SHARDS: usize = 256;
+
+/// The bits of an address's hash that choose the shard: none that the index looks at.
+const SHARD_SHIFT: u32 = 24;
+
+/// Hashes keys and addresses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeyHasher(RandomState);
+
+impl KeyHasher {
+    pub fn ip(&self, ip: ClientIp) -> u64 {
+        let mut hasher = self.0.build_hasher();
+        hasher.write_u128(u128::from_ne_bytes(ip.octets()));
+        hasher.finish()
+    }
+
+    /// The hash of a key whose address hashes to `ip_hash`.
+    pub fn key(&self, ip_hash: u64, key: KeyRef<'_>) -> u64 {
+        let Some(slice) = key.slice else {
+            return ip_hash;
+        };
+        let mut hasher = self.0.build_hasher();
+        hasher.write_u64(ip_hash);
+        hasher.write(slice);
+        hasher.finish()
+    }
+}
+
+/// The shard of an address with this hash.
+pub(super) fn shard_of(ip_hash: u64) -> usize {
+    (ip_hash >> SHARD_SHIFT) as usize % SHARDS
+}
