@@ -10,6 +10,8 @@ pub const QUEUE_EVENTS: usize = 64;
 pub enum Event {
     /// Read the configuration anew and apply it: SIGUSR1, SIGHUP, `tcpffee reload`.
     Reload(Option<Reply>),
+    /// A host name has another address: targets are to follow it.
+    NamesChanged,
     /// End in order; a second one ends at once: SIGTERM, SIGINT, `tcpffee stop`.
     Stop(Option<Reply>),
 }

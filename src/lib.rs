@@ -14,3 +14,4 @@ pub mod proxy; // workers, listeners, sessions, relay
 pub mod resolve; // host names of targets, looked up off the event loop
 pub mod signals; // signals as events
 pub mod stick; // the stick table: keys, entries, balance, save
+pub mod supervisor; // starts the parts, answers reload and stop

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
@@ -18,7 +18,7 @@ use crate::events::Event;
 use crate::groups::GroupRegistry;
 use crate::proxy::{self, End, Parts, Proxy};
 use crate::resolve::Names;
-use crate::stick::{self, Keeper, Table};
+use crate::stick::{self, Table};
 
 /// How long the start and a reload wait for first answers about host names.
 const FIRST_LOOKUPS: Duration = Duration::from_secs(3);
@@ -47,16 +47,12 @@ pub enum StartError {
     /// Listeners, workers or descriptors.
     #[error(transparent)]
     Proxy(#[from] proxy::StartError),
-    /// The stick table's files.
-    #[error(transparent)]
-    Save(#[from] stick::SaveError),
 }
 
 /// A running tcpffee.
 pub struct Supervisor {
     proxy: Proxy,
     table: Arc<Table>,
-    keeper: Keeper,
     names: Arc<Names>,
     environment: Environment,
     config_path: Option<PathBuf>,
@@ -78,15 +74,6 @@ impl Supervisor {
             let _ = events.try_send(Event::NamesChanged);
         })));
         look_up_names(&names, &config);
-        let shape = stick::KeyShape {
-            key_type: environment.key_type,
-            ipv6_prefix: config.key_ipv6_prefix,
-        };
-        let path = &environment.stick_table_save_path;
-        let lock = stick::StateLock::acquire(path)?;
-        let restored = stick::load(path, &shape, SystemTime::now());
-        let count = table.restore(restored, clock.now());
-        log::info!("{count} stick entries restored from {}", path.display());
         let parts = Parts {
             workers,
             key_type: environment.key_type,
@@ -95,12 +82,10 @@ impl Supervisor {
             clock,
             descriptor_limit: proxy::raise_limit(),
         };
-        let interval = config.stick_table_save_interval;
-        let keeper = Keeper::start(Arc::clone(&table), lock, shape, interval, clock)?;
         let ready = ready_line(&config, workers);
         let proxy = Proxy::start(config, parts, &|host| answer(&names, host))?;
         log::info!("{ready}");
-        Ok(Supervisor { proxy, table, keeper, names, environment, config_path })
+        Ok(Supervisor { proxy, table, names, environment, config_path })
     }
 
     /// Answers events until told to stop; returns how many connections were cut at the end.
@@ -173,13 +158,11 @@ impl Supervisor {
         look_up_names(&self.names, &new);
         let names = Arc::clone(&self.names);
         let settings = table_settings(&new);
-        let interval = new.stick_table_save_interval;
         let used = host_names(&new);
         self.proxy
             .reload(new, &|host| answer(&names, host))
             .map_err(|error| vec![error.to_string()])?;
         self.table.apply(settings);
-        self.keeper.set_save_interval(interval);
         self.names.retain(&used);
         Ok(lines)
     }
@@ -203,7 +186,6 @@ impl Supervisor {
         let cut = self.proxy.ended(End::Shutdown) - before;
         self.log_totals();
         self.proxy.quit();
-        self.keeper.stop();
         let text = match cut {
             0 => "stopped: every connection had ended".to_owned(),
             cut => format!("stopped: {cut} connections were cut"),
