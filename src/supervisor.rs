@@ -64,7 +64,12 @@ impl Supervisor {
     /// # Errors
     /// Whatever keeps it from starting; nothing is left behind.
     pub fn start(start: Start) -> Result<Supervisor, StartError> {
-        let Start { config, environment, config_path, events } = start;
+        let Start {
+            config,
+            environment,
+            config_path,
+            events,
+        } = start;
         let clock = Clock::start();
         let workers = config.workers.unwrap_or_else(available_cpus);
         let registry = Arc::new(GroupRegistry::new(workers));
@@ -85,7 +90,13 @@ impl Supervisor {
         let ready = ready_line(&config, workers);
         let proxy = Proxy::start(config, parts, &|host| answer(&names, host))?;
         log::info!("{ready}");
-        Ok(Supervisor { proxy, table, names, environment, config_path })
+        Ok(Supervisor {
+            proxy,
+            table,
+            names,
+            environment,
+            config_path,
+        })
     }
 
     /// Answers events until told to stop; returns how many connections were cut at the end.
@@ -111,7 +122,9 @@ impl Supervisor {
                 let number = self.proxy.generation().number;
                 let summary = match changes.len() {
                     0 => "configuration read again: nothing has changed".to_owned(),
-                    count => format!("configuration reloaded: {count} changes, generation {number}"),
+                    count => {
+                        format!("configuration reloaded: {count} changes, generation {number}")
+                    }
                 };
                 log::info!("{summary}");
                 for change in &changes {
@@ -137,11 +150,12 @@ impl Supervisor {
     /// Reads and applies the file; the lines say what changed, or all that speaks against it.
     fn try_reload(&mut self) -> Result<Vec<String>, Vec<String>> {
         let Some(path) = &self.config_path else {
-            return Err(vec!["the configuration is built in; there is no file to read".to_owned()]);
+            return Err(vec![
+                "the configuration is built in; there is no file to read".to_owned(),
+            ]);
         };
-        let loaded = config::read(path, &self.environment).map_err(|problems| {
-            problems.iter().map(ToString::to_string).collect::<Vec<_>>()
-        })?;
+        let loaded = config::read(path, &self.environment)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         for warning in &loaded.warnings {
             log::warn!("{warning}");
         }
@@ -172,7 +186,10 @@ impl Supervisor {
         let grace = self.proxy.generation().config.shutdown_grace;
         self.proxy.stop_accepting();
         let open = self.proxy.connections();
-        let text = format!("stopping: {open} open connections get up to {} s", grace.as_secs_f64());
+        let text = format!(
+            "stopping: {open} open connections get up to {} s",
+            grace.as_secs_f64()
+        );
         log::info!("{text}");
         if let Some(reply) = &reply {
             reply.progress(text);
@@ -273,7 +290,10 @@ fn table_settings(config: &Config) -> stick::Settings {
 }
 
 fn host_names(config: &Config) -> BTreeSet<String> {
-    let targets = config.groups.iter().flat_map(|group| group.targets.values());
+    let targets = config
+        .groups
+        .iter()
+        .flat_map(|group| group.targets.values());
     targets
         .filter_map(|target| match target {
             TargetAddr::Name { host, .. } => Some(host.clone()),
@@ -328,7 +348,10 @@ fn ready_line(config: &Config, workers: usize) -> String {
 
 /// The host's name: what a lone node is called.
 fn node_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Ascending ports, neighbours drawn together: `80, 5280-5282`.
@@ -341,7 +364,11 @@ fn ranges(ports: &[u16]) -> String {
         }
     }
     let run = |(first, last): &(u16, u16)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
     };
     runs.iter().map(run).collect::<Vec<_>>().join(", ")
 }
@@ -352,6 +379,9 @@ mod tests {
 
     #[test]
     fn neighbouring_ports_are_drawn_together() {
-        assert_eq!(ranges(&[80, 5280, 5281, 5282, 65535]), "80, 5280-5282, 65535");
+        assert_eq!(
+            ranges(&[80, 5280, 5281, 5282, 65535]),
+            "80, 5280-5282, 65535"
+        );
     }
 }

@@ -49,10 +49,19 @@ pub enum Progress {
     Failed(Fault),
 }
 
+/// A connect that has begun.
+#[derive(Debug)]
+pub enum Started {
+    /// The handshake is over already: on one host it is when connect(2) returns.
+    Connected(OwnedFd),
+    /// The handshake is under way.
+    Pending(OwnedFd),
+}
+
 /// Starts a non-blocking connect. With `data_follows` the handshake's last segment waits for the
 /// client's bytes that are at hand and travels with them (TCP_QUICKACK off, tcp(7)): one segment
 /// less for each connection.
-pub fn start(target: SocketAddr, data_follows: bool) -> Result<OwnedFd, Fault> {
+pub fn start(target: SocketAddr, data_follows: bool) -> Result<Started, Fault> {
     let family = if target.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -67,13 +76,19 @@ pub fn start(target: SocketAddr, data_follows: bool) -> Result<OwnedFd, Fault> {
         sockopt::set_tcp_quickack(&socket, false).map_err(Fault::Local)?;
     }
     match rustix::net::connect(&socket, &target) {
-        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
-        Err(error) => Err(Fault::of(error)),
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+        Err(error) => return Err(Fault::of(error)),
+    }
+    if !is_established(&socket) {
+        Ok(Started::Pending(socket))
+    } else if is_connected_to_itself(&socket, target) {
+        Err(Fault::Target(Errno::CONNREFUSED))
+    } else {
+        Ok(Started::Connected(socket))
     }
 }
 
-/// Whether a connect is over already, with success.
-pub fn is_established(socket: &OwnedFd) -> bool {
+fn is_established(socket: &OwnedFd) -> bool {
     rustix::net::getpeername(socket).is_ok()
 }
 
@@ -121,10 +136,15 @@ mod tests {
     use std::net::TcpListener;
     use std::time::{Duration, Instant};
 
-    fn settled(socket: &OwnedFd, target: SocketAddr) -> Progress {
+    fn settled(target: SocketAddr) -> Progress {
+        let socket = match start(target, false) {
+            Ok(Started::Connected(_)) => return Progress::Connected,
+            Ok(Started::Pending(socket)) => socket,
+            Err(fault) => return Progress::Failed(fault),
+        };
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            match progress(socket, target) {
+            match progress(&socket, target) {
                 Progress::Pending if Instant::now() < deadline => std::thread::yield_now(),
                 settled => return settled,
             }
@@ -135,14 +155,12 @@ mod tests {
     fn a_listening_target_is_connected_and_a_missing_one_is_the_targets_fault() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let target = listener.local_addr().expect("address");
-        let socket = start(target, false).expect("start");
-        assert_eq!(settled(&socket, target), Progress::Connected);
+        assert_eq!(settled(target), Progress::Connected);
         drop(listener);
-        let refused = match start(target, false) {
-            Ok(socket) => settled(&socket, target),
-            Err(fault) => Progress::Failed(fault),
-        };
-        assert_eq!(refused, Progress::Failed(Fault::Target(Errno::CONNREFUSED)));
+        assert_eq!(
+            settled(target),
+            Progress::Failed(Fault::Target(Errno::CONNREFUSED))
+        );
     }
 
     #[test]

@@ -8,14 +8,14 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::clock::Millis;
-use crate::config::{GroupId, KeyType};
+use crate::config::KeyType;
 use crate::groups::Status;
 use crate::logging::RateLimit;
 use crate::stick::{AfterFailure, Answer, Ask, Client, KeyRef, Refusal, Route, Ticket};
 
 use super::End;
 use super::arena::{SessionId, Subject};
-use super::connect::{self, Fault, Progress};
+use super::connect::{self, Fault, Progress, Started};
 use super::relay::{Flow, Side, Watch};
 use super::session::{MessageKey, Phase, Session};
 use super::worker::Worker;
@@ -250,15 +250,16 @@ impl Worker {
         };
         session.target_address = Some(address);
         let data_follows = !session.inward.held_bytes().is_empty();
-        let socket = match connect::start(address, data_follows) {
-            Ok(socket) => socket,
+        let (socket, is_connected) = match connect::start(address, data_follows) {
+            Ok(Started::Connected(socket)) => (socket, true),
+            Ok(Started::Pending(socket)) => (socket, false),
             Err(fault) => return self.connect_failed(id, fault),
         };
-        // On one host the handshake is over when connect(2) returns.
-        let is_connected = connect::is_established(&socket);
-        session.target = Some(Side::new(socket));
+        let mut target = Side::new(socket);
+        target.readable = false; // what has come is reported when the socket is watched
+        session.target = Some(target);
         if is_connected {
-            return self.check_connect(id);
+            return self.connected(id);
         }
         let deadline = now + session.generation.config.connect_timeout;
         session.phase = Phase::Connecting { deadline };
@@ -364,12 +365,10 @@ impl Worker {
                 return self.end(id, End::LocalError);
             }
         };
-        let tried = session.tried.get_or_insert_default();
-        tried.push(answer.group);
-        let tried: Vec<GroupId> = tried.to_vec();
+        session.tried.push(answer.group);
         session.answer = None;
         let asked = ask(session, id, worker, now);
-        let after = self.shared.sticks.connect_failed(&asked, answer, &tried);
+        let after = self.shared.sticks.connect_failed(&asked, answer, &session.tried);
         self.counters().connect_failures.add(1);
         if let Some(left_out) = TARGET_FAILED.admit(now) {
             log::warn!(

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::config::{GroupId, OnDisabled};
 use crate::groups::{Group, Status};
 
 use super::End;
+use super::generation::LocalGeneration;
 use super::worker::Worker;
 
 impl Worker {
@@ -15,7 +17,7 @@ impl Worker {
     pub(super) fn refresh_generation(&mut self) {
         let in_force = self.shared.generation.load();
         if in_force.number != self.generation.number {
-            self.generation = Rc::new(std::sync::Arc::clone(&in_force));
+            self.generation = Rc::new(LocalGeneration(Arc::clone(&in_force)));
         }
     }
 

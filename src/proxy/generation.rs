@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::config::{Config, GroupConfig, GroupId, TargetAddr};
 use crate::groups::{Group, GroupRegistry, Groups, Target};
@@ -15,6 +16,18 @@ pub struct Generation {
     pub config: Config,
     /// The groups with their targets resolved.
     pub groups: Groups,
+}
+
+/// A generation as the sessions of one worker share it: behind an `Rc`, so that a session counts
+/// itself in and out without a cache line shared among workers.
+#[derive(Debug)]
+pub struct LocalGeneration(pub Arc<Generation>);
+
+impl std::ops::Deref for LocalGeneration {
+    type Target = Generation;
+    fn deref(&self) -> &Generation {
+        &self.0
+    }
 }
 
 /// Looks up where a host name is now; `None` while it is not resolved.

@@ -72,9 +72,9 @@ impl ListenError {
 
 /// Binds one socket for each worker at `address`, not listening yet.
 ///
-/// With `claim` the first one is bound without SO_REUSEPORT, which fails where anybody holds the
-/// port, and only then opened to its siblings: no other process can slip in between a probe and
-/// the real thing. Without it the port must be this process's own already.
+/// With `claim` the first one is bound without SO_REUSEPORT, which fails where anybody listens on
+/// the port, and only then opened to its siblings: the probe is the real thing. Without it the
+/// port must be this process's own already.
 pub fn bind_all(
     address: SocketAddr,
     workers: usize,
@@ -176,6 +176,9 @@ mod tests {
         let address = free_address();
         let sockets = bind_all(address, 3, OPTIONS, true).expect("bind");
         assert_eq!(sockets.len(), 3);
+        for socket in &sockets {
+            listen(socket, address, 16).expect("listen");
+        }
         bind_all(address, 1, OPTIONS, true).expect_err("claimed already");
         bind_all(address, 1, OPTIONS, false).expect("own port");
     }

@@ -359,8 +359,7 @@ impl Session {
 
     /// The group that it is with, or that it could not reach last.
     fn group(&self) -> Option<GroupId> {
-        let tried = || self.tried.as_ref().and_then(|tried| tried.last().copied());
-        self.answer.map(|answer| answer.group).or_else(tried)
+        self.answer.map(|answer| answer.group).or_else(|| self.tried.last().copied())
     }
 
     fn log(&self, end: End, now: Millis) {

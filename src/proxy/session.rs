@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::config::GroupId;
 use crate::stick::{Answer, ClientIp};
 
-use super::generation::Generation;
+use super::generation::LocalGeneration;
 use super::relay::{Direction, Side};
 use super::wheel::Link;
 
@@ -27,7 +26,7 @@ pub struct Session {
     /// Target to client.
     pub outward: Direction,
     /// The generation read at route (until then: at accept).
-    pub generation: Rc<Arc<Generation>>,
+    pub generation: Rc<LocalGeneration>,
     /// The client's address and port.
     pub peer: SocketAddr,
     /// The listened port that it came to.
@@ -39,7 +38,7 @@ pub struct Session {
     /// Where it was last connected, or tried to.
     pub target_address: Option<SocketAddr>,
     /// Groups that could not be reached, in order.
-    pub tried: Option<Box<Vec<GroupId>>>,
+    pub tried: Vec<GroupId>,
     /// Times that the table changed its mind before the target was connected.
     pub reroutes: u8,
     /// Keep-alive is set on the target's socket.
@@ -134,7 +133,7 @@ impl Session {
         client: OwnedFd,
         peer: SocketAddr,
         port: u16,
-        generation: Rc<Arc<Generation>>,
+        generation: Rc<LocalGeneration>,
         now: Millis,
     ) -> Session {
         Session {
@@ -149,7 +148,7 @@ impl Session {
             message_key: MessageKey::None,
             answer: None,
             target_address: None,
-            tried: None,
+            tried: Vec::new(),
             reroutes: 0,
             has_keepalive: false,
             is_queued: false,

@@ -23,7 +23,7 @@ use super::End;
 use super::acceptor::Acceptor;
 use super::arena::{Arena, SessionId, Subject};
 use super::counters::Counters;
-use super::generation::Generation;
+use super::generation::LocalGeneration;
 use super::pipe::PipePool;
 use super::relay::BUFFER_BYTES;
 use super::shared::Shared;
@@ -135,7 +135,7 @@ pub struct Worker {
     pub(super) acceptor: Acceptor,
     pub(super) buffer: Box<[u8]>,
     pub(super) pipes: PipePool,
-    pub(super) generation: Rc<Arc<Generation>>,
+    pub(super) generation: Rc<LocalGeneration>,
     /// The time of this turn.
     pub(super) now: Millis,
     /// When connections of Draining groups are to be looked at next.
@@ -158,7 +158,7 @@ impl Worker {
             acceptor: Acceptor::default(),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             pipes: PipePool::new(max_pipes),
-            generation: Rc::new(shared.generation.load_full()),
+            generation: Rc::new(LocalGeneration(shared.generation.load_full())),
             now,
             next_drain_check: None,
             orders: seat.orders,
