@@ -198,7 +198,7 @@ fn the_key_type_comes_from_the_environment() {
     assert_eq!(with.config.first_message_ports, Some(vec![5280]));
     assert_only(
         &warnings(&text),
-        "tcpffee.toml:1:23: first_message_ports: without effect: TCPFFEE_KEY_TYPE is IP, \
+        "tcpffee.toml:1:23: warning: first_message_ports: without effect: TCPFFEE_KEY_TYPE is IP, \
          no slice of the first message is read",
     );
 }

@@ -7,6 +7,7 @@
 
 mod conflicts; // sockets that cannot be open together
 mod defaults_file; // /etc/default/tcpffee
+mod diff; // what a reload changes
 pub mod environment; // TCPFFEE_… variables
 mod findings; // collects problems with their positions
 mod group; // [groups.N]
@@ -19,19 +20,14 @@ mod problem; // what is wrong, and where
 pub mod reference; // every key, once
 mod schema; // the validated configuration
 mod section; // typed reading of a parsed file
+mod settings; // a configuration written out by key
 mod top; // the top of the file
 mod values; // ports, hosts, MAC addresses
 mod words; // words of fixed choices
 
+pub use diff::{Change, Changes, diff};
 pub use environment::Environment;
 pub use kind::Kind;
 pub use load::{Loaded, MAX_FILE_BYTES, load, read};
 pub use problem::{Fault, Place, Problem, Problems, Severity};
 pub use schema::*;
-
-/// temporary
-pub struct Changes { /// a
- pub changed: Vec<String>, /// b
- pub needs_restart: Vec<String> }
-/// temporary
-pub fn diff(_: &Config, _: &Config) -> Changes { Changes { changed: vec!["?".into()], needs_restart: vec![] } }

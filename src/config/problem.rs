@@ -91,7 +91,8 @@ impl fmt::Display for Fault {
 /// One thing that is wrong.
 ///
 /// Displays as `tcpffee.toml:12:7: groups.1.weight: found 0, expected an integer from 1 to
-/// 1000000`, and with the severity after the place in the alternate form (`{:#}`).
+/// 1000000`, with `warning: ` after the place of a warning, and in the alternate form (`{:#}`)
+/// with `error: ` after that of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Error or warning.
@@ -136,11 +137,10 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.place)?;
-        if f.alternate() {
-            f.write_str(match self.severity {
-                Severity::Error => "error: ",
-                Severity::Warning => "warning: ",
-            })?;
+        match self.severity {
+            Severity::Warning => f.write_str("warning: ")?,
+            Severity::Error if f.alternate() => f.write_str("error: ")?,
+            Severity::Error => {}
         }
         if let Some(key) = &self.key {
             write!(f, "{key}: ")?;

@@ -1,6 +1,8 @@
 //! The words that settings with a fixed choice take, and back.
 
-use super::schema::{Balance, FallAction, HttpMethod, NoQuorum, OnDisabled, StickTableFull};
+use super::schema::{
+    Balance, FallAction, HttpMethod, NoQuorum, OnDisabled, ProxyHeader, StickTableFull,
+};
 
 /// A choice between words of the configuration file.
 pub(super) trait Words: Copy + 'static {
@@ -61,3 +63,4 @@ words!(NoQuorum { "assign" => Assign, "refuse" => Refuse });
 words!(OnDisabled { "keep" => Keep, "reset" => Reset });
 words!(FallAction { "Draining" => Draining, "Disabled" => Disabled, "Up" => Up });
 words!(HttpMethod { "GET" => Get, "POST" => Post });
+words!(ProxyHeader { "v1" => V1, "v2" => V2 });
