@@ -31,10 +31,3 @@ pub use kind::Kind;
 pub use load::{Loaded, MAX_FILE_BYTES, load, read};
 pub use problem::{Fault, Place, Problem, Problems, Severity};
 pub use schema::*;
-
-/// temporary
-pub struct Changes { /// a
- pub changed: Vec<String>, /// b
- pub needs_restart: Vec<String> }
-/// temporary
-pub fn diff(_: &Config, _: &Config) -> Changes { Changes { changed: vec!["?".into()], needs_restart: vec![] } }
