@@ -3,9 +3,11 @@
 //! Dependencies point one way: `proxy → stick → groups → config`. `supervisor`
 //! ties them together; `main` is an outline above it.
 
+pub mod cli; // the command line and its exit codes
 pub mod clock; // monotonic milliseconds
 pub mod config; // the configuration: schema, defaults, loading, errors
 pub mod control; // the control socket: `tcpffee reload` and `tcpffee stop`
+pub mod demo; // a stage for `tcpffee demo`
 pub mod events; // what the outside asks of the running process
 pub mod groups; // server groups of one generation: status, weight, targets
 pub mod logging; // the log: filter, bounded queue to standard error, rate limits, last words

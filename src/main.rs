@@ -1,29 +1,133 @@
-//! The `tcpffee` program.
+//! The `tcpffee` program: arguments, configuration, start, wait, stop.
 
-fn main() {
-    use tcpffee::{config, events, signals, supervisor::*};
-    let _log = tcpffee::logging::start(&tcpffee::logging::Settings {
-        rust_log: std::env::var("RUST_LOG").ok(),
-        default_filter: tcpffee::logging::DEFAULT_FILTER,
-    });
-    let environment = config::Environment::from_process().unwrap();
-    let pid = tcpffee::pid_file::PidFile::acquire(environment.pid_path()).unwrap();
-    let path = std::env::args()
-        .skip_while(|a| a != "--config")
-        .nth(1)
-        .map_or(environment.config_path.clone(), Into::into);
-    let loaded = config::read(&path, &environment).unwrap();
-    let (tx, rx) = crossbeam_channel::bounded(events::QUEUE_EVENTS);
-    signals::listen(tx.clone()).unwrap();
-    let control = tcpffee::control::ControlSocket::open(&pid, tx.clone()).unwrap();
-    let s = Supervisor::start(Start {
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+use tcpffee::cli::{self, Arguments, Exit, Task};
+use tcpffee::config::{self, Environment, Loaded, Problems};
+use tcpffee::control::{Command, ControlError, ControlSocket};
+use tcpffee::demo::{Stage, StageError};
+use tcpffee::logging::{self, LogGuard};
+use tcpffee::pid_file::{PidFile, PidFileError};
+use tcpffee::signals::{self, SignalError};
+use tcpffee::supervisor::{Start, StartError, Supervisor};
+
+/// What clients of the control socket get to read their last answers, at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::of_process();
+    match arguments.task() {
+        Task::Run => logged(logging::DEFAULT_FILTER, || run(arguments.config)),
+        Task::Demo => logged(logging::DEMO_FILTER, demo),
+        Task::Check => cli::check(arguments.config.as_deref()),
+        Task::Reload => cli::ask(Command::Reload),
+        Task::Stop => cli::ask(Command::Stop),
+    }
+}
+
+fn run(config_path: Option<PathBuf>) -> Result<(), Failure> {
+    let environment = Environment::from_process()?;
+    let config_path = config_path.unwrap_or_else(|| environment.config_path.clone());
+    let loaded = config::read(&config_path, &environment)?;
+    serve(loaded, environment, config_path, || ())
+}
+
+fn demo() -> Result<(), Failure> {
+    let environment = Environment::from_process()?;
+    let stage = Stage::set(environment)?;
+    let (loaded, environment) = (stage.loaded.clone(), stage.environment.clone());
+    let config_path = environment.config_path.clone();
+    serve(loaded, environment, config_path, || {
+        cli::say(&stage.what_to_try())
+    })
+}
+
+/// Starts the proxy with all that surrounds it, says so by `ready`, and returns when it has ended.
+fn serve(
+    loaded: Loaded,
+    environment: Environment,
+    config_path: PathBuf,
+    ready: impl FnOnce(),
+) -> Result<(), Failure> {
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    let pid_file = PidFile::acquire(environment.pid_path())?;
+    let (sender, events) = bounded(tcpffee::events::QUEUE_EVENTS);
+    signals::listen(sender.clone())?;
+    let control = ControlSocket::open(&pid_file, sender.clone())?;
+    let supervisor = Supervisor::start(Start {
         config: loaded.config,
         environment,
-        config_path: Some(path),
-        events: tx,
-    })
-    .unwrap();
-    s.run(&rx);
-    control.close(std::time::Duration::from_secs(1));
-    pid.release();
+        config_path: Some(config_path),
+        events: sender,
+    })?;
+    ready();
+    supervisor.run(&events);
+    // Requests that came too late are answered by being dropped.
+    drop(events);
+    control.close(LAST_ANSWERS);
+    pid_file.release();
+    Ok(())
+}
+
+/// Runs a task that logs, logs why it failed, and gives the exit code.
+fn logged(default_filter: &'static str, task: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
+    let rust_log = std::env::var_os("RUST_LOG");
+    let settings = logging::Settings {
+        rust_log: rust_log.map(|value| value.to_string_lossy().into_owned()),
+        default_filter,
+    };
+    let _log: LogGuard = match logging::start(&settings) {
+        Ok(log) => log,
+        Err(error) => {
+            cli::complain(&format!("tcpffee: cannot start the log: {error}"));
+            return Exit::CannotStart.into();
+        }
+    };
+    match task() {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            failure.log();
+            failure.exit().into()
+        }
+    }
+}
+
+/// Why the proxy did not run.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the configuration is refused: {}", .0.error_count())]
+    Configuration(#[from] Problems),
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    #[error(transparent)]
+    Signals(#[from] SignalError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Demo(#[from] StageError),
+}
+
+impl Failure {
+    fn log(&self) {
+        if let Failure::Configuration(problems) = self {
+            for problem in problems.iter() {
+                log::error!("{problem}");
+            }
+        }
+        log::error!("cannot start: {self}");
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Failure::Configuration(_) => Exit::Refused,
+            _ => Exit::CannotStart,
+        }
+    }
 }

@@ -1,0 +1,175 @@
+//! The command line: what may be given, what it means, and the exit codes.
+
+mod ask;
+mod check;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use ask::ask;
+pub use check::check;
+
+/// Shown at the end of `--help`.
+const AFTER_HELP: &str = "\
+Examples:
+  tcpffee demo                        try it: three small servers and the proxy before them
+  tcpffee check --config new.toml     what a file says, or everything that is wrong with it
+  tcpffee --config tcpffee.toml       run in the foreground, log to standard error
+  tcpffee reload                      apply the changed file; no connection is cut
+  tcpffee stop                        end in order; returns when the process has gone
+
+Exit codes:
+  0  done
+  1  the configuration has errors, or the reload was refused
+  2  wrong usage of the command line
+  3  could not start: a port is taken, another process holds the PID file or the state, ...
+  4  no running process was found, or it did not answer
+  5  stopped, and connections that were still open were cut
+  101  a defect of the program: a thread panicked
+
+Environment:
+  TCPFFEE_CONFIG_PATH, TCPFFEE_PID_PATH, TCPFFEE_KEY_TYPE, RUST_LOG and more: see
+  docs/CONFIGURATION.md. `check`, `reload` and `stop` read /etc/default/tcpffee where the
+  environment is silent.";
+
+/// A sticky TCP load balancer: one client, one server group, on every port.
+#[derive(Debug, Parser)]
+#[command(name = "tcpffee", version, after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// Configuration file, in place of TCPFFEE_CONFIG_PATH and of /etc/tcpffee/tcpffee.toml
+    #[arg(long, short, value_name = "PATH", global = true)]
+    pub config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Task {
+    /// Run the proxy in the foreground (so does `tcpffee` alone)
+    Run,
+    /// Read the configuration; say what it holds, or everything that is wrong with it
+    Check,
+    /// Have the running process apply its changed configuration, and say what changed
+    Reload,
+    /// End the running process in order, and say how it ended
+    Stop,
+    /// Run three small servers and the proxy in front of them, with what to try
+    Demo,
+}
+
+impl Task {
+    fn takes_config(self) -> Result<(), &'static str> {
+        match self {
+            Task::Run | Task::Check => Ok(()),
+            Task::Reload => Err("`reload` has the running process read the file that it runs with"),
+            Task::Stop => Err("`stop` reads no configuration"),
+            Task::Demo => Err("`demo` brings a configuration of its own"),
+        }
+    }
+}
+
+impl Arguments {
+    /// The arguments of this process. Prints and ends the process for `--help`, `--version` and
+    /// wrong usage.
+    pub fn of_process() -> Arguments {
+        let arguments = Arguments::parse();
+        if arguments.config.is_some()
+            && let Err(reason) = arguments.task().takes_config()
+        {
+            let message = format!("--config cannot be used here: {reason}");
+            Arguments::command()
+                .error(ErrorKind::ArgumentConflict, message)
+                .exit();
+        }
+        arguments
+    }
+
+    /// What to do: `run` where nothing is said.
+    pub fn task(&self) -> Task {
+        self.task.unwrap_or(Task::Run)
+    }
+}
+
+/// How the program ends; the numbers are part of its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It was done.
+    Done = 0,
+    /// The configuration has errors, or a reload was refused.
+    Refused = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// The proxy could not be started.
+    CannotStart = 3,
+    /// No running process, or no answer from it.
+    NoAnswer = 4,
+    /// Stopped, with connections cut.
+    Cut = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Prints to standard output; whoever does not want to hear the end (`| head`) need not.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints to standard error.
+pub fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_said_means_run() {
+        let arguments = Arguments::try_parse_from(["tcpffee"]).unwrap();
+        assert_eq!(arguments.task(), Task::Run);
+    }
+
+    #[test]
+    fn the_file_may_be_named_before_or_after_the_task() {
+        for line in [
+            ["tcpffee", "--config", "a.toml", "check"],
+            ["tcpffee", "check", "-c", "a.toml"],
+        ] {
+            let arguments = Arguments::try_parse_from(line).unwrap();
+            assert_eq!(arguments.config, Some("a.toml".into()));
+            assert_eq!(arguments.task(), Task::Check);
+        }
+    }
+
+    #[test]
+    fn the_help_names_every_exit_code() {
+        let all = [
+            Exit::Done,
+            Exit::Refused,
+            Exit::Usage,
+            Exit::CannotStart,
+            Exit::NoAnswer,
+            Exit::Cut,
+        ];
+        for exit in all {
+            let line = format!("\n  {}  ", exit as u8);
+            assert!(AFTER_HELP.contains(&line), "{exit:?}");
+        }
+    }
+}

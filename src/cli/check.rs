@@ -1,0 +1,204 @@
+//! `tcpffee check`: what a configuration says, in a page.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::cli::{Exit, complain, say};
+use crate::config::{self, Balance, Config, Environment, GroupConfig, KeyType, TargetAddr};
+use crate::groups::Status;
+use crate::logging;
+
+/// Reads the configuration and prints what it holds to standard output, or everything that is
+/// wrong with it to standard error.
+pub fn check(config_path: Option<&Path>) -> ExitCode {
+    let environment = match Environment::for_subcommand() {
+        Ok(environment) => environment,
+        Err(problems) => return refuse("the environment", &problems),
+    };
+    let path = config_path.unwrap_or(&environment.config_path);
+    let loaded = match config::read(path, &environment) {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(&path.display().to_string(), &problems),
+    };
+    let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let filter = environment.rust_log.as_deref();
+    if let Some(Err(error)) = filter.map(logging::check_filter) {
+        warnings.push(error.to_string());
+    }
+    say(&report(
+        path,
+        &loaded.config,
+        environment.key_type,
+        &warnings,
+    ));
+    Exit::Done.into()
+}
+
+fn refuse(what: &str, problems: &config::Problems) -> ExitCode {
+    complain(&problems.to_string());
+    let count = counted(problems.error_count(), "error");
+    complain(&format!("{what} is refused: {count}"));
+    Exit::Refused.into()
+}
+
+fn report(path: &Path, config: &Config, key_type: KeyType, warnings: &[String]) -> String {
+    let mut text = format!("{} is valid\n\n", path.display());
+    let addresses: Vec<_> = config.bind_addrs.iter().map(ToString::to_string).collect();
+    let mut row = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<10}{value}");
+    };
+    row("addresses", addresses.join(", "));
+    row("ports", port_ranges(&config.ports));
+    row("key", key(key_type, config.key_ipv6_prefix));
+    row("sticks", sticks(config));
+    row("balance", balance(config.balance).to_owned());
+    if !config.peers.is_empty() {
+        row(
+            "peers",
+            config
+                .peers
+                .iter()
+                .map(|peer| peer.host.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        );
+    }
+    row("groups", config.groups.len().to_string());
+    for group in &config.groups {
+        let _ = writeln!(text, "  {}", group_line(group));
+        for line in target_lines(group) {
+            let _ = writeln!(text, "      {line}");
+        }
+    }
+    let _ = write!(text, "{}", counted(warnings.len(), "warning"));
+    for warning in warnings {
+        let _ = write!(text, "\n  {warning}");
+    }
+    text
+}
+
+fn key(key_type: KeyType, ipv6_prefix: u8) -> String {
+    let ip = match ipv6_prefix {
+        128 => "client IP".to_owned(),
+        bits => format!("client IP (of IPv6 the first {bits} bits)"),
+    };
+    match key_type {
+        KeyType::Ip => ip,
+        KeyType::IpWithFirstMessageSlice { start, end } => {
+            format!("{ip} with bytes {start} to {end} (exclusive) of the first message")
+        }
+    }
+}
+
+fn sticks(config: &Config) -> String {
+    format!(
+        "kept for {} s after the last activity, {} at most",
+        config.expiration.as_secs_f64(),
+        config.stick_table_max_entries
+    )
+}
+
+fn balance(balance: Balance) -> &'static str {
+    match balance {
+        Balance::LeastSticks => "least-sticks",
+        Balance::LeastConnections => "least-connections",
+        Balance::RoundRobin => "round-robin",
+        Balance::Hash => "hash",
+    }
+}
+
+fn group_line(group: &GroupConfig) -> String {
+    let mut line = group.id.to_string();
+    if let Some(name) = &group.name {
+        let _ = write!(line, " {name}");
+    }
+    let status = match (group.disabled, group.drain) {
+        (true, _) => Status::Disabled,
+        (false, true) => Status::Draining,
+        (false, false) => Status::Up,
+    };
+    let _ = write!(line, ": {status}, weight {}", group.weight);
+    if group.backup {
+        line.push_str(", backup");
+    }
+    match group.healthchecks.len() {
+        0 => {}
+        count => {
+            let _ = write!(line, ", {}", counted(count, "health check"));
+        }
+    }
+    line
+}
+
+/// One line for each host that gets the ports as they are, and one for each port that is mapped
+/// to another.
+fn target_lines(group: &GroupConfig) -> Vec<String> {
+    let host_of = |target: &TargetAddr| match target {
+        TargetAddr::Socket(address) => address.ip().to_string(),
+        TargetAddr::Name { host, .. } => host.clone(),
+    };
+    let port_of = |target: &TargetAddr| match target {
+        TargetAddr::Socket(address) => SocketAddr::port(address),
+        TargetAddr::Name { port, .. } => *port,
+    };
+    let unchanged = |(port, target): &(&u16, &TargetAddr)| **port == port_of(target);
+    let hosts: BTreeSet<String> = group
+        .targets
+        .iter()
+        .filter(unchanged)
+        .map(|(_, target)| host_of(target))
+        .collect();
+    let mut lines = Vec::new();
+    for host in hosts {
+        let ports: Vec<u16> = group
+            .targets
+            .iter()
+            .filter(|pair| unchanged(pair) && host_of(pair.1) == host)
+            .map(|(port, _)| *port)
+            .collect();
+        lines.push(format!("{} → {host}", port_ranges(&ports)));
+    }
+    let moved = group.targets.iter().filter(|pair| !unchanged(pair));
+    lines.extend(moved.map(|(port, target)| format!("{port} → {target}")));
+    lines
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+/// Ascending ports as people write them: `80, 5280-5282`.
+fn port_ranges(ports: &[u16]) -> String {
+    let runs = ports.chunk_by(|before, after| after.checked_sub(*before) == Some(1));
+    let words: Vec<String> = runs
+        .map(|run| match run {
+            [] => String::new(),
+            [only] => only.to_string(),
+            [first, .., last] => format!("{first}-{last}"),
+        })
+        .collect();
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_in_a_row_are_one_range() {
+        assert_eq!(port_ranges(&[]), "");
+        assert_eq!(port_ranges(&[80]), "80");
+        assert_eq!(
+            port_ranges(&[80, 5280, 5281, 5282, 65534, 65535]),
+            "80, 5280-5282, 65534-65535"
+        );
+    }
+}
