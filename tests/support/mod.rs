@@ -10,6 +10,7 @@ pub mod backend;
 pub mod block;
 pub mod bulk;
 pub mod client;
+pub mod fleet;
 pub mod log;
 pub mod netns;
 pub mod process;
@@ -17,8 +18,9 @@ pub mod proxy;
 pub mod settings;
 pub mod wait;
 
-pub use backend::Backend;
+pub use backend::{Backend, Job};
 pub use block::Block;
+pub use fleet::{Fleet, parallel};
 pub use log::{Log, Session};
 pub use proxy::{Builder, Proxy};
 pub use settings::Settings;
