@@ -16,6 +16,7 @@ pub mod netns;
 pub mod process;
 pub mod proxy;
 pub mod settings;
+pub mod traffic;
 pub mod wait;
 
 pub use backend::{Backend, Job};
@@ -24,6 +25,7 @@ pub use fleet::{Fleet, parallel};
 pub use log::{Log, Session};
 pub use proxy::{Builder, Proxy};
 pub use settings::Settings;
+pub use traffic::Traffic;
 pub use wait::{PATIENCE, eventually};
 
 /// Whether the long variants were asked for: `TCPFFEE_LONG=1`.
