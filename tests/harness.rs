@@ -1,5 +1,7 @@
 //! The test harness itself: a client, a backend and nothing between them.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 mod support;
 
 use std::io::Write;

@@ -3,15 +3,18 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::client::STALL;
+use super::bulk;
+use super::client::{STALL, StreamEnd, read_line};
 
 /// A connection that a backend has accepted.
 #[derive(Clone, Debug)]
@@ -27,7 +30,7 @@ pub struct Conn {
 }
 
 /// A listening server, one thread for each connection. At drop it stops listening and cuts what
-/// is open.
+/// is open; where a thread has panicked before, the test fails.
 #[derive(Debug)]
 pub struct Backend {
     name: Arc<str>,
@@ -41,6 +44,7 @@ struct Shared {
     streams: Mutex<Vec<Weak<TcpStream>>>,
     arrivals: Mutex<Vec<(SocketAddr, u16)>>,
     open: AtomicUsize,
+    failures: AtomicUsize,
 }
 
 const STOP: Token = Token(usize::MAX);
@@ -107,6 +111,16 @@ impl Backend {
         Backend::start(name, address, ports, drop)
     }
 
+    /// Does what the first line of each connection asks for: see [`Job`].
+    pub fn bulk(name: &str, address: impl Into<IpAddr>, ports: &[u16]) -> Backend {
+        Backend::start(name, address, ports, |conn| {
+            let Ok(line) = read_line(&conn.stream) else {
+                return;
+            };
+            Job::parse(&line).serve(&conn);
+        })
+    }
+
     /// The name it was given.
     pub fn name(&self) -> &str {
         &self.name
@@ -147,8 +161,16 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
+        let failures = self.shared.failures.load(Ordering::Relaxed);
         self.stop_listening();
         self.cut();
+        if !std::thread::panicking() {
+            assert_eq!(
+                failures, 0,
+                "connections of backend {} that failed",
+                self.name
+            );
+        }
     }
 }
 
@@ -168,6 +190,79 @@ impl Conn {
                 read => stream.write_all(&buffer[..read])?,
             }
         }
+    }
+}
+
+/// What a client asks of [`Backend::bulk`], in one line at the start of the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    /// The client's stream; the backend's is the next one.
+    pub seed: u64,
+    /// Bytes from the client, each of them checked.
+    pub up: u64,
+    /// Bytes to the client.
+    pub down: u64,
+    /// After half of `down` the backend resets the connection.
+    pub abort: bool,
+}
+
+impl Job {
+    fn parse(line: &str) -> Job {
+        let numbers: Vec<u64> = line.split(' ').map(|word| word.parse().unwrap()).collect();
+        let [seed, up, down, abort] = numbers[..] else {
+            panic!("not a job: {line}");
+        };
+        Job {
+            seed,
+            up,
+            down,
+            abort: abort == 1,
+        }
+    }
+
+    fn serve(self, conn: &Conn) {
+        if self.abort {
+            let _ = bulk::send(&conn.stream, self.seed + 1, self.down / 2);
+            let linger = SockRef::from(&conn.stream).set_linger(Some(Duration::ZERO));
+            return linger.expect("linger can be set on an open socket");
+        }
+        let sender = Arc::clone(&conn.stream);
+        let sending = std::thread::spawn(move || {
+            let sent = bulk::send(&sender, self.seed + 1, self.down);
+            sent.and_then(|()| sender.shutdown(Shutdown::Write))
+        });
+        let (received, end) = bulk::receive_to_end(&conn.stream, self.seed);
+        let sent = sending.join().expect("sending does not panic");
+        if end == StreamEnd::Finished {
+            assert_eq!(received, self.up, "bytes of stream {}", self.seed);
+            sent.expect("the client reads to the end");
+        }
+    }
+
+    /// Asks for it on a fresh connection.
+    pub fn ask(self, mut stream: &TcpStream) -> io::Result<()> {
+        let Job {
+            seed,
+            up,
+            down,
+            abort,
+        } = self;
+        stream.write_all(format!("{seed} {up} {down} {}\n", u8::from(abort)).as_bytes())
+    }
+
+    /// The client's part: asks, sends and receives at once, checks everything, ends in order.
+    pub fn run(self, stream: &TcpStream) {
+        self.ask(stream).expect("the job is sent");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                bulk::send(stream, self.seed, self.up).expect("the backend reads to the end");
+                stream
+                    .shutdown(Shutdown::Write)
+                    .expect("the stream is open");
+            });
+            let received = bulk::receive_to_end(stream, self.seed + 1);
+            assert_eq!(received, (self.down, StreamEnd::Finished));
+        });
     }
 }
 
@@ -234,7 +329,9 @@ impl<F: Fn(Conn) + Send + Sync + 'static> Acceptor<F> {
         std::thread::Builder::new()
             .stack_size(256 * 1024)
             .spawn(move || {
-                serve(conn);
+                if catch_unwind(AssertUnwindSafe(|| serve(conn))).is_err() {
+                    shared.failures.fetch_add(1, Ordering::Relaxed);
+                }
                 shared.open.fetch_sub(1, Ordering::Relaxed);
             })
             .expect("a thread for a connection can be started");
@@ -249,7 +346,39 @@ fn refuse(listeners: &[TcpListener]) {
     }
 }
 
+/// A port that answers no SYN: its queue of one is full.
+#[derive(Debug)]
+pub struct Unresponsive {
+    _listener: Socket,
+    _queued: Vec<TcpStream>,
+}
+
+impl Unresponsive {
+    /// Fills the queue of a listener that never accepts.
+    pub fn start(place: SocketAddr) -> Unresponsive {
+        let listener = bound(place).expect("the place is free");
+        listener.listen(0).expect("a bound socket can listen");
+        let mut queued = Vec::new();
+        let patience = Duration::from_millis(300);
+        while let Ok(stream) = TcpStream::connect_timeout(&place, patience) {
+            queued.push(stream);
+            assert!(queued.len() < 100, "the queue does not fill");
+        }
+        Unresponsive {
+            _listener: listener,
+            _queued: queued,
+        }
+    }
+}
+
 fn listen(place: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(place)?;
+    socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn bound(place: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(place),
         Type::STREAM,
@@ -260,7 +389,5 @@ fn listen(place: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&place.into())?;
-    socket.listen(4096)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }

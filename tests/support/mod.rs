@@ -10,18 +10,22 @@ pub mod backend;
 pub mod block;
 pub mod bulk;
 pub mod client;
+pub mod fleet;
 pub mod log;
 pub mod netns;
 pub mod process;
 pub mod proxy;
 pub mod settings;
+pub mod traffic;
 pub mod wait;
 
-pub use backend::Backend;
+pub use backend::{Backend, Job};
 pub use block::Block;
+pub use fleet::{Fleet, parallel};
 pub use log::{Log, Session};
 pub use proxy::{Builder, Proxy};
 pub use settings::Settings;
+pub use traffic::Traffic;
 pub use wait::{PATIENCE, eventually};
 
 /// Whether the long variants were asked for: `TCPFFEE_LONG=1`.

@@ -46,6 +46,35 @@ pub fn listens(pid: u32, address: SocketAddr) -> bool {
     listeners(pid, address) > 0
 }
 
+/// Bytes in the send queue (not acknowledged yet) and the receive queue (not read yet) of a
+/// connected IPv4 socket in the calling thread's namespace.
+pub fn queues(local: SocketAddr, peer: SocketAddr) -> Option<(u64, u64)> {
+    let line = connected(local, peer)?;
+    let (send, receive) = line.split_whitespace().nth(4)?.split_once(':')?;
+    let bytes = |text| u64::from_str_radix(text, 16).ok();
+    Some((bytes(send)?, bytes(receive)?))
+}
+
+/// Seconds until a connected IPv4 socket in the calling thread's namespace sends its next
+/// keep-alive probe, `None` where it sends none.
+pub fn keepalive_seconds(local: SocketAddr, peer: SocketAddr) -> Option<u64> {
+    const KEEPALIVE_TIMER: &str = "02";
+    const TICKS_PER_SECOND: u64 = 100;
+    let line = connected(local, peer)?;
+    let (timer, when) = line.split_whitespace().nth(5)?.split_once(':')?;
+    let ticks = u64::from_str_radix(when, 16).ok()?;
+    (timer == KEEPALIVE_TIMER).then_some(ticks / TICKS_PER_SECOND)
+}
+
+fn connected(local: SocketAddr, peer: SocketAddr) -> Option<String> {
+    let table = fs::read_to_string("/proc/thread-self/net/tcp").ok()?;
+    let found = table.lines().skip(1).find(|line| {
+        let mut fields = line.split_whitespace().skip(1).map(parse_address);
+        fields.next() == Some(Some(local)) && fields.next() == Some(Some(peer))
+    });
+    found.map(str::to_owned)
+}
+
 /// How many sockets listen at exactly this address in the network namespace of `pid`.
 pub fn listeners(pid: u32, address: SocketAddr) -> usize {
     const LISTEN: &str = "0A";

@@ -1,0 +1,68 @@
+//! Without a free ephemeral port no stick is moved and no target is blamed.
+
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
+mod support;
+
+use support::client::{self, StreamEnd};
+use support::{Fleet, Proxy, eventually, netns};
+
+const PORT: u16 = 5280;
+
+#[test]
+fn exhausted_ephemeral_ports_move_no_stick_and_blame_no_target() {
+    netns::in_new_namespace(|| {
+        netns::sysctl("net.ipv4.ip_local_port_range", "40000 40999");
+        let fleet = Fleet::new(2);
+        let settings = fleet.settings.clone().set("balance", "round-robin");
+        let proxy = Proxy::start(&settings);
+        assert_eq!(fleet.served_by(0, PORT), "g0", "it fills the ports");
+        assert_eq!(fleet.served_by(1, PORT), "g1", "the other group");
+        assert_eq!(fleet.served_by(2, PORT), "g0", "a bystander");
+
+        // Held connections to group 0 until its ports are used up.
+        let mut held = Vec::new();
+        let end = loop {
+            assert!(held.len() < 1_100, "more connections than ports");
+            // Two clients of group 0 in turn: each address has a thousand source ports itself.
+            let from = fleet.block.client(2 * (held.len() as u32 % 2));
+            let stream = client::connect(from, fleet.listener(PORT)).unwrap();
+            match client::read_line(&stream) {
+                Ok(name) => assert_eq!(name, "g0"),
+                Err(error) => break error,
+            }
+            held.push(stream);
+        };
+        assert!(client::is_reset(&end), "{end}");
+        assert!(held.len() > 900, "{} connections", held.len());
+        let failed = proxy
+            .log
+            .wait_session("one in vain", |s| s.end == "local_error");
+        assert_eq!(failed.group, Some(0));
+
+        // A key that is with group 0 is not moved; nor is a new one whose turn is group 0.
+        assert_eq!(fleet.served_by(3, PORT), "g1");
+        for client in [2, 4] {
+            let from = fleet.block.client(client);
+            let stream = client::connect(from, fleet.listener(PORT)).unwrap();
+            assert_eq!(client::drain(&stream), (0, StreamEnd::Reset));
+            let prefix = format!("{from}:");
+            let failed = proxy.log.wait_session("the one in vain", |session| {
+                session.client.starts_with(&prefix) && session.end == "local_error"
+            });
+            assert_eq!(failed.group, Some(0), "client {client}");
+        }
+        // Group 1 has ports of its own.
+        assert_eq!(fleet.served_by(1, PORT), "g1");
+        for session in proxy.log.sessions() {
+            assert_ne!(session.end, "connect_failed", "a target was blamed");
+        }
+
+        // With ports free again everyone is where they were.
+        drop(held);
+        eventually("group 0 can be reached", || fleet.ask(2, PORT).is_ok());
+        assert_eq!(fleet.served_by(2, PORT), "g0");
+        assert_eq!(fleet.served_by(0, PORT), "g0");
+        assert_eq!(fleet.served_by(1, PORT), "g1");
+    });
+}
