@@ -368,7 +368,10 @@ impl Worker {
         session.tried.push(answer.group);
         session.answer = None;
         let asked = ask(session, id, worker, now);
-        let after = self.shared.sticks.connect_failed(&asked, answer, &session.tried);
+        let after = self
+            .shared
+            .sticks
+            .connect_failed(&asked, answer, &session.tried);
         self.counters().connect_failures.add(1);
         if let Some(left_out) = TARGET_FAILED.admit(now) {
             log::warn!(

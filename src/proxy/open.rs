@@ -359,7 +359,9 @@ impl Session {
 
     /// The group that it is with, or that it could not reach last.
     fn group(&self) -> Option<GroupId> {
-        self.answer.map(|answer| answer.group).or_else(|| self.tried.last().copied())
+        self.answer
+            .map(|answer| answer.group)
+            .or_else(|| self.tried.last().copied())
     }
 
     fn log(&self, end: End, now: Millis) {
