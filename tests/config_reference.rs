@@ -83,7 +83,7 @@ fn row(page: &mut String, key: &Key) {
         key.takes_effect,
         cell(key.about),
     )
-    .unwrap();
+    .expect("a string takes whatever is written");
 }
 
 fn page() -> String {
@@ -91,9 +91,9 @@ fn page() -> String {
     for key in reference::KEYS {
         let section = SECTIONS.iter().find(|(first, _, _)| *first == key.pattern);
         if let Some((_, title, remark)) = section {
-            writeln!(page, "\n## {title}\n").unwrap();
+            writeln!(page, "\n## {title}\n").expect("a string takes whatever is written");
             if !remark.is_empty() {
-                writeln!(page, "{remark}\n").unwrap();
+                writeln!(page, "{remark}\n").expect("a string takes whatever is written");
             }
             page += "| key | type | range | default | example | change | meaning |\n";
             page += "| --- | --- | --- | --- | --- | --- | --- |\n";
@@ -112,7 +112,7 @@ fn page() -> String {
             "| `{name}` | {values} | {default} | {} |",
             variable.about
         )
-        .unwrap();
+        .expect("a string takes whatever is written");
     }
     page
 }
@@ -122,7 +122,7 @@ fn the_configuration_page_says_what_the_reference_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md");
     let page = page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, &page).unwrap();
+        std::fs::write(&path, &page).expect("a string takes whatever is written");
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
