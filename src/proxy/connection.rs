@@ -112,7 +112,6 @@ impl Worker {
             return;
         }
         self.wheel.arm(&mut self.arena, id.slot, deadline);
-        self.read_first_message(id);
     }
 
     /// Reads up to the end of the key slice; routes when it is whole or the stream has ended.
@@ -255,9 +254,7 @@ impl Worker {
             Ok(Started::Pending(socket)) => (socket, false),
             Err(fault) => return self.connect_failed(id, fault),
         };
-        let mut target = Side::new(socket);
-        target.readable = false; // what has come is reported when the socket is watched
-        session.target = Some(target);
+        session.target = Some(Side::new(socket));
         if is_connected {
             return self.connected(id);
         }

@@ -360,3 +360,7 @@ fn note_statuses(generation: &Generation, now: crate::clock::Millis) {
         group.counters.note_status(group.status(), now);
     }
 }
+
+#[cfg(test)]
+#[path = "ticket_tests.rs"]
+mod ticket_tests;

@@ -63,11 +63,11 @@ pub enum Watch {
 }
 
 impl Side {
-    /// A socket of which nothing is known.
+    /// A socket that is not watched yet: what there is to read is reported when it is.
     pub fn new(socket: OwnedFd) -> Side {
         Side {
             socket,
-            readable: true,
+            readable: false,
             writable: true,
             end_in_sight: false,
             urgent: false,
@@ -555,3 +555,7 @@ impl Direction {
 fn is_last_read(from: &Side, len: usize, buffer_len: usize) -> bool {
     from.end_in_sight && !from.urgent && !from.is_reset && len < buffer_len
 }
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;
