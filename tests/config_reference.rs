@@ -58,8 +58,8 @@ Each key says when its change takes effect:
 - **new connections**: for connections accepted from then on.
 - **restart**: at the next start. A reload that changes such a key is refused and changes nothing.
 
-Keys marked with ¹ are read and checked, but not acted upon by this version; a file that gives one is
-warned about.
+Keys and variables marked with ¹ are read and checked, but not acted upon by this version; whoever
+sets one is warned.
 ";
 
 fn cell(text: &str) -> String {

@@ -43,8 +43,17 @@ pub struct Variable {
     pub values: &'static str,
     /// What holds where it is unset or empty.
     pub default: &'static str,
+    /// Whether this version acts on it.
+    pub acted_on: bool,
     /// What it does, in one line.
     pub about: &'static str,
+}
+
+impl Variable {
+    const fn unacted(mut self) -> Variable {
+        self.acted_on = false;
+        self
+    }
 }
 
 const fn variable(
@@ -57,6 +66,7 @@ const fn variable(
         name,
         values,
         default,
+        acted_on: true,
         about,
     }
 }
@@ -69,13 +79,13 @@ pub static VARIABLES: &[Variable] = &[
     variable(PID_PATH, "path", DEFAULT_PID_PATH,
         "File with the process's id; the control socket lies beside it. Where it is unset, `reload` and `stop` look at `/run/tcpffee/tcpffee.pid` first."),
     variable(HEALTHCHECK_SAVE_PATH, "path", "/var/lib/tcpffee/healthcheck_state",
-        "Where the state of the health checks is saved."),
+        "Where the state of the health checks is saved.").unacted(),
     variable(STICK_TABLE_SAVE_PATH, "path", "/var/lib/tcpffee/stick_table",
         "Where a lone node saves its stick table."),
     variable(RAFT_PATH, "path", "/var/lib/tcpffee/raft",
-        "Directory of the cluster's logs."),
+        "Directory of the cluster's logs.").unacted(),
     variable(MAC_ADDRESS, "MAC address", "found on the interfaces",
-        "Which MAC address this node takes for its own, for containers and tests."),
+        "Which MAC address this node takes for its own, for containers and tests.").unacted(),
     variable(KEY_TYPE, "`IP`, `IP_WITH_FIRST_MESSAGE_SLICE`", "IP",
         "What a client is known by: its address, or its address and a slice of its first message."),
     variable(SLICE_START, "0 to 4095", "none",
@@ -222,6 +232,7 @@ impl<'v> Reader<'v> {
             rust_log: self.text(RUST_LOG).map(|set| set.text),
             warnings: Vec::new(),
         };
+        self.warn_of_unacted();
         let is_error = |problem: &Problem| problem.severity == Severity::Error;
         if self.problems.iter().any(is_error) {
             return Err(Problems(self.problems));
@@ -233,9 +244,13 @@ impl<'v> Reader<'v> {
         })
     }
 
+    /// A variable that is set and not empty, and where.
+    fn set(&self, name: &str) -> Option<(OsString, Place)> {
+        (self.lookup)(name).filter(|(value, _)| !value.is_empty())
+    }
+
     fn explicit_path(&self, name: &str) -> Option<PathBuf> {
-        let (value, _) = (self.lookup)(name)?;
-        (!value.is_empty()).then(|| value.into())
+        self.set(name).map(|(value, _)| value.into())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -248,9 +263,8 @@ impl<'v> Reader<'v> {
 
     /// A variable's text; refuses bytes that are not UTF-8.
     fn text(&mut self, name: &str) -> Option<Set> {
-        let (value, place) = (self.lookup)(name)?;
+        let (value, place) = self.set(name)?;
         match value.into_string() {
-            Ok(text) if text.is_empty() => None,
             Ok(text) => Some(Set { text, place }),
             Err(value) => {
                 let found = format!("{value:?}");
@@ -332,12 +346,21 @@ impl<'v> Reader<'v> {
 
     fn warn_of_idle_bounds(&mut self) {
         for name in [SLICE_START, SLICE_END] {
-            if let Some((_, place)) = (self.lookup)(name).filter(|(value, _)| !value.is_empty()) {
+            if let Some((_, place)) = self.set(name) {
                 self.warn(
                     place,
                     name,
                     format!("without effect: {KEY_TYPE} is {TYPE_IP}"),
                 );
+            }
+        }
+    }
+
+    fn warn_of_unacted(&mut self) {
+        for row in VARIABLES.iter().filter(|variable| !variable.acted_on) {
+            if let Some((_, place)) = self.set(row.name) {
+                let sentence = "read and checked, but not acted upon by this version";
+                self.warn(place, row.name, sentence.to_owned());
             }
         }
     }

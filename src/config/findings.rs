@@ -54,6 +54,11 @@ impl<'a> Findings<'a> {
         self.add(Severity::Warning, span, key, Fault::Other(sentence.into()));
     }
 
+    /// Whether more problems would only be counted: nobody needs them explained.
+    pub fn is_full(&self) -> bool {
+        self.problems.borrow().len() >= MAX_PROBLEMS
+    }
+
     /// Takes note of a setting that the file makes and this version does not act on.
     pub fn unacted(&self, subject: Subject, span: Span, pattern: &'static str) {
         let mut unacted = self.unacted.borrow_mut();
@@ -70,8 +75,7 @@ impl<'a> Findings<'a> {
     }
 
     fn add(&self, severity: Severity, span: Span, key: &str, fault: Fault) {
-        let mut problems = self.problems.borrow_mut();
-        if problems.len() >= MAX_PROBLEMS {
+        if self.is_full() {
             self.left_out.set(self.left_out.get() + 1);
             return;
         }
@@ -81,7 +85,7 @@ impl<'a> Findings<'a> {
             key: (!key.is_empty()).then(|| key.to_owned()),
             fault,
         };
-        problems.push((span.start, problem));
+        self.problems.borrow_mut().push((span.start, problem));
     }
 
     /// `line:column` of a place, for problems that name a second one.

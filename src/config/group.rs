@@ -9,7 +9,6 @@ use super::listening::Ports;
 use super::problem::nearest;
 use super::schema::{GroupConfig, GroupId, OnDisabled, ProxyHeader, TargetAddr};
 use super::section::{Entry, Section};
-use super::top;
 use super::values;
 
 /// Groups of one configuration.
@@ -33,21 +32,15 @@ pub(super) fn groups(top: &Section<'_>, ports: &Ports) -> Vec<GroupConfig> {
     if members.is_empty() && entry.value.get_ref().is_table() {
         entry.refuse_for(EXPECTED_GROUPS);
     }
-    if members.len() > MAX_GROUPS {
-        top::refuse(
-            top,
-            "groups",
-            format!("{} groups, expected at most {MAX_GROUPS}", members.len()),
-        );
+    let (count, ports_count) = (members.len(), ports.len());
+    if count > MAX_GROUPS {
+        entry.error_at_key(format!("{count} groups, expected at most {MAX_GROUPS}"));
         return Vec::new();
     }
-    if members.len() * ports.len() > MAX_TARGETS {
-        let sentence = format!(
-            "{} groups on {} ports, expected at most {MAX_TARGETS} targets together",
-            members.len(),
-            ports.len()
-        );
-        top::refuse(top, "groups", sentence);
+    if count * ports_count > MAX_TARGETS {
+        entry.error_at_key(format!(
+            "{count} groups on {ports_count} ports, expected at most {MAX_TARGETS} targets together"
+        ));
         return Vec::new();
     }
     let mut groups: Vec<GroupConfig> = Vec::new();

@@ -53,6 +53,10 @@ impl Ports {
         };
         let elements = entry.elements_of_array();
         for element in &elements {
+            if entry.findings.is_full() {
+                ports.complete = false;
+                break;
+            }
             match range(element) {
                 Some((first, last)) => ports.add(element, first, last),
                 None => ports.complete = false,

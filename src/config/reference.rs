@@ -106,6 +106,18 @@ pub fn find(pattern: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.pattern == pattern)
 }
 
+/// The subject of a key, or of an array of tables, that this version does not act on, and what to
+/// call the setting: arrays of tables stand for all their keys.
+pub(super) fn not_acted_on(pattern: &str) -> Option<(Subject, &'static str)> {
+    let below = |key: &&Key| {
+        let rest = key.pattern.strip_prefix(pattern);
+        rest.is_some_and(|rest| rest.starts_with("[]."))
+    };
+    let row = find(pattern).or_else(|| KEYS.iter().find(below))?;
+    let setting = row.pattern.split("[]").next().unwrap_or(row.pattern);
+    Some((row.not_acted_on?, setting))
+}
+
 /// The names known directly below a pattern (`""` for the top of the file, `groups.N`,
 /// `peers[]`), in the order of the reference.
 pub fn names_below(pattern: &str) -> Vec<&'static str> {

@@ -42,9 +42,8 @@ impl<'a> Section<'a> {
     pub fn get(&self, name: &str) -> Option<Entry<'a>> {
         let (key, value) = self.table.get_key_value(name)?;
         let pattern = join(&self.pattern, name);
-        let known = reference::find(&pattern);
-        if let Some((subject, key_row)) = known.and_then(|row| Some((row.not_acted_on?, row))) {
-            self.findings.unacted(subject, key.span(), key_row.pattern);
+        if let Some((subject, setting)) = reference::not_acted_on(&pattern) {
+            self.findings.unacted(subject, key.span(), setting);
         }
         Some(Entry {
             findings: self.findings,
@@ -96,11 +95,13 @@ impl<'a> Section<'a> {
                 continue;
             }
             let name = key.get_ref();
+            let guess = || {
+                let here = nearest(name, known.iter().copied()).map(str::to_owned);
+                here.or_else(|| self.known_elsewhere(name))
+            };
             let fault = Fault::Unknown {
                 what: "key",
-                nearest: nearest(name, known.iter().copied())
-                    .map(str::to_owned)
-                    .or_else(|| self.known_elsewhere(name)),
+                nearest: (!self.findings.is_full()).then(guess).flatten(),
                 known: known.clone(),
             };
             let path = join(&self.path, &shown_key(name));

@@ -8,7 +8,6 @@ use super::environment::Environment;
 use super::group;
 use super::listening::{self, Ports};
 use super::peers;
-use super::problem::Fault;
 use super::schema::{Balance, Config, KeyType, NoQuorum, RaftSockets, StickTableFull};
 use super::section::Section;
 use super::values;
@@ -140,10 +139,4 @@ fn warn_without_slice(entry: &super::section::Entry<'_>, env: &Environment) {
 fn path(top: &Section<'_>, name: &str) -> Option<std::path::PathBuf> {
     let entry = top.get(name)?;
     entry.parsed(|text| (!text.is_empty() && !text.contains('\0')).then(|| text.into()))
-}
-
-/// Reports one error for the whole file, at its beginning.
-pub(super) fn refuse(top: &Section<'_>, key: &str, sentence: impl Into<String>) {
-    top.findings
-        .error(top.span.clone(), key, Fault::Other(sentence.into()));
 }
