@@ -118,3 +118,12 @@ pub fn reset(stream: TcpStream) {
         .set_linger(Some(Duration::ZERO))
         .expect("linger can be set on an open socket");
 }
+
+/// Connects and expects a reset without a byte. Over loopback it may arrive before the connect
+/// has returned.
+pub fn expect_reset(from: IpAddr, to: SocketAddr) {
+    match connect(from, to) {
+        Ok(stream) => assert_eq!(drain(&stream), (0, StreamEnd::Reset)),
+        Err(error) => assert!(is_reset(&error), "{error}"),
+    }
+}
