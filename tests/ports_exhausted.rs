@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::net::SocketAddr;
+
 use support::client;
 use support::{Fleet, Proxy, eventually, netns};
 
@@ -24,9 +26,10 @@ fn exhausted_ephemeral_ports_move_no_stick_and_blame_no_target() {
         let mut held = Vec::new();
         let end = loop {
             assert!(held.len() < 1_100, "more connections than ports");
-            // Two clients of group 0 in turn: each address has a thousand source ports itself.
-            let from = fleet.block.client(2 * (held.len() as u32 % 2));
-            match client::greet(from, fleet.listener(PORT)) {
+            // Bound below the range: the kernel keeps a bound port from connects of others.
+            let from = SocketAddr::new(fleet.block.client(0), 10_000 + held.len() as u16);
+            let stream = client::connect_from(from, fleet.listener(PORT), |_| Ok(()));
+            match stream.and_then(|stream| Ok((client::read_line(&stream)?, stream))) {
                 Ok((name, stream)) => {
                     assert_eq!(name, "g0");
                     held.push(stream);

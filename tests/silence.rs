@@ -207,7 +207,9 @@ fn a_client_that_leaves_while_its_target_is_connected_is_noticed() {
 fn repeated_faults_are_logged_at_a_bounded_rate() {
     let block = Block::claim();
     let settings = Settings::new(&block).group(0, block.backend(0));
-    let proxy = Proxy::builder(&settings).env("RUST_LOG", "info,tcpffee::session=off").start();
+    let proxy = Proxy::builder(&settings)
+        .env("RUST_LOG", "info,tcpffee::session=off")
+        .start();
     let before = proxy.log.mark();
     support::parallel(4, 400, |n| {
         client::expect_reset(block.client(n), block.listener(PORT));
