@@ -4,7 +4,9 @@
 
 mod support;
 
-use support::client::{self, StreamEnd};
+use std::net::SocketAddr;
+
+use support::client;
 use support::{Fleet, Proxy, eventually, netns};
 
 const PORT: u16 = 5280;
@@ -24,14 +26,16 @@ fn exhausted_ephemeral_ports_move_no_stick_and_blame_no_target() {
         let mut held = Vec::new();
         let end = loop {
             assert!(held.len() < 1_100, "more connections than ports");
-            // Two clients of group 0 in turn: each address has a thousand source ports itself.
-            let from = fleet.block.client(2 * (held.len() as u32 % 2));
-            let stream = client::connect(from, fleet.listener(PORT)).unwrap();
-            match client::read_line(&stream) {
-                Ok(name) => assert_eq!(name, "g0"),
+            // Bound below the range: the kernel keeps a bound port from connects of others.
+            let from = SocketAddr::new(fleet.block.client(0), 10_000 + held.len() as u16);
+            let stream = client::connect_from(from, fleet.listener(PORT), |_| Ok(()));
+            match stream.and_then(|stream| Ok((client::read_line(&stream)?, stream))) {
+                Ok((name, stream)) => {
+                    assert_eq!(name, "g0");
+                    held.push(stream);
+                }
                 Err(error) => break error,
             }
-            held.push(stream);
         };
         assert!(client::is_reset(&end), "{end}");
         assert!(held.len() > 900, "{} connections", held.len());
@@ -44,8 +48,7 @@ fn exhausted_ephemeral_ports_move_no_stick_and_blame_no_target() {
         assert_eq!(fleet.served_by(3, PORT), "g1");
         for client in [2, 4] {
             let from = fleet.block.client(client);
-            let stream = client::connect(from, fleet.listener(PORT)).unwrap();
-            assert_eq!(client::drain(&stream), (0, StreamEnd::Reset));
+            client::expect_reset(from, fleet.listener(PORT));
             let prefix = format!("{from}:");
             let failed = proxy.log.wait_session("the one in vain", |session| {
                 session.client.starts_with(&prefix) && session.end == "local_error"

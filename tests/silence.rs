@@ -121,8 +121,7 @@ fn a_target_that_refuses_ends_in_a_reset_and_leaves_no_stick() {
     let block = Block::claim();
     let settings = Settings::new(&block).group(0, block.backend(0));
     let proxy = Proxy::start(&settings);
-    let stream = client::connect(block.client(0), block.listener(PORT)).unwrap();
-    assert_eq!(client::drain(&stream), (0, StreamEnd::Reset));
+    client::expect_reset(block.client(0), block.listener(PORT));
     let session = proxy.log.wait_session("the refused one", |_| true);
     assert_eq!(session.end, "connect_failed");
     // Once it listens, it serves.
@@ -151,8 +150,7 @@ fn a_client_that_has_a_group_is_not_moved_by_a_refused_connect() {
     assert_eq!(fleet.served_by(0, PORT), "g0");
     fleet.backends[0].stop_listening();
     for _ in 0..5 {
-        let stream = client::connect(fleet.block.client(0), fleet.listener(PORT)).unwrap();
-        assert_eq!(client::drain(&stream), (0, StreamEnd::Reset));
+        client::expect_reset(fleet.block.client(0), fleet.listener(PORT));
     }
     let again = Backend::echo("back", fleet.block.backend(0), &[PORT]);
     assert_eq!(fleet.served_by(0, PORT), "back");
@@ -209,11 +207,12 @@ fn a_client_that_leaves_while_its_target_is_connected_is_noticed() {
 fn repeated_faults_are_logged_at_a_bounded_rate() {
     let block = Block::claim();
     let settings = Settings::new(&block).group(0, block.backend(0));
-    let proxy = Proxy::builder(&settings).env("RUST_LOG", "info").start();
+    let proxy = Proxy::builder(&settings)
+        .env("RUST_LOG", "info,tcpffee::session=off")
+        .start();
     let before = proxy.log.mark();
     support::parallel(4, 400, |n| {
-        let stream = client::connect(block.client(n), block.listener(PORT)).unwrap();
-        assert_eq!(client::drain(&stream).1, StreamEnd::Reset);
+        client::expect_reset(block.client(n), block.listener(PORT));
     });
     eventually("the fault is in the log", || proxy.log.mark() > before);
     let lines = proxy.log.mark() - before;

@@ -20,9 +20,18 @@ pub fn connect_with(
     to: SocketAddr,
     prepare: impl FnOnce(&Socket) -> io::Result<()>,
 ) -> io::Result<TcpStream> {
+    connect_from(SocketAddr::new(from, 0), to, prepare)
+}
+
+/// Connects from an address and port, 0 for any.
+pub fn connect_from(
+    from: SocketAddr,
+    to: SocketAddr,
+    prepare: impl FnOnce(&Socket) -> io::Result<()>,
+) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     prepare(&socket)?;
-    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.bind(&from.into())?;
     socket.connect_timeout(&to.into(), Duration::from_secs(10))?;
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
@@ -117,4 +126,13 @@ pub fn reset(stream: TcpStream) {
     SockRef::from(&stream)
         .set_linger(Some(Duration::ZERO))
         .expect("linger can be set on an open socket");
+}
+
+/// Connects and expects a reset without a byte. Over loopback it may arrive before the connect
+/// has returned.
+pub fn expect_reset(from: IpAddr, to: SocketAddr) {
+    match connect(from, to) {
+        Ok(stream) => assert_eq!(drain(&stream), (0, StreamEnd::Reset)),
+        Err(error) => assert!(is_reset(&error), "{error}"),
+    }
 }
