@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 
 use crate::cli::{BalancerName, CompareOptions};
 use crate::config;
-use crate::core;
+use crate::core::{self, Cores};
 use crate::places::Places;
 use crate::process::Tree;
 
@@ -71,12 +71,7 @@ impl Balancer {
     }
 
     /// Starts it on a core and waits until it listens.
-    pub fn start(
-        &self,
-        places: &Places,
-        proxy_core: usize,
-        load_core: usize,
-    ) -> anyhow::Result<Running> {
+    pub fn start(&self, places: &Places, cores: Cores) -> anyhow::Result<Running> {
         let dir = tempfile::Builder::new()
             .prefix("tcpffee-bench-")
             .tempdir()
@@ -89,9 +84,9 @@ impl Balancer {
             .stdout(file.try_clone().context("share the balancer's log")?)
             .stderr(file);
         end_with_this_process(&mut command);
-        core::pin(proxy_core)?;
+        core::pin(cores.proxy)?;
         let child = command.spawn();
-        core::pin(load_core)?;
+        core::pin(cores.load)?;
         let child = child.with_context(|| format!("start {}", self.program.display()))?;
         let mut running = Running { child, dir, log };
         running.wait_until_listening(places)?;

@@ -62,12 +62,12 @@ pub struct CompareOptions {
     /// nginx's stream module, where it is not built in.
     #[arg(long, default_value = "/usr/lib/nginx/modules/ngx_stream_module.so")]
     pub nginx_stream_module: PathBuf,
-    /// The core of the balancer.
-    #[arg(long, default_value_t = 0)]
-    pub proxy_core: usize,
-    /// The core of clients and servers.
-    #[arg(long, default_value_t = 1)]
-    pub load_core: usize,
+    /// The core of the balancer [default: the first that this process may use].
+    #[arg(long)]
+    pub proxy_core: Option<usize>,
+    /// The core of clients and servers [default: the next one].
+    #[arg(long)]
+    pub load_core: Option<usize>,
 }
 
 /// Options of `bare`.

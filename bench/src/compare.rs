@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::balancer::Balancer;
 use crate::cli::{BalancerName, CompareOptions};
-use crate::core;
+use crate::core::{self, Cores};
 use crate::figure::Sample;
 use crate::places::Places;
 use crate::table::{self, Results};
@@ -13,6 +13,8 @@ use crate::work::Work;
 
 const ROUNDS: u32 = 5;
 const QUICK_ROUNDS: u32 = 2;
+/// Load average above which the machine counts as busy.
+const BUSY_LOAD: f64 = 0.7;
 
 /// Runs the comparison and prints its table.
 ///
@@ -20,9 +22,8 @@ const QUICK_ROUNDS: u32 = 2;
 /// A balancer is missing, does not start, or hangs; or connections through one failed (after the
 /// table has been printed).
 pub fn run(options: &CompareOptions) -> anyhow::Result<()> {
-    core::ensure_available(options.proxy_core)?;
-    core::ensure_available(options.load_core)?;
-    core::pin(options.load_core)?;
+    let cores = Cores::choose(options.proxy_core, options.load_core)?;
+    core::pin(cores.load)?;
     raise_descriptor_limit()?;
     let balancers = balancers(options)?;
     let works = Work::all(options);
@@ -30,13 +31,14 @@ pub fn run(options: &CompareOptions) -> anyhow::Result<()> {
         .rounds
         .unwrap_or(if options.quick { QUICK_ROUNDS } else { ROUNDS });
     let places = Places::choose()?;
+    warn_of_other_work();
     let mut results = Results::default();
     for round in 0..rounds {
         for &work in &works {
             // Each round starts with another balancer, so that none is always the first.
             for at in 0..balancers.len() {
                 let balancer = &balancers[(at + round as usize) % balancers.len()];
-                let sample = work.measure(balancer, &places, options)?;
+                let sample = work.measure(balancer, &places, cores)?;
                 tell(round, rounds, work, balancer.name, &sample);
                 results.add(work, balancer.name, sample);
             }
@@ -82,6 +84,18 @@ fn tell(round: u32, rounds: u32, work: Work, name: BalancerName, sample: &Sample
         sample.load_busy * 100.0,
         sample.errors,
     );
+}
+
+/// Says so where the machine is busy before the comparison begins.
+fn warn_of_other_work() {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load
+        .split(' ')
+        .next()
+        .and_then(|load| load.parse::<f64>().ok());
+    if let Some(load) = load.filter(|load| *load > BUSY_LOAD) {
+        eprintln!("note: the load average is {load}: other work blurs the figures");
+    }
 }
 
 /// As many descriptors as this process may have; the balancers inherit it.

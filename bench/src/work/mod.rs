@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 
 use crate::balancer::Balancer;
 use crate::cli::{CompareOptions, WorkName};
+use crate::core::Cores;
 use crate::figure::{Sample, Span};
 use crate::places::Places;
 use crate::process::Tree;
@@ -96,13 +97,13 @@ impl Work {
         self,
         balancer: &Balancer,
         places: &Places,
-        options: &CompareOptions,
+        cores: Cores,
     ) -> anyhow::Result<Sample> {
         // The servers listen first: a balancer must never see a dead one.
         let through_exchange =
             |work: &dyn Fn(&mut Exchange<'_>, &Tree) -> anyhow::Result<Sample>| {
                 let mut exchange = Exchange::listen(places)?;
-                with_balancer(balancer, places, options, |proxy| {
+                with_balancer(balancer, places, cores, |proxy| {
                     let sample = work(&mut exchange, proxy);
                     exchange.release()?;
                     sample
@@ -127,7 +128,7 @@ impl Work {
             }
             Work::Bulk(direction, bytes) => {
                 let bulk = Bulk::listen(places)?;
-                with_balancer(balancer, places, options, |proxy| {
+                with_balancer(balancer, places, cores, |proxy| {
                     let warm_up_errors = bulk.transfer(direction, bytes / 20)?;
                     let span = Span::start(proxy)?;
                     let errors = bulk.transfer(direction, bytes)?;
@@ -165,10 +166,10 @@ fn idle(exchange: &mut Exchange<'_>, proxy: &Tree, connections: usize) -> anyhow
 fn with_balancer(
     balancer: &Balancer,
     places: &Places,
-    options: &CompareOptions,
+    cores: Cores,
     work: impl FnOnce(&Tree) -> anyhow::Result<Sample>,
 ) -> anyhow::Result<Sample> {
-    let running = balancer.start(places, options.proxy_core, options.load_core)?;
+    let running = balancer.start(places, cores)?;
     let sample = running.tree().and_then(|proxy| work(&proxy));
     let stopped = running.stop();
     let sample = sample?;
