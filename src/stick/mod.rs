@@ -4,17 +4,20 @@
 //! that must ask its peers answers `Wait` and completes the ticket later.
 
 mod balance;
+mod bell;
 mod counters;
 mod counts;
 mod entry;
 mod hash;
 mod idle;
 mod index;
+mod journal;
 pub mod key;
 mod recent;
 mod rendezvous;
 mod restore;
 mod room;
+pub mod save;
 mod shard;
 mod slab;
 mod table;

@@ -13,27 +13,39 @@ use super::shard::{ENTRIES_PER_HOLD, Expired, Shard};
 use super::table::{Settings, Table};
 
 impl Table {
-    /// Removes what has expired; returns how many entries went. Shards in which nothing has
-    /// expired are not locked.
+    /// Removes what has expired; returns how many entries went.
     pub fn sweep(&self, now: Millis) -> u64 {
+        let before = self.entries.load(Ordering::Relaxed);
+        for shard in 0..SHARDS {
+            while self.sweep_some(shard, now) {}
+        }
+        before.saturating_sub(self.entries.load(Ordering::Relaxed)) as u64
+    }
+
+    /// Removes a bounded number of expired entries of one shard. True where there may be more to
+    /// remove. A shard in which nothing has expired is not locked.
+    pub(super) fn sweep_some(&self, shard: usize, now: Millis) -> bool {
+        let cell = &self.shards[shard];
         let expiration = self.settings.load().expiration;
-        let mut gone: HashMap<GroupId, u64> = HashMap::new();
-        for cell in &self.shards {
-            while has_expired(cell.oldest(), now, expiration) {
-                let mut shard = cell.lock();
-                let now = shard.advance(now);
-                sweep_some(&mut shard, now, expiration, &mut gone);
+        if !has_expired(cell.oldest(), now, expiration) {
+            return false;
+        }
+        let mut gone: HashMap<GroupId, usize> = HashMap::new();
+        let mut shard = cell.lock();
+        let now = shard.advance(now);
+        for _ in 0..ENTRIES_PER_HOLD {
+            match shard.expire_first(now, expiration) {
+                None => break,
+                Some(Expired::Removed(group)) => *gone.entry(group).or_insert(0) += 1,
+                Some(Expired::Lapsed) => {}
             }
         }
-        for (&group, &entries) in &gone {
-            self.counters.subtract(group, entries);
+        drop(shard);
+        for (group, entries) in gone {
+            self.counters.subtract(group, entries as u64);
+            self.entries.fetch_sub(entries, Ordering::Relaxed);
         }
-        let total = gone.values().sum();
-        self.entries.fetch_sub(
-            usize::try_from(total).unwrap_or(usize::MAX),
-            Ordering::Relaxed,
-        );
-        total
+        has_expired(cell.oldest(), now, expiration)
     }
 
     /// Counts one entry more, unless there are `max_entries`.
@@ -108,22 +120,6 @@ impl Table {
             }
         }
         oldest
-    }
-}
-
-/// Expires entries of one shard, a bounded number of them.
-fn sweep_some(
-    shard: &mut Shard,
-    now: Millis,
-    expiration: Duration,
-    gone: &mut HashMap<GroupId, u64>,
-) {
-    for _ in 0..ENTRIES_PER_HOLD {
-        match shard.expire_first(now, expiration) {
-            None => return,
-            Some(Expired::Removed(group)) => *gone.entry(group).or_insert(0) += 1,
-            Some(Expired::Lapsed) => {}
-        }
     }
 }
 

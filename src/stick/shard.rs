@@ -3,6 +3,7 @@
 //! The shard keeps its parts in step and knows nothing of groups; what an entry's change means
 //! for groups and counters is the table's business.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Millis;
@@ -29,6 +30,8 @@ pub(super) struct Shard {
     pub slab: Slab,
     pub idle: IdleList,
     pub tally: Tally,
+    /// Slots whose entries the journal does not have yet, in the order they became active.
+    pub unjournalled: VecDeque<u32>,
     index: Index,
     recent: Recent,
     hasher: KeyHasher,
@@ -43,6 +46,7 @@ impl Shard {
             slab: Slab::new(),
             idle: IdleList::new(),
             tally: Tally::default(),
+            unjournalled: VecDeque::new(),
             index: Index::new(),
             recent: Recent::new(),
             hasher,
@@ -192,6 +196,21 @@ impl Shard {
         );
         entry.pending = entry.pending.saturating_sub(1);
         entry.pending == 0 && (entry.is_provisional() || entry.state == State::Lapsed)
+    }
+
+    /// Notes that the journal has to learn of an active entry. True where it is news.
+    pub fn note_unjournalled(&mut self, slot: u32) -> bool {
+        let entry = &mut self.slab[slot];
+        if entry.stored {
+            return false;
+        }
+        entry.stored = true;
+        if entry.queued {
+            return false;
+        }
+        entry.queued = true;
+        self.unjournalled.push_back(slot);
+        true
     }
 
     /// Takes an entry out of the table and returns its group.

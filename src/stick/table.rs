@@ -16,6 +16,7 @@ use crate::config::{Balance, GroupId, StickTableFull};
 use crate::groups::{Group, GroupRegistry, Groups};
 
 use super::balance::Balancer;
+use super::bell::Bell;
 use super::counters::StickCounters;
 use super::counts::Counts;
 use super::entry::State;
@@ -45,6 +46,7 @@ pub struct Table {
     pub(super) entries: AtomicUsize,
     pub(super) counters: StickCounters,
     pub(super) hasher: KeyHasher,
+    pub(super) bell: Bell,
     pub(super) settings_changes: AtomicU64,
     balancer: Balancer,
 }
@@ -114,6 +116,7 @@ impl Table {
             entries: AtomicUsize::new(0),
             counters: StickCounters::new(registry),
             hasher,
+            bell: Bell::default(),
             settings_changes: AtomicU64::new(0),
             balancer: Balancer::default(),
         }
@@ -267,6 +270,11 @@ impl Sticks for Table {
             return Err(Stale);
         }
         shard.open(slot, now);
+        let is_news = self.bell.is_attended() && shard.note_unjournalled(slot);
+        drop(shard);
+        if is_news {
+            self.bell.ring();
+        }
         Ok(())
     }
 
