@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
@@ -18,6 +18,7 @@ use crate::events::Event;
 use crate::groups::GroupRegistry;
 use crate::proxy::{self, End, Parts, Proxy};
 use crate::resolve::Names;
+use crate::stick::save::{self, Keeper, KeyShape, PathLock};
 use crate::stick::{self, Table};
 
 /// How long the start and a reload wait for first answers about host names.
@@ -47,12 +48,21 @@ pub enum StartError {
     /// Listeners, workers or descriptors.
     #[error(transparent)]
     Proxy(#[from] proxy::StartError),
+    /// Another process uses the stick table's files, or they cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] save::LockError),
+    /// The stick table cannot be kept.
+    #[error(transparent)]
+    Keeper(#[from] save::StartError),
 }
 
 /// A running tcpffee.
 pub struct Supervisor {
     proxy: Proxy,
     table: Arc<Table>,
+    keeper: Keeper,
+    /// Held until everything is saved.
+    path_lock: PathLock,
     names: Arc<Names>,
     environment: Environment,
     config_path: Option<PathBuf>,
@@ -79,6 +89,15 @@ impl Supervisor {
             let _ = events.try_send(Event::NamesChanged);
         })));
         look_up_names(&names, &config);
+        let shape = KeyShape {
+            key_type: environment.key_type,
+            ipv6_prefix: config.key_ipv6_prefix,
+        };
+        let path = environment.stick_table_save_path.clone();
+        let path_lock = save::lock_path(&path)?;
+        let restored = save::load(&path, &shape, SystemTime::now());
+        let count = table.restore(restored.entries, clock.now());
+        log::info!("{count} stick entries restored from {}", path.display());
         let parts = Parts {
             workers,
             key_type: environment.key_type,
@@ -87,12 +106,16 @@ impl Supervisor {
             clock,
             descriptor_limit: proxy::raise_limit(),
         };
+        let save_interval = config.stick_table_save_interval;
         let ready = ready_line(&config, workers);
         let proxy = Proxy::start(config, parts, &|host| answer(&names, host))?;
         log::info!("{ready}");
+        let keeper = Keeper::start(Arc::clone(&table), &path, shape, save_interval, clock)?;
         Ok(Supervisor {
             proxy,
             table,
+            keeper,
+            path_lock,
             names,
             environment,
             config_path,
@@ -172,11 +195,13 @@ impl Supervisor {
         look_up_names(&self.names, &new);
         let names = Arc::clone(&self.names);
         let settings = table_settings(&new);
+        let interval = new.stick_table_save_interval;
         let used = host_names(&new);
         self.proxy
             .reload(new, &|host| answer(&names, host))
             .map_err(|error| vec![error.to_string()])?;
         self.table.apply(settings);
+        self.keeper.set_save_interval(interval);
         self.names.retain(&used);
         Ok(lines)
     }
@@ -203,6 +228,10 @@ impl Supervisor {
         let cut = self.proxy.ended(End::Shutdown) - before;
         self.log_totals();
         self.proxy.quit();
+        if let Err(error) = self.keeper.stop() {
+            log::error!("{error}");
+        }
+        drop(self.path_lock);
         let text = match cut {
             0 => "stopped: every connection had ended".to_owned(),
             cut => format!("stopped: {cut} connections were cut"),
