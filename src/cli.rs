@@ -10,6 +10,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::control::EXIT_FAILED;
+use crate::supervisor::EXIT_CONNECTIONS_CUT;
+
 pub use ask::ask;
 pub use check::check;
 
@@ -103,7 +106,7 @@ pub enum Exit {
     /// It was done.
     Done = 0,
     /// The configuration has errors, or a reload was refused.
-    Refused = 1,
+    Refused = EXIT_FAILED,
     /// Wrong usage.
     Usage = 2,
     /// The proxy could not be started.
@@ -111,7 +114,7 @@ pub enum Exit {
     /// No running process, or no answer from it.
     NoAnswer = 4,
     /// Stopped, with connections cut.
-    Cut = 5,
+    Cut = EXIT_CONNECTIONS_CUT,
 }
 
 impl From<Exit> for ExitCode {

@@ -384,7 +384,7 @@ fn node_name() -> String {
 }
 
 /// Ascending ports, neighbours drawn together: `80, 5280-5282`.
-fn ranges(ports: &[u16]) -> String {
+pub(crate) fn ranges(ports: &[u16]) -> String {
     let mut runs: Vec<(u16, u16)> = Vec::new();
     for &port in ports {
         match runs.last_mut() {

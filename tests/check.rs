@@ -1,5 +1,7 @@
 //! `tcpffee check` says what a configuration holds, or everything that is wrong with it.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 mod support;
 
 use std::path::PathBuf;

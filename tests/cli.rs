@@ -1,5 +1,7 @@
 //! The command line as a user meets it: help, exit codes, the demo.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 mod support;
 
 use std::io::{Read, Write};
@@ -246,4 +248,22 @@ fn a_second_demo_says_that_one_is_running() {
             std::fs::read_dir(temporary.path()).unwrap().count() == 0
         });
     });
+}
+
+#[test]
+fn the_readme_explains_every_reason_and_every_exit_code() {
+    let readme = include_str!("../README.md");
+    for end in tcpffee::proxy::End::ALL {
+        assert!(
+            readme.contains(&format!("`{end}`")),
+            "`{end}` is not in the README"
+        );
+    }
+    let help = stdout(&tcpffee(&["--help"]));
+    let codes = help.split_once("Exit codes:\n").unwrap().1;
+    for line in codes.lines().take_while(|line| !line.is_empty()) {
+        let (code, meaning) = line.trim().split_once(' ').unwrap();
+        let row = format!("| {code} | {}", meaning.trim());
+        assert!(readme.contains(&row), "{row} is not in the README");
+    }
 }

@@ -1,5 +1,7 @@
 //! The control socket: `reload` and `stop` say what really happened.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 mod support;
 
 use std::io::{BufRead, BufReader, Write};

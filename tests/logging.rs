@@ -1,5 +1,7 @@
 //! The log of a whole process: no caller waits, a panic is heard, exit never hangs.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 mod support;
 
 use std::io::Read;

@@ -1,5 +1,7 @@
 //! One process for each PID file, whatever became of the one before.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 mod support;
 
 use std::fs;

@@ -10,6 +10,7 @@ use crate::cli::{Exit, complain, say};
 use crate::config::{self, Balance, Config, Environment, GroupConfig, KeyType, TargetAddr};
 use crate::groups::Status;
 use crate::logging;
+use crate::supervisor::ranges;
 
 /// Reads the configuration and prints what it holds to standard output, or everything that is
 /// wrong with it to standard error.
@@ -52,7 +53,7 @@ fn report(path: &Path, config: &Config, key_type: KeyType, warnings: &[String]) 
         let _ = writeln!(text, "{name:<10}{value}");
     };
     row("addresses", addresses.join(", "));
-    row("ports", port_ranges(&config.ports));
+    row("ports", ranges(&config.ports));
     row("key", key(key_type, config.key_ipv6_prefix));
     row("sticks", sticks(config));
     row("balance", balance(config.balance).to_owned());
@@ -160,7 +161,7 @@ fn target_lines(group: &GroupConfig) -> Vec<String> {
             .filter(|pair| unchanged(pair) && host_of(pair.1) == host)
             .map(|(port, _)| *port)
             .collect();
-        lines.push(format!("{} → {host}", port_ranges(&ports)));
+        lines.push(format!("{} → {host}", ranges(&ports)));
     }
     let moved = group.targets.iter().filter(|pair| !unchanged(pair));
     lines.extend(moved.map(|(port, target)| format!("{port} → {target}")));
@@ -172,33 +173,5 @@ fn counted(count: usize, what: &str) -> String {
         0 => format!("no {what}s"),
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
-    }
-}
-
-/// Ascending ports as people write them: `80, 5280-5282`.
-fn port_ranges(ports: &[u16]) -> String {
-    let runs = ports.chunk_by(|before, after| after.checked_sub(*before) == Some(1));
-    let words: Vec<String> = runs
-        .map(|run| match run {
-            [] => String::new(),
-            [only] => only.to_string(),
-            [first, .., last] => format!("{first}-{last}"),
-        })
-        .collect();
-    words.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ports_in_a_row_are_one_range() {
-        assert_eq!(port_ranges(&[]), "");
-        assert_eq!(port_ranges(&[80]), "80");
-        assert_eq!(
-            port_ranges(&[80, 5280, 5281, 5282, 65534, 65535]),
-            "80, 5280-5282, 65534-65535"
-        );
     }
 }

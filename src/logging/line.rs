@@ -10,6 +10,9 @@ use time::macros::format_description;
 /// Longer lines are cut: with the queue's length this bounds the log's memory.
 pub(super) const MAX_LINE_BYTES: usize = 8_192;
 
+/// Enough for most lines without growing.
+const USUAL_LINE_BYTES: usize = 256;
+
 /// Put at the end of a line that was cut.
 const CUT: &[u8] = b"... (cut)";
 
@@ -24,7 +27,7 @@ impl Shape {
     /// The record as a line, line end included. What the message holds of control characters is
     /// made harmless, so that text from outside forges neither lines nor escape codes.
     pub fn line(self, record: &Record<'_>) -> Vec<u8> {
-        let text = Text::default();
+        let text = Text(Arc::new(Mutex::new(Vec::with_capacity(USUAL_LINE_BYTES))));
         // A logger for each record costs one allocation, and spares all threads the common lock
         // that one shared logger would hold while it formats.
         let logger = WriteLogger::new(LevelFilter::Trace, layout(), text.clone());
@@ -64,7 +67,7 @@ fn layout() -> Config {
 }
 
 /// Takes what the logger writes for one record.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Text(Arc<Mutex<Vec<u8>>>);
 
 impl Text {
