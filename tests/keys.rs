@@ -127,12 +127,11 @@ fn ports_without_a_slice_follow_the_latest_slice_of_the_address() {
 fn a_mapped_address_is_the_ipv4_address() {
     let block = Block::claim();
     let port = block.port(0);
-    let _backends = [0, 1].map(|n| Backend::echo(&format!("g{n}"), block.backend(n), &[port]));
+    let _backend = Backend::echo("g0", block.backend(0), &[7000]);
     let settings = Settings::new(&block)
         .bind(&[IpAddr::V6(Ipv6Addr::UNSPECIFIED)])
         .ports(&[port])
-        .group(0, block.backend(0))
-        .group(1, block.backend(1));
+        .group_ports(0, &[(port, format!("{}:7000", block.backend(0)))]);
     let proxy = Proxy::start(&settings);
     let from = block.client(0);
     let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);

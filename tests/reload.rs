@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -101,6 +101,19 @@ fn a_port_that_closes_resets_no_client_that_it_has_taken() {
         proxy.reload_ok(&with);
     }
     traffic.finish();
+}
+
+#[test]
+fn a_client_whose_port_closes_before_its_key_is_known_is_served() {
+    let fleet = Fleet::on_ports(1, &[5280, 5281]);
+    let mut proxy = Proxy::builder(&fleet.settings).slice_key(0, 4).start();
+    let stream = client::connect(fleet.block.client(0), fleet.listener(5281)).unwrap();
+    (&stream).write_all(b"ab").unwrap();
+    for ports in [&[5280][..], &[5280, 5282]] {
+        proxy.reload_ok(&fleet.settings.clone().ports(ports));
+    }
+    (&stream).write_all(b"cd").unwrap();
+    assert_eq!(client::read_line(&stream).unwrap(), "g0");
 }
 
 #[test]

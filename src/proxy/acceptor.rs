@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use mio::Interest;
@@ -14,6 +15,7 @@ use crate::clock::Millis;
 use crate::logging::RateLimit;
 
 use super::arena::Subject;
+use super::generation::LocalGeneration;
 use super::listener;
 use super::worker::{Ready, Worker};
 
@@ -48,6 +50,9 @@ struct Listener {
     early: EarlyData,
     /// It is ending: when it may close, once its queue is empty.
     closes_at: Option<Millis>,
+    /// The latest generation that listens here. Clients still queued when the port closes are
+    /// routed by it: the groups of the next one have no targets for the port.
+    generation: Rc<LocalGeneration>,
 }
 
 /// Learns whether clients of a port speak at once. Reading right after accept then saves a wake-up
@@ -100,6 +105,7 @@ impl Acceptor {
 
 impl Worker {
     pub(super) fn adopt(&mut self, listeners: Vec<(SocketAddr, OwnedFd)>) {
+        self.refresh_generation();
         for (address, socket) in listeners {
             let free = self.acceptor.listeners.iter().position(Option::is_none);
             let index = free.unwrap_or(self.acceptor.listeners.len());
@@ -116,6 +122,7 @@ impl Worker {
                 is_queued: false,
                 early: EarlyData::new(),
                 closes_at: None,
+                generation: Rc::clone(&self.generation),
             };
             match free {
                 Some(free) => self.acceptor.listeners[free] = Some(listener),
@@ -128,9 +135,12 @@ impl Worker {
     /// Brings the sockets of listeners that stay in line with a new generation.
     pub(super) fn update_listeners(&mut self) {
         let config = &self.generation.config;
-        for listener in self.acceptor.listeners.iter().flatten() {
+        for listener in self.acceptor.listeners.iter_mut().flatten() {
             if listener.closes_at.is_some() {
                 continue;
+            }
+            if self.generation.listens_on(listener.address.port()) {
+                listener.generation = Rc::clone(&self.generation);
             }
             if let Err(error) =
                 listener::listen(&listener.socket, listener.address, config.listen_backlog)
@@ -253,11 +263,15 @@ impl Worker {
             match acceptfrom_with(&listener.socket, flags) {
                 Ok((socket, Some(peer))) => {
                     let port = listener.address.port();
+                    let generation = Rc::clone(&listener.generation);
                     let mut early = listener.early;
                     let reads = early.is_expected();
                     let peer = SocketAddr::try_from(peer).expect("TCP peers have IP addresses");
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     self.counters().accepted.add(1);
-                    if let Some(was_there) = self.start_session(socket, peer, port, reads) {
+                    if let Some(was_there) =
+                        self.start_session(socket, peer, port, generation, reads)
+                    {
                         early.learn(was_there);
                     }
                     if let Some(Some(listener)) = self.acceptor.listeners.get_mut(index) {

@@ -16,6 +16,7 @@ use crate::stick::{AfterFailure, Answer, Ask, Client, KeyRef, Refusal, Route, Ti
 use super::End;
 use super::arena::{SessionId, Subject};
 use super::connect::{self, Fault, Progress, Started};
+use super::generation::LocalGeneration;
 use super::relay::{Flow, Side, Watch};
 use super::session::{MessageKey, Phase, Session};
 use super::worker::Worker;
@@ -29,20 +30,21 @@ static REFUSED: RateLimit = RateLimit::new();
 static SLICE_LATE: RateLimit = RateLimit::new();
 
 impl Worker {
-    /// Takes in a client just accepted. Returns whether its first bytes were there already, where
-    /// `reads_early` let that be tried.
+    /// Takes in a client just accepted from a listener of `generation`. Returns whether its first
+    /// bytes were there already, where `reads_early` let that be tried.
     pub(super) fn start_session(
         &mut self,
         socket: OwnedFd,
         peer: SocketAddr,
         port: u16,
+        generation: Rc<LocalGeneration>,
         reads_early: bool,
     ) -> Option<bool> {
-        self.refresh_generation();
-        let session = Session::new(socket, peer, port, Rc::clone(&self.generation), self.now);
+        let generation = self.generation_for(port, generation);
+        let session = Session::new(socket, peer, port, Rc::clone(&generation), self.now);
         let id = self.arena.insert(session);
         if let KeyType::IpWithFirstMessageSlice { .. } = self.shared.key_type {
-            let ports = &self.generation.config.first_message_ports;
+            let ports = &generation.config.first_message_ports;
             if ports.as_ref().is_none_or(|ports| ports.contains(&port)) {
                 self.await_first_message(id);
                 return None;
@@ -52,6 +54,17 @@ impl Worker {
         let was_there = reads_early.then(|| self.read_early(id));
         self.route(id);
         was_there
+    }
+
+    /// The generation that routes a client of `port`: the one in force, or `last`, the last one
+    /// with targets for the port, where the port is closed by now.
+    fn generation_for(&mut self, port: u16, last: Rc<LocalGeneration>) -> Rc<LocalGeneration> {
+        self.refresh_generation();
+        if self.generation.listens_on(port) {
+            Rc::clone(&self.generation)
+        } else {
+            last
+        }
     }
 
     fn session(&mut self, id: SessionId) -> &mut Session {
@@ -170,8 +183,9 @@ impl Worker {
 
     /// Asks the table where a connection goes.
     fn route(&mut self, id: SessionId) {
-        self.refresh_generation();
-        let generation = Rc::clone(&self.generation);
+        let session = self.session(id);
+        let (port, last) = (session.port, Rc::clone(&session.generation));
+        let generation = self.generation_for(port, last);
         let now = self.now;
         let worker = self.index as u32;
         let session = self

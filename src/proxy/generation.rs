@@ -59,6 +59,11 @@ impl Generation {
             groups,
         }
     }
+
+    /// Whether a port is one of this generation's; its groups have targets for these ports only.
+    pub fn listens_on(&self, port: u16) -> bool {
+        self.config.ports.binary_search(&port).is_ok()
+    }
 }
 
 fn target(
