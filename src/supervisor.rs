@@ -207,19 +207,17 @@ impl Supervisor {
     }
 
     /// Ends in order: no new clients, `shutdown_grace` for open connections, the table saved.
-    fn stop(mut self, reply: Option<Reply>, events: &Receiver<Event>) -> u64 {
+    fn stop(self, reply: Option<Reply>, events: &Receiver<Event>) -> u64 {
         let grace = self.proxy.generation().config.shutdown_grace;
         self.proxy.stop_accepting();
-        let open = self.proxy.connections();
-        let text = format!(
-            "stopping: {open} open connections get up to {} s",
-            grace.as_secs_f64()
-        );
+        let open = counted(self.proxy.connections() as u64, "open connection");
+        let text = format!("stopping: up to {} s for {open}", grace.as_secs_f64());
         log::info!("{text}");
-        if let Some(reply) = &reply {
-            reply.progress(text);
+        let mut replies: Vec<Reply> = reply.into_iter().collect();
+        for reply in &replies {
+            reply.progress(text.clone());
         }
-        let is_quiet = self.await_quiet(grace, events);
+        let is_quiet = self.await_quiet(grace, events, &mut replies);
         let before = self.proxy.ended(End::Shutdown);
         if !is_quiet {
             self.proxy.cut_all(End::Shutdown);
@@ -234,25 +232,32 @@ impl Supervisor {
         drop(self.path_lock);
         let text = match cut {
             0 => "stopped: every connection had ended".to_owned(),
-            cut => format!("stopped: {cut} connections were cut"),
+            cut => format!("stopped: {} cut", counted(cut, "connection")),
         };
         log::info!("{text}");
-        if let Some(reply) = reply {
-            let exit = if cut == 0 { 0 } else { EXIT_CONNECTIONS_CUT };
-            reply.done_but(exit, text, Vec::new());
+        let exit = if cut == 0 { 0 } else { EXIT_CONNECTIONS_CUT };
+        for reply in replies {
+            reply.done_but(exit, text.clone(), Vec::new());
         }
         cut
     }
 
     /// Waits until nothing is open; false where the time was over, or a second stop came, first.
-    fn await_quiet(&self, grace: Duration, events: &Receiver<Event>) -> bool {
+    /// Who asked for that one is added to `replies`.
+    fn await_quiet(
+        &self,
+        grace: Duration,
+        events: &Receiver<Event>,
+        replies: &mut Vec<Reply>,
+    ) -> bool {
         let deadline = Instant::now() + grace;
         while !self.proxy.is_quiet() {
             if Instant::now() >= deadline {
                 return false;
             }
             match events.recv_timeout(STOP_POLL) {
-                Ok(Event::Stop(_)) => {
+                Ok(Event::Stop(reply)) => {
+                    replies.extend(reply);
                     log::warn!("told to stop a second time: ending at once");
                     return false;
                 }
@@ -291,7 +296,11 @@ impl Supervisor {
             sum(|counters| &counters.accepted),
             sum(|counters| &counters.bytes_in),
             sum(|counters| &counters.bytes_out),
-            ends.join(" "),
+            if ends.is_empty() {
+                "none ended".to_owned()
+            } else {
+                ends.join(" ")
+            },
         );
         log::info!(
             "{} accept pauses, {} late key slices, {} failed connects, {} moves to another group, \
@@ -302,6 +311,15 @@ impl Supervisor {
             sum(|counters| &counters.moves),
             sum(|counters| &counters.buffer_pressure),
         );
+    }
+}
+
+/// `1 change`, `2 changes`.
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{count} {what}s")
     }
 }
 

@@ -93,7 +93,6 @@ pub struct Proxy {
     handles: Vec<WorkerHandle>,
     threads: Vec<JoinHandle<()>>,
     descriptor_limit: usize,
-    is_stopping: bool,
 }
 
 /// Sockets bound for a generation, one for each worker and address, not listening yet.
@@ -151,7 +150,6 @@ impl Proxy {
             handles,
             threads,
             descriptor_limit: parts.descriptor_limit,
-            is_stopping: false,
         };
         proxy.hand_out(bound);
         Ok(proxy)
@@ -216,8 +214,7 @@ impl Proxy {
     }
 
     /// Ends all listeners; clients already queued are still served.
-    pub fn stop_accepting(&mut self) {
-        self.is_stopping = true;
+    pub fn stop_accepting(&self) {
         let addresses = listen_addresses(&self.shared.generation.load().config);
         for handle in &self.handles {
             handle.order(Order::EndListeners(addresses.clone()));
