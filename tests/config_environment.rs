@@ -230,3 +230,30 @@ fn without_the_file_a_subcommand_looks_where_a_service_would_be() {
         ]
     );
 }
+
+#[test]
+fn variables_that_nothing_goes_by_are_warned_about() {
+    let mut environment = Environment::default();
+    let names = ["HOME", "TCPFFEE_CONFIG", "TCPFFEE_KEY_TYPE"];
+    environment.warn_of_unknown(names.map(str::to_owned));
+    let said = warnings(&environment);
+    let expected = "environment: warning: TCPFFEE_CONFIG: unknown variable, did you mean \
+                    \"TCPFFEE_CONFIG_PATH\"?";
+    assert_eq!(said, [expected]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_sets_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("default");
+    for bytes in [vec![b'#'; 70_000], b"TCPFFEE_PID_PATH=\xff\n".to_vec()] {
+        std::fs::write(&path, bytes).unwrap();
+        let environment = Environment::for_subcommand_from(lookup(&[]), &path).unwrap();
+        assert_eq!(environment.pid_path, None);
+        let said = warnings(&environment);
+        assert!(
+            said[0].contains("cannot be read, its variables are left out"),
+            "{said:#?}"
+        );
+    }
+}

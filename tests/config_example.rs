@@ -26,7 +26,7 @@ fn load(text: &str) -> (Config, Vec<Problem>) {
         "TCPFFEE_KEY_FIRST_MESSAGE_SLICE_END" => Some("8".into()),
         _ => None,
     };
-    let env = Environment::from_vars(slices).expect("a sound environment");
+    let env = Environment::from_vars(slices).expect("a good environment");
     let loaded = config::load(text, Path::new("tcpffee.toml"), &env);
     let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
     (loaded.config, loaded.warnings)

@@ -44,7 +44,7 @@ const INTRODUCTION: &str = "\
 # Configuration
 
 Written from the table that the program itself reads by; edit `src/config/reference/keys.rs` or
-`src/config/environment.rs`, then run `UPDATE_DOCS=1 cargo test --test config_reference`.
+`src/config/variables.rs`, then run `UPDATE_DOCS=1 cargo test --test config_reference`.
 
 One TOML file of at most 4 MiB, named by `--config` or `TCPFFEE_CONFIG_PATH`. `tcpffee check` reads
 it and reports everything that is wrong with it at once, each with line, column, key, the value found

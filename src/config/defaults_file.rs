@@ -4,10 +4,12 @@
 //! backslashes outside quotes. Nothing is expanded.
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Read};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::problem::{Fault, Place, Problem, Severity};
+use super::variables::PREFIX;
 
 /// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
@@ -35,11 +37,8 @@ impl DefaultsFile {
             variables: Vec::new(),
             problems: Vec::new(),
         };
-        let mut text = String::new();
-        let read = std::fs::File::open(path)
-            .and_then(|opened| opened.take(MAX_BYTES).read_to_string(&mut text));
-        match read {
-            Ok(_) => file.parse(&text),
+        match read_text(path) {
+            Ok(text) => file.parse(&text),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => file.problems.push(Problem {
                 severity: Severity::Warning,
@@ -82,7 +81,7 @@ impl DefaultsFile {
         let own = self
             .variables
             .iter()
-            .filter(|variable| variable.name.starts_with("TCPFFEE_"));
+            .filter(|variable| variable.name.starts_with(PREFIX));
         own.filter_map(|variable| {
             Some(Problem {
                 severity: Severity::Warning,
@@ -101,6 +100,17 @@ impl DefaultsFile {
             column: 1,
         }
     }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = File::open(path)?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        let sentence = format!("larger than {} KiB", MAX_BYTES >> 10);
+        return Err(io::Error::new(ErrorKind::FileTooLarge, sentence));
+    }
+    Ok(text)
 }
 
 /// The assignment of a line, `None` where there is none.

@@ -7,6 +7,12 @@ use super::defaults_file::DefaultsFile;
 use super::problem::{Fault, Place, Problem, Problems, Severity, nearest};
 use super::schema::{KeyType, MacAddress};
 use super::values;
+use super::variables::{
+    CONFIG_PATH, DEFAULT_PID_PATH, HEALTHCHECK_SAVE_PATH, KEY_TYPE, MAC_ADDRESS, PID_PATH, PREFIX,
+    RAFT_PATH, RUST_LOG, SLICE_END, SLICE_START, STICK_TABLE_SAVE_PATH, unknown,
+};
+
+pub use super::variables::{VARIABLES, Variable};
 
 /// The end of a key slice at most, in bytes.
 pub const MAX_SLICE_END: usize = 4096;
@@ -14,87 +20,11 @@ pub const MAX_SLICE_END: usize = 4096;
 /// The file whose variables the service is started with.
 pub const DEFAULTS_FILE: &str = "/etc/default/tcpffee";
 
-/// The PID file where nothing else is said.
-pub const DEFAULT_PID_PATH: &str = "/run/tcpffee.pid";
-
 /// The PID file of the packaged service.
 const SERVICE_PID_PATH: &str = "/run/tcpffee/tcpffee.pid";
 
-const CONFIG_PATH: &str = "TCPFFEE_CONFIG_PATH";
-const PID_PATH: &str = "TCPFFEE_PID_PATH";
-const HEALTHCHECK_SAVE_PATH: &str = "TCPFFEE_HEALTHCHECK_SAVE_PATH";
-const STICK_TABLE_SAVE_PATH: &str = "TCPFFEE_STICK_TABLE_SAVE_PATH";
-const RAFT_PATH: &str = "TCPFFEE_RAFT_PATH";
-const MAC_ADDRESS: &str = "TCPFFEE_MAC_ADDRESS";
-const KEY_TYPE: &str = "TCPFFEE_KEY_TYPE";
-const SLICE_START: &str = "TCPFFEE_KEY_FIRST_MESSAGE_SLICE_START";
-const SLICE_END: &str = "TCPFFEE_KEY_FIRST_MESSAGE_SLICE_END";
-const RUST_LOG: &str = "RUST_LOG";
-
 const TYPE_IP: &str = "IP";
 const TYPE_SLICE: &str = "IP_WITH_FIRST_MESSAGE_SLICE";
-
-/// One row of the reference of environment variables.
-#[derive(Clone, Copy, Debug)]
-pub struct Variable {
-    /// Its name.
-    pub name: &'static str,
-    /// What it takes.
-    pub values: &'static str,
-    /// What holds where it is unset or empty.
-    pub default: &'static str,
-    /// Whether this version acts on it.
-    pub acted_on: bool,
-    /// What it does, in one line.
-    pub about: &'static str,
-}
-
-impl Variable {
-    const fn unacted(mut self) -> Variable {
-        self.acted_on = false;
-        self
-    }
-}
-
-const fn variable(
-    name: &'static str,
-    values: &'static str,
-    default: &'static str,
-    about: &'static str,
-) -> Variable {
-    Variable {
-        name,
-        values,
-        default,
-        acted_on: true,
-        about,
-    }
-}
-
-/// Every environment variable.
-#[rustfmt::skip]
-pub static VARIABLES: &[Variable] = &[
-    variable(CONFIG_PATH, "path", "/etc/tcpffee/tcpffee.toml",
-        "The configuration file; `--config` goes before it."),
-    variable(PID_PATH, "path", DEFAULT_PID_PATH,
-        "File with the process's id; the control socket lies beside it. Where it is unset, `reload` and `stop` look at `/run/tcpffee/tcpffee.pid` first."),
-    variable(HEALTHCHECK_SAVE_PATH, "path", "/var/lib/tcpffee/healthcheck_state",
-        "Where the state of the health checks is saved.").unacted(),
-    variable(STICK_TABLE_SAVE_PATH, "path", "/var/lib/tcpffee/stick_table",
-        "Where a lone node saves its stick table."),
-    variable(RAFT_PATH, "path", "/var/lib/tcpffee/raft",
-        "Directory of the cluster's logs.").unacted(),
-    variable(MAC_ADDRESS, "MAC address", "found on the interfaces",
-        "Which MAC address this node takes for its own, for containers and tests.").unacted(),
-    variable(KEY_TYPE, "`IP`, `IP_WITH_FIRST_MESSAGE_SLICE`", "IP",
-        "What a client is known by: its address, or its address and a slice of its first message."),
-    variable(SLICE_START, "0 to 4095", "none",
-        "First byte of the slice, from 0. Required for `IP_WITH_FIRST_MESSAGE_SLICE`."),
-    variable(SLICE_END, "1 to 4096, greater than the start", "none",
-        "One past the last byte of the slice. Required for `IP_WITH_FIRST_MESSAGE_SLICE`."),
-    variable(RUST_LOG, "filter", "info,tcpffee::session=off",
-        "What is logged: levels by module, such as `info,tcpffee::session=info`."),
-];
 
 /// What the environment says, checked, defaults filled in. A reload does not read it again.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,7 +61,9 @@ impl Environment {
     /// # Errors
     /// As [`Environment::from_vars`].
     pub fn from_process() -> Result<Environment, Problems> {
-        Environment::from_vars(|name| std::env::var_os(name))
+        let mut environment = Environment::from_vars(|name| std::env::var_os(name))?;
+        environment.warn_of_unknown(own_names());
+        Ok(environment)
     }
 
     /// An environment given by a look-up of variables. Empty values count as unset.
@@ -149,7 +81,10 @@ impl Environment {
     /// As [`Environment::from_vars`], and lines of the file that are not understood.
     pub fn for_subcommand() -> Result<Environment, Problems> {
         let vars = |name: &str| std::env::var_os(name);
-        Environment::for_subcommand_from(vars, Path::new(DEFAULTS_FILE))
+        let file = Path::new(DEFAULTS_FILE);
+        let mut environment = Environment::for_subcommand_from(vars, file)?;
+        environment.warn_of_unknown(own_names());
+        Ok(environment)
     }
 
     /// As [`Environment::for_subcommand`], from any variables and file.
@@ -170,15 +105,23 @@ impl Environment {
         };
         let mut reader = Reader::new(&lookup);
         reader.problems.extend(file.problems.iter().cloned());
-        reader.problems.extend(file.unknown(&|name| {
-            let known = || VARIABLES.iter().map(|variable| variable.name);
-            (!known().any(|other| other == name)).then(|| Fault::Unknown {
-                what: "variable",
-                nearest: nearest(name, known()).map(str::to_owned),
-                known: known().collect(),
-            })
-        }));
+        reader.problems.extend(file.unknown(&unknown));
         reader.environment()
+    }
+
+    /// Warns about variables that begin as tcpffee's do and are none of them: slips of the pen,
+    /// mostly.
+    pub fn warn_of_unknown(&mut self, names: impl IntoIterator<Item = String>) {
+        let own = names.into_iter().filter(|name| name.starts_with(PREFIX));
+        let problems = own.filter_map(|name| {
+            Some(Problem {
+                severity: Severity::Warning,
+                place: Place::Environment,
+                fault: unknown(&name)?,
+                key: Some(name),
+            })
+        });
+        self.warnings.extend(problems);
     }
 
     /// Where this process writes its id.
@@ -196,6 +139,11 @@ impl Environment {
             None => vec![SERVICE_PID_PATH.into(), DEFAULT_PID_PATH.into()],
         }
     }
+}
+
+/// The names of this process's variables.
+fn own_names() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
 }
 
 type Lookup<'v> = &'v dyn Fn(&str) -> Option<(OsString, Place)>;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use toml::de::DeValue;
 
+use super::entry::Entry;
 use super::healthcheck;
 use super::listening::Ports;
 use super::problem::nearest;
 use super::schema::{GroupConfig, GroupId, OnDisabled, ProxyHeader, TargetAddr};
-use super::section::{Entry, Section};
+use super::section::Section;
 use super::values;
 
 /// Groups of one configuration.

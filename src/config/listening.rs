@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use toml::de::DeValue;
 
+use super::entry::Entry;
 use super::findings::Span;
 use super::schema::IpNetwork;
-use super::section::{Entry, Section};
+use super::section::Section;
 use super::values;
 
 /// Addresses that `bind_addr` may list.

@@ -8,6 +8,7 @@
 mod conflicts; // sockets that cannot be open together
 mod defaults_file; // /etc/default/tcpffee
 mod diff; // what a reload changes
+mod entry; // one value of a parsed file
 pub mod environment; // TCPFFEE_… variables
 mod findings; // collects problems with their positions
 mod group; // [groups.N]
@@ -19,10 +20,12 @@ mod peers; // [[peers]]
 mod problem; // what is wrong, and where
 pub mod reference; // every key, once
 mod schema; // the validated configuration
-mod section; // typed reading of a parsed file
+mod section; // one table of a parsed file
 mod settings; // a configuration written out by key
+mod shown; // keys and values in problems
 mod top; // the top of the file
 mod values; // ports, hosts, MAC addresses
+mod variables; // every environment variable, once
 mod words; // words of fixed choices
 
 pub use diff::{Change, Changes, diff};

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::conflicts::NamedSocket;
+use super::entry::Entry;
 use super::schema::{MacAddress, Peer, PeerPorts};
-use super::section::{Entry, Section};
+use super::section::Section;
 use super::values::{self, Host};
 
 /// Nodes of one cluster.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::conflicts::{self, NamedSocket};
+use super::entry::Entry;
 use super::environment::Environment;
 use super::group;
 use super::listening::{self, Ports};
@@ -130,7 +131,7 @@ fn first_message_ports(top: &Section<'_>, listened: &Ports, env: &Environment) -
     Some(ports.numbers().filter(|port| listened.has(*port)).collect())
 }
 
-fn warn_without_slice(entry: &super::section::Entry<'_>, env: &Environment) {
+fn warn_without_slice(entry: &Entry<'_>, env: &Environment) {
     if env.key_type == KeyType::Ip {
         entry.warn("without effect: TCPFFEE_KEY_TYPE is IP, no slice of the first message is read");
     }
