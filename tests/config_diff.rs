@@ -217,3 +217,15 @@ fn a_portmap_of_many_ports_is_shown_in_short() {
         ["groups.1.portmap: 10.0.0.1 → 5280 = 10.0.0.1:80"]
     );
 }
+
+#[test]
+fn values_of_headers_are_not_shown() {
+    let check = |secret: &str| {
+        let headers = format!("http_headers = {{ Authorization = \"{secret}\" }}\n");
+        with("[groups.1]\nportmap = \"10.0.0.1\"\n") + "[[groups.1.healthchecks]]\n" + &headers
+    };
+    let said = shown(&diff(&check("one"), &check("two")));
+    let hidden = "Authorization (values not shown)";
+    let expected = format!("groups.1.healthchecks[0].http_headers: {hidden} → {hidden}");
+    assert_eq!(said, [expected]);
+}

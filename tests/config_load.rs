@@ -181,9 +181,26 @@ portmap = \"127.0.0.1\"
 
 #[test]
 fn a_syntax_error_has_its_line_and_column() {
-    let found = errors("ports = [5280\nexpiration = 10\n");
-    assert!(found[0].starts_with("tcpffee.toml:"), "{found:#?}");
-    assert!(found[0].contains("not TOML: "), "{found:#?}");
+    let found = errors("ports = [5280]\nexpiration = = 10\n");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].starts_with("tcpffee.toml:2:14: not TOML: "),
+        "{found:#?}"
+    );
+    let found = errors("ports = [5280\nexpiration = 10\n[groups.0\n");
+    let places: Vec<&str> = found
+        .iter()
+        .flat_map(|line| line.split(" not TOML").next())
+        .collect();
+    assert_eq!(
+        places,
+        ["tcpffee.toml:2:1:", "tcpffee.toml:3:1:"],
+        "{found:#?}"
+    );
+    assert_only(
+        &errors("ports = [1]\nports = [2]\n"),
+        "tcpffee.toml:2:1: not TOML: duplicate key",
+    );
 }
 
 #[test]

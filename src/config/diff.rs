@@ -76,7 +76,8 @@ impl Changes {
             debug_assert_eq!(old.path, new.path, "both sides list the same keys");
             if old.value != new.value {
                 let takes_effect = old.key.takes_effect;
-                self.add(old.path, takes_effect, Some(old.value), Some(new.value));
+                let key = old.path.clone();
+                self.add(key, takes_effect, Some(old.shown()), Some(new.shown()));
             }
         }
     }
@@ -117,12 +118,14 @@ impl Changes {
 
 /// The settings of an element in one line, leaving out those that are not made.
 fn summary(settings: Vec<Setting>) -> String {
-    let name = |setting: &Setting| setting.path.rsplit(['.', ']']).next().map(str::to_owned);
-    let parts: Vec<String> = settings
-        .iter()
-        .filter(|setting| setting.value != "none")
-        .filter_map(|setting| Some(format!("{} {}", name(setting)?, setting.value)))
-        .collect();
+    let given = settings
+        .into_iter()
+        .filter(|setting| setting.value != "none");
+    let part = |setting: Setting| {
+        let name = setting.path.rsplit(['.', ']']).next().map(str::to_owned);
+        format!("{} {}", name.unwrap_or_default(), setting.shown())
+    };
+    let parts: Vec<String> = given.map(part).collect();
     parts.join(", ")
 }
 

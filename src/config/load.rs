@@ -1,5 +1,6 @@
 //! From the text of a file to a [`Config`], or to everything that is wrong with it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -91,7 +92,7 @@ pub fn load(text: &str, file: &Path, env: &Environment) -> Result<Loaded, Proble
     Ok(Loaded { config, warnings })
 }
 
-/// The parsed text, or every syntax error.
+/// The parsed text, or its syntax errors: the first of each line, the others follow from it.
 fn parse<'t>(text: &'t str, findings: &Findings<'_>) -> Option<DeTable<'t>> {
     let first = match DeTable::parse(text) {
         Ok(table) => return Some(table.into_inner()),
@@ -102,10 +103,19 @@ fn parse<'t>(text: &'t str, findings: &Findings<'_>) -> Option<DeTable<'t>> {
     } else {
         vec![first]
     };
-    for error in errors {
-        let span = error.span().unwrap_or(text.len()..text.len());
+    let start = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start);
+    let mut lines = BTreeMap::new();
+    for error in &errors {
+        let (line, _) = findings.line_and_column(start(error));
+        let first = lines.entry(line).or_insert(error);
+        if start(error) < start(first) {
+            *first = error;
+        }
+    }
+    for error in lines.values() {
+        let at = start(error);
         let sentence = format!("not TOML: {}", error.message());
-        findings.error(span, "", Fault::Other(sentence));
+        findings.error(at..at, "", Fault::Other(sentence));
     }
     None
 }

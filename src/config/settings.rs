@@ -18,6 +18,15 @@ pub(super) struct Setting {
     pub key: &'static Key,
     /// Its value, as the file would give it; `none` and the like where it would be left out.
     pub value: String,
+    /// What may be said of it in logs, where that is less than the value.
+    redacted: Option<String>,
+}
+
+impl Setting {
+    /// The value as logs may show it.
+    pub fn shown(self) -> String {
+        self.redacted.unwrap_or(self.value)
+    }
 }
 
 /// Settings under one table of the file.
@@ -43,7 +52,16 @@ impl List {
             path: format!("{}{name}", self.path),
             key,
             value: value.to_string(),
+            redacted: None,
         });
+    }
+
+    /// A setting whose value may hold a secret, with what may be said of it.
+    fn add_redacted(&mut self, name: &str, value: impl Display, redacted: String) {
+        self.add(name, value);
+        if let Some(added) = self.settings.last_mut() {
+            added.redacted = Some(redacted);
+        }
     }
 }
 
@@ -134,8 +152,13 @@ pub(super) fn healthcheck(path: &str, check: &HealthCheck) -> Vec<Setting> {
     let http = check.http.as_ref();
     list.add("http_target", or(http.map(|http| &http.target), "none"));
     list.add("http_method", or(http.map(|http| http.method), "none"));
-    let headers = http.map(|http| format!("{:?}", http.headers));
-    list.add("http_headers", or(headers, "none"));
+    let headers = http
+        .map(|http| &http.headers)
+        .filter(|headers| !headers.is_empty());
+    let names = headers.map(|headers| headers.keys().cloned().collect::<Vec<_>>().join(", "));
+    let redacted = names.map(|names| format!("{names} (values not shown)"));
+    let value = headers.map(|headers| format!("{headers:?}"));
+    list.add_redacted("http_headers", or(value, "none"), or(redacted, "none"));
     let body = http.and_then(|http| http.body.as_ref());
     list.add(
         "http_body",
