@@ -215,6 +215,22 @@ fn a_reader_that_never_reads_after_a_reset_is_given_up() {
 }
 
 #[test]
+fn what_a_client_sends_and_ends_before_its_target_is_connected_arrives() {
+    let (block, backend, _proxy) = scene(|conn| {
+        let received = bulk::receive_to_end(&conn.stream, 6);
+        assert_eq!(received, (100_000, StreamEnd::Finished));
+        conn.say_name().unwrap();
+    });
+    for _ in 0..50 {
+        let stream = connect(&block);
+        bulk::send(&stream, 6, 100_000).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client::read_line(&stream).unwrap(), "g0");
+    }
+    assert_eq!(backend.accepted(), 50);
+}
+
+#[test]
 fn ten_thousand_bytes_and_an_end_in_one_go_arrive() {
     let fleet = Fleet::new(1);
     let _proxy = Proxy::start(&fleet.settings);

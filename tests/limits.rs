@@ -108,6 +108,32 @@ fn beyond_max_connections_clients_wait_in_the_backlog() {
 }
 
 #[test]
+fn clients_in_the_backlog_of_a_port_that_closes_are_served_when_there_is_room() {
+    let fleet = Fleet::on_ports(1, &[5280, 5281]);
+    let settings = fleet.settings.clone().set("max_connections", 4);
+    let mut proxy = Proxy::start(&settings);
+    let (from, to) = (fleet.block.client(0), fleet.listener(5281));
+    let held: Vec<_> = (0..4).map(|_| client::greet(from, to).unwrap().1).collect();
+    let waiting: Vec<TcpStream> = (0..12)
+        .map(|_| client::connect(from, to).unwrap())
+        .collect();
+    proxy.reload_ok(&settings.clone().ports(&[5280]));
+    // Time enough to close a listener that did not wait for them.
+    std::thread::sleep(Duration::from_millis(1500));
+    for stream in &held {
+        client::exchange(stream, b"still here").unwrap();
+    }
+    drop(held);
+    parallel(12, 12, |n| {
+        let stream = &waiting[n as usize];
+        assert_eq!(client::read_line(stream).unwrap(), "g0");
+        stream.shutdown(std::net::Shutdown::Both).unwrap();
+    });
+    eventually("the port refuses", || client::connect(from, to).is_err());
+    assert_eq!(fleet.served_by(0, 5280), "g0");
+}
+
+#[test]
 fn max_buffered_bytes_bounds_memory_and_loses_nothing() {
     let block = Block::claim();
     let _backend = Backend::bulk("g0", block.backend(0), &[PORT]);

@@ -4,12 +4,41 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::SocketAddr;
 
-use support::client;
-use support::{Fleet, Proxy, eventually, netns};
+use support::client::{self, StreamEnd};
+use support::{Block, Fleet, Proxy, Settings, eventually, netns};
 
 const PORT: u16 = 5280;
+
+#[test]
+fn a_socket_that_connects_to_itself_is_a_refused_connect() {
+    netns::in_new_namespace(|| {
+        // With two ports to choose from, connects to one of them meet themselves half the time.
+        netns::sysctl("net.ipv4.ip_local_port_range", "40000 40001");
+        let block = Block::claim();
+        let settings = Settings::new(&block)
+            .ports(&[PORT])
+            .group_ports(0, &[(PORT, "127.0.0.1:40000".to_owned())]);
+        let proxy = Proxy::start(&settings);
+        for client in 0..40 {
+            let from = SocketAddr::new(block.client(0), 10_000 + client);
+            let stream = client::connect_from(from, block.listener(PORT), |_| Ok(()));
+            if let Ok(stream) = stream {
+                // A relay to itself would send this back.
+                let _ = (&stream).write_all(b"anybody there?");
+                assert_eq!(client::drain(&stream), (0, StreamEnd::Reset));
+            }
+        }
+        for session in proxy.log.wait_sessions(40, "all of them", |_| true) {
+            assert!(
+                ["connect_failed", "local_error"].contains(&session.end.as_str()),
+                "{session:?}"
+            );
+        }
+    });
+}
 
 #[test]
 fn exhausted_ephemeral_ports_move_no_stick_and_blame_no_target() {

@@ -5,9 +5,11 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use support::backend::Unresponsive;
 use support::client::{self, StreamEnd};
 use support::settings::PORTS;
 use support::wait::holds_within;
@@ -91,6 +93,28 @@ fn two_connections_of_a_new_key_at_once_meet_one_group_even_when_a_port_refuses(
 }
 
 #[test]
+fn a_second_connection_pins_the_group_that_the_first_is_still_connecting_to() {
+    let block = Block::claim();
+    let place = SocketAddr::new(block.backend(0).into(), 5280);
+    let _unresponsive = Unresponsive::start(place);
+    let _half = Backend::echo("g0", block.backend(0), &[5281]);
+    let _whole = Backend::echo("g1", block.backend(1), &[5280, 5281]);
+    let settings = Settings::new(&block)
+        .ports(&[5280, 5281])
+        .set("connect_timeout", 2)
+        .group(0, block.backend(0))
+        .group(1, block.backend(1));
+    let _proxy = Proxy::start(&settings);
+    let from = block.client(0);
+    let first = client::connect(from, block.listener(5280)).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(client::ask(from, block.listener(5281)).unwrap(), "g0");
+    // The first made the entry, but may not move it any more.
+    assert_eq!(client::drain(&first), (0, StreamEnd::Reset));
+    assert_eq!(client::ask(from, block.listener(5281)).unwrap(), "g0");
+}
+
+#[test]
 fn many_connections_of_a_new_key_at_once_meet_one_group() {
     let fleet = Fleet::new(3);
     let _proxy = Proxy::start(&fleet.settings.clone().set("balance", "round-robin"));
@@ -140,16 +164,16 @@ fn a_stick_expires_after_the_last_activity_and_not_before() {
     let settings = fleet
         .settings
         .clone()
-        .set("expiration", 2)
+        .set("expiration", 3)
         .set("balance", "round-robin");
     let _proxy = Proxy::start(&settings);
-    assert_eq!(fleet.served_by(0, 5280), "g0");
-    // Renewed again and again, it lives much longer than its expiration.
-    for _ in 0..6 {
-        std::thread::sleep(Duration::from_millis(500));
+    let started = Instant::now();
+    // Renewed again and again, it lives longer than its expiration.
+    while started.elapsed() < Duration::from_secs(5) {
         assert_eq!(fleet.served_by(0, 5280), "g0");
+        std::thread::sleep(Duration::from_millis(300));
     }
-    std::thread::sleep(Duration::from_millis(3500));
+    std::thread::sleep(Duration::from_millis(4000));
     // Round-robin goes on to the next group for what is a new key now.
     assert_eq!(fleet.served_by(0, 5280), "g1");
 }

@@ -113,6 +113,26 @@ fn a_stop_resets_no_client_that_the_kernel_has_taken() {
 }
 
 #[test]
+fn clients_in_the_backlog_at_a_stop_are_served_when_there_is_room() {
+    let fleet = Fleet::new(1);
+    let mut proxy = Proxy::start(&fleet.settings.clone().set("max_connections", 4));
+    let (from, to) = (fleet.block.client(0), fleet.listener(PORT));
+    let held: Vec<_> = (0..4).map(|_| client::greet(from, to).unwrap().1).collect();
+    let waiting: Vec<_> = (0..12)
+        .map(|_| client::connect(from, to).unwrap())
+        .collect();
+    proxy.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(1000));
+    drop(held);
+    support::parallel(12, 12, |n| {
+        let stream = &waiting[n as usize];
+        assert_eq!(client::read_line(stream).unwrap(), "g0");
+        stream.shutdown(Shutdown::Both).unwrap();
+    });
+    assert_eq!(proxy.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[test]
 fn a_stop_while_a_target_is_being_connected_does_not_hang() {
     let block = support::Block::claim();
     let place = std::net::SocketAddr::new(block.backend(0).into(), PORT);

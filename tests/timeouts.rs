@@ -4,7 +4,8 @@
 
 mod support;
 
-use std::net::{Shutdown, SocketAddr};
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use support::backend::Unresponsive;
@@ -41,7 +42,7 @@ fn connect_timeout_resets_a_client_whose_target_does_not_answer() {
 #[test]
 fn idle_timeout_closes_the_silent_and_spares_the_busy() {
     let fleet = Fleet::new(1);
-    let settings = fleet.settings.clone().set("idle_timeout", 1.5);
+    let settings = fleet.settings.clone().set("idle_timeout", 2.5);
     let proxy = Proxy::start(&settings);
     let started = Instant::now();
     let silent = client::greet(fleet.block.client(0), fleet.listener(PORT))
@@ -50,7 +51,7 @@ fn idle_timeout_closes_the_silent_and_spares_the_busy() {
     let busy = client::greet(fleet.block.client(1), fleet.listener(PORT))
         .unwrap()
         .1;
-    while started.elapsed() < Duration::from_secs(4) {
+    while started.elapsed() < Duration::from_secs(5) {
         client::exchange(&busy, b"still here").unwrap();
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -174,35 +175,62 @@ fn both_sides_of_a_connection_are_kept_alive() {
     drop((stream, proxy));
 }
 
+/// A client connected from 10.9.0.2, which can be taken away: packets to 10.9.0.0/24 vanish in a
+/// dummy interface, except to addresses held here.
+fn vanishing_client() -> Option<(Fleet, Proxy, TcpStream)> {
+    if let Err(reason) = netns::ip("link add dummy0 type dummy") {
+        eprintln!("SKIPPED: {reason}");
+        return None;
+    }
+    for words in [
+        "address add 10.9.0.1/24 dev dummy0",
+        "address add 10.9.0.2/24 dev dummy0",
+        "link set dummy0 up",
+    ] {
+        netns::ip(words).unwrap();
+    }
+    let fleet = Fleet::new(1);
+    let settings = fleet
+        .settings
+        .clone()
+        .bind(&["10.9.0.1".parse().unwrap()])
+        .set("tcp_keepalive", 1);
+    let proxy = Proxy::start(&settings);
+    let from = "10.9.0.2".parse().unwrap();
+    let listener = SocketAddr::new("10.9.0.1".parse().unwrap(), PORT);
+    let (_, stream) = client::greet(from, listener).unwrap();
+    Some((fleet, proxy, stream))
+}
+
 #[test]
 fn a_client_that_vanishes_is_noticed_by_keep_alive() {
     netns::in_new_namespace(|| {
-        // Packets to 10.9.0.0/24 vanish in the dummy interface, except to addresses held here.
-        if let Err(reason) = netns::ip("link add dummy0 type dummy") {
-            eprintln!("SKIPPED: {reason}");
+        let Some((fleet, proxy, stream)) = vanishing_client() else {
             return;
-        }
-        for words in [
-            "address add 10.9.0.1/24 dev dummy0",
-            "address add 10.9.0.2/24 dev dummy0",
-            "link set dummy0 up",
-        ] {
-            netns::ip(words).unwrap();
-        }
-        let fleet = Fleet::new(1);
-        let settings = fleet
-            .settings
-            .clone()
-            .bind(&["10.9.0.1".parse().unwrap()])
-            .set("tcp_keepalive", 1);
-        let proxy = Proxy::start(&settings);
-        let from = "10.9.0.2".parse().unwrap();
-        let listener = SocketAddr::new("10.9.0.1".parse().unwrap(), PORT);
-        let (_, stream) = client::greet(from, listener).unwrap();
+        };
         netns::ip("address del 10.9.0.2/24 dev dummy0").unwrap();
         let session = proxy.log.wait_session("the vanished one", |_| true);
         assert_eq!(session.end, "client_reset");
         eventually("the target is told", || fleet.backends[0].open() == 0);
         drop(stream);
+    });
+}
+
+#[test]
+fn a_client_that_vanishes_with_bytes_on_their_way_is_noticed_by_the_user_timeout() {
+    netns::in_new_namespace(|| {
+        let Some((fleet, proxy, stream)) = vanishing_client() else {
+            return;
+        };
+        // The echo of this comes after the client has gone, and is never acknowledged.
+        let target = fleet.backends[0].arrivals()[0].0;
+        (&stream).write_all(b"last words").unwrap();
+        let server = SocketAddr::new(fleet.block.backend(0).into(), PORT);
+        netns::ip("address del 10.9.0.2/24 dev dummy0").unwrap();
+        let session = proxy.log.wait_session("the vanished one", |_| true);
+        assert_eq!(session.end, "client_reset");
+        eventually("the target is told", || {
+            process::queues(server, target).is_none()
+        });
     });
 }

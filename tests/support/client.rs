@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// No read or write of a test client waits longer than this.
-pub const STALL: Duration = Duration::from_secs(30);
+pub const STALL: Duration = Duration::from_secs(60);
 
 /// Connects from an address. Reads and writes fail after [`STALL`].
 pub fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {

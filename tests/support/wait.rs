@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that should happen soon. Generous: machines are shared.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Polls until `condition` holds; panics after [`PATIENCE`].
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
