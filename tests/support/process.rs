@@ -1,6 +1,7 @@
 //! What `/proc` tells of a process.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Open descriptors.
@@ -79,15 +80,16 @@ fn connected(local: SocketAddr, peer: SocketAddr) -> Option<String> {
 pub fn listeners(pid: u32, address: SocketAddr) -> usize {
     const LISTEN: &str = "0A";
     let file = if address.is_ipv4() { "tcp" } else { "tcp6" };
-    let table = fs::read_to_string(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
-    table
-        .lines()
+    let Ok(table) = File::open(format!("/proc/{pid}/net/{file}")) else {
+        return 0;
+    };
+    let lines = BufReader::new(table).lines().map_while(Result::ok);
+    // The kernel lists listeners first; a hundred thousand connections in TIME_WAIT may follow,
+    // and reading them all would take longer than starting a proxy.
+    lines
         .skip(1)
-        .filter(|line| {
-            let mut fields = line.split_whitespace().skip(1);
-            let local = fields.next().and_then(parse_address);
-            local == Some(address) && fields.nth(1) == Some(LISTEN)
-        })
+        .take_while(|line| line.split_whitespace().nth(3) == Some(LISTEN))
+        .filter(|line| line.split_whitespace().nth(1).and_then(parse_address) == Some(address))
         .count()
 }
 
