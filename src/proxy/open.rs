@@ -16,8 +16,6 @@ use super::session::{FirstEnd, Linger, Phase, Session, Survivor};
 use super::sys;
 use super::worker::Worker;
 
-/// Bytes that a session may move in one turn, both directions together.
-const TURN_BYTES: usize = 256 * 1024;
 /// After a reset: how long the other side may take nothing before it is reset with data left.
 const RESET_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at the send queue of the side that is to be reset.
@@ -48,7 +46,7 @@ impl Worker {
         };
         let before = session.inward.bytes + session.outward.bytes;
         let settled = (session.inward.flow, session.outward.flow);
-        let verdict = session.relay_turn(&mut io);
+        let verdict = session.relay_turn(&mut io, self.turn_bytes);
         if io.met_bound {
             self.shared.counters[self.index].buffer_pressure.add(1);
         }
@@ -262,13 +260,13 @@ fn reset_at_close(socket: &OwnedFd) {
 }
 
 impl Session {
-    /// Pumps both directions and draws the conclusion.
-    fn relay_turn(&mut self, io: &mut Io<'_>) -> Verdict {
+    /// Pumps both directions, at most about `turn_bytes` together, and draws the conclusion.
+    fn relay_turn(&mut self, io: &mut Io<'_>, turn_bytes: usize) -> Verdict {
         let Some(target) = &mut self.target else {
             return Verdict::Goes;
         };
         let client = &mut self.client;
-        let mut budget = TURN_BYTES;
+        let mut budget = turn_bytes;
         let mut inward = self.inward.pump(client, target, io, &mut budget);
         let outward = self.outward.pump(target, client, io, &mut budget);
         if outward == Step::ReceiverReset {

@@ -7,8 +7,9 @@ use std::os::fd::OwnedFd;
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
-/// What a pipe may hold, where the system lets it be made that large.
-pub const PIPE_BYTES: usize = 256 * 1024;
+/// What a pipe may hold, where the system lets it be made that large: as much as a session may
+/// move in one turn (`fs.pipe-max-size` has the same default).
+pub const PIPE_BYTES: usize = 1024 * 1024;
 
 /// A pipe and how many bytes are in it.
 #[derive(Debug)]

@@ -31,6 +31,13 @@ use super::wheel::Wheel;
 
 /// Events taken from the kernel at once.
 const BATCH: usize = 1024;
+/// Bytes that one session may move in one turn, both directions together: at least the first
+/// number, at most the second, so that all who are ready move about [`ROUND_BYTES`] before it is
+/// anybody's turn again. Few heavy flows then move in large pieces, which cost a third less CPU
+/// time per byte (fewer wake-ups of the receiver), and many wait no longer for each other.
+const TURN_BYTES: (usize, usize) = (256 * 1024, 1024 * 1024);
+/// See [`TURN_BYTES`]; about 1.5 ms of work.
+const ROUND_BYTES: usize = 4 * 1024 * 1024;
 /// Orders that may wait for one worker.
 const MAX_ORDERS: usize = 64;
 
@@ -136,6 +143,8 @@ pub struct Worker {
     pub(super) buffer: Box<[u8]>,
     pub(super) pipes: PipePool,
     pub(super) generation: Rc<LocalGeneration>,
+    /// What a session may move in this turn.
+    pub(super) turn_bytes: usize,
     /// The time of this turn.
     pub(super) now: Millis,
     /// When connections of Draining groups are to be looked at next.
@@ -159,6 +168,7 @@ impl Worker {
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             pipes: PipePool::new(max_pipes),
             generation: Rc::new(LocalGeneration(shared.generation.load_full())),
+            turn_bytes: TURN_BYTES.0,
             now,
             next_drain_check: None,
             orders: seat.orders,
@@ -175,6 +185,8 @@ impl Worker {
         while !self.quits {
             self.wait(&mut events);
             self.now = self.shared.clock.now();
+            let waiting = events.iter().count() + self.ready.len();
+            self.turn_bytes = (ROUND_BYTES / waiting.max(1)).clamp(TURN_BYTES.0, TURN_BYTES.1);
             let mut is_woken = false;
             for event in &events {
                 match Subject::of(event.token()) {
