@@ -13,7 +13,7 @@ use std::time::Duration;
 use support::backend::Conn;
 use support::bulk;
 use support::client::{self, StreamEnd};
-use support::{Backend, Block, Fleet, Proxy, Settings, eventually, process};
+use support::{Backend, Block, Fleet, Proxy, Settings, eventually, netns, process};
 
 const MIB: u64 = 1024 * 1024;
 const PORT: u16 = 5280;
@@ -154,6 +154,19 @@ fn answer_and_reset(conn: &Conn, size: u64) {
 
 #[test]
 fn a_slow_reader_gets_every_byte_before_the_reset() {
+    slow_reader_before_a_reset();
+}
+
+#[test]
+fn bytes_that_the_proxy_has_not_read_yet_when_the_reset_arrives_are_delivered() {
+    netns::in_new_namespace(|| {
+        // Small send buffers: most of the answer is still to be read when the reset arrives.
+        netns::sysctl("net.ipv4.tcp_wmem", "4096 16384 65536");
+        slow_reader_before_a_reset();
+    });
+}
+
+fn slow_reader_before_a_reset() {
     let (block, _backend, proxy) = scene(|conn| answer_and_reset(&conn, MIB));
     let from = block.client(0);
     let stream = client::connect_with(from, block.listener(PORT), |socket| {

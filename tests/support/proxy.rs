@@ -224,6 +224,20 @@ pub struct Answer {
     pub text: String,
 }
 
+/// Runs the binary with these arguments on a state's files.
+pub fn subcommand(state: &State, arguments: &[&str]) -> Answer {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).stdin(Stdio::null());
+    environment(&mut command, state);
+    let output = command.output().expect("the binary can be started");
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    Answer {
+        code: code(output.status),
+        text,
+    }
+}
+
 /// A running proxy. At drop the process is ended, and its log printed where the test failed.
 #[derive(Debug)]
 pub struct Proxy {
@@ -335,16 +349,7 @@ impl Proxy {
 
     /// Runs the binary with other arguments in this proxy's environment.
     pub fn subcommand(&self, arguments: &[&str]) -> Answer {
-        let mut command = Command::new(BINARY);
-        command.args(arguments).stdin(Stdio::null());
-        environment(&mut command, &self.state);
-        let output = command.output().expect("the binary can be started");
-        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&output.stderr));
-        Answer {
-            code: code(output.status),
-            text,
-        }
+        subcommand(&self.state, arguments)
     }
 
     /// Sends a signal.
