@@ -180,3 +180,24 @@ fn the_environment_is_checked_too() {
         told.stdout
     );
 }
+
+#[test]
+fn a_target_that_is_the_proxy_itself_is_warned_about() {
+    let checked = check(
+        "ports = [5280]\nexpiration = 10\n[groups.0]\nportmap = \"127.0.0.1\"\n\
+         [groups.1.portmap]\n5280 = \"127.0.0.1:5299\"\n",
+    );
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+    assert!(
+        checked
+            .stdout
+            .contains("groups.0.portmap: port 5280 leads to 127.0.0.1:5280"),
+        "{}",
+        checked.stdout
+    );
+    assert!(
+        !checked.stdout.contains("groups.1.portmap: port"),
+        "{}",
+        checked.stdout
+    );
+}

@@ -1,5 +1,7 @@
 //! nginx behind the proxy; large downloads and uploads by curl, hashes compared.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 mod real;
 mod support;
 

@@ -1,5 +1,7 @@
 //! PostgreSQL behind the proxy, pgbench in front of it.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 mod real;
 mod support;
 

@@ -1,5 +1,7 @@
 //! redis-server behind the proxy, redis-benchmark in front of it.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 mod real;
 mod support;
 

@@ -1,6 +1,8 @@
 //! vsftpd in passive mode: the data connections come to ports that the server chooses, and must
 //! meet the server that chose them.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 mod real;
 mod support;
 

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use crate::cli::{Exit, complain, say};
 use crate::config::{self, Balance, Config, Environment, GroupConfig, KeyType, TargetAddr};
-use crate::groups::Status;
+use crate::groups::{GroupRegistry, Status};
 use crate::logging;
+use crate::proxy::Generation;
 use crate::supervisor::ranges;
 
 /// Reads the configuration and prints what it holds to standard output, or everything that is
@@ -29,6 +30,9 @@ pub fn check(config_path: Option<&Path>) -> ExitCode {
     if let Some(Err(error)) = filter.map(logging::check_filter) {
         warnings.push(error.to_string());
     }
+    let registry = GroupRegistry::new(1);
+    let generation = Generation::new(1, loaded.config.clone(), &registry, &|_| None);
+    warnings.extend(generation.warnings());
     say(&report(
         path,
         &loaded.config,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::config::{Config, GroupConfig, GroupId, TargetAddr};
+use crate::config::{Config, GroupConfig, TargetAddr};
 use crate::groups::{Group, GroupRegistry, Groups, Target};
 
 /// What a connection reads at route and uses to its end.
@@ -16,6 +16,28 @@ pub struct Generation {
     pub config: Config,
     /// The groups with their targets resolved.
     pub groups: Groups,
+}
+
+impl Generation {
+    /// What the operator should know of it: each target that is one of this proxy's listeners.
+    pub fn warnings(&self) -> Vec<String> {
+        let targets = self.groups.iter().flat_map(|group| {
+            group
+                .targets()
+                .iter()
+                .map(move |(port, target)| (group.id, port, target))
+        });
+        targets
+            .filter(|(_, _, target)| target.is_own_listener())
+            .map(|(group, port, target)| {
+                format!(
+                    "groups.{group}.portmap: port {port} leads to {}, which is a listener of \
+                     this proxy itself; it is never connected to",
+                    target.configured
+                )
+            })
+            .collect()
+    }
 }
 
 /// A generation as the sessions of one worker share it: behind an `Rc`, so that a session counts
@@ -34,7 +56,7 @@ impl std::ops::Deref for LocalGeneration {
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<IpAddr>;
 
 impl Generation {
-    /// Builds a generation; logs a warning for each target that is one of this proxy's listeners.
+    /// Builds a generation.
     pub fn new(
         number: u64,
         config: Config,
@@ -43,9 +65,10 @@ impl Generation {
     ) -> Generation {
         let own = OwnListeners::of(&config);
         let build = |group: &GroupConfig| {
-            let targets = group.targets.iter().map(|(&port, configured)| {
-                (port, target(group.id, port, configured, &own, lookup))
-            });
+            let targets = group
+                .targets
+                .iter()
+                .map(|(&port, configured)| (port, target(configured, &own, lookup)));
             Group::new(
                 group,
                 targets.collect::<BTreeMap<_, _>>(),
@@ -66,22 +89,12 @@ impl Generation {
     }
 }
 
-fn target(
-    group: GroupId,
-    port: u16,
-    configured: &TargetAddr,
-    own: &OwnListeners,
-    lookup: Lookup<'_>,
-) -> Target {
+fn target(configured: &TargetAddr, own: &OwnListeners, lookup: Lookup<'_>) -> Target {
     let address = match configured {
         TargetAddr::Socket(address) => Some(*address),
         TargetAddr::Name { host, port } => lookup(host).map(|ip| SocketAddr::new(ip, *port)),
     };
     if address.is_some_and(|address| own.contains(address)) {
-        log::warn!(
-            "groups.{group}.portmap: port {port} leads to {configured}, which is a listener of \
-             this proxy itself; it is never connected to"
-        );
         return Target::own_listener(configured.clone());
     }
     Target::new(configured.clone(), address)

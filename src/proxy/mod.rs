@@ -124,7 +124,7 @@ impl Proxy {
         let max_buffered = config.max_buffered_bytes;
         let generation = Generation::new(1, config, &parts.registry, lookup);
         let now = parts.clock.now();
-        note_statuses(&generation, now);
+        announce(&generation, now);
         let shared = Arc::new(Shared {
             generation: ArcSwap::from_pointee(generation),
             sticks: parts.sticks,
@@ -183,7 +183,7 @@ impl Proxy {
         let max_connections = max_connections(&config, split);
         let max_buffered = config.max_buffered_bytes;
         let generation = Generation::new(old.number + 1, config, &self.registry, lookup);
-        note_statuses(&generation, self.shared.clock.now());
+        announce(&generation, self.shared.clock.now());
         self.shared.generation.store(Arc::new(generation));
         self.shared.admission.set_max(max_connections);
         self.shared.buffered.set_max(max_buffered);
@@ -202,6 +202,7 @@ impl Proxy {
         let old = self.shared.generation.load_full();
         let config = old.config.clone();
         let generation = Generation::new(old.number + 1, config, &self.registry, lookup);
+        announce(&generation, self.shared.clock.now());
         self.shared.generation.store(Arc::new(generation));
         for handle in &self.handles {
             handle.order(Order::NewGeneration);
@@ -352,7 +353,11 @@ fn max_connections(config: &Config, split: Split) -> usize {
     }
 }
 
-fn note_statuses(generation: &Generation, now: crate::clock::Millis) {
+/// Notes since when groups drain, and says what the operator should know.
+fn announce(generation: &Generation, now: crate::clock::Millis) {
+    for warning in generation.warnings() {
+        log::warn!("{warning}");
+    }
     for group in generation.groups.iter() {
         group.counters.note_status(group.status(), now);
     }
