@@ -248,6 +248,13 @@ fn sessions_aborted_in_a_heavy_flow_leave_nothing_to_later_ones() {
             }
         });
     }
+    let sessions = proxy
+        .log
+        .wait_sessions(8 * rounds as usize, "all of them", |_| true);
+    let count = |end| sessions.iter().filter(|session| session.end == end).count();
+    let aborted = 2 * rounds as usize;
+    assert_eq!(count("client_reset"), aborted);
+    assert_eq!(count("target_reset"), aborted);
     eventually("the descriptors of all sessions are closed", || {
         // Pipes stay in their pool.
         proxy.descriptors() <= idle_descriptors + 64

@@ -233,9 +233,9 @@ impl Job {
         });
         let (received, end) = bulk::receive_to_end(&conn.stream, self.seed);
         let sent = sending.join().expect("sending does not panic");
-        if end == StreamEnd::Finished {
+        // A reset is told once: where the sender has met it, the receiver sees a plain end.
+        if end == StreamEnd::Finished && sent.is_ok() {
             assert_eq!(received, self.up, "bytes of stream {}", self.seed);
-            sent.expect("the client reads to the end");
         }
     }
 
