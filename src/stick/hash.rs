@@ -7,10 +7,7 @@ use foldhash::quality::RandomState;
 use super::key::{ClientIp, KeyRef};
 
 /// Shards of a table. All entries of one address are in one shard.
-pub(super) const SHARDS: usize = 256;
-
-/// The bits of an address's hash that choose the shard: none that the index looks at.
-const SHARD_SHIFT: u32 = 24;
+pub(super) const SHARDS: usize = 64;
 
 /// Hashes keys and addresses.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +32,7 @@ impl KeyHasher {
     }
 }
 
-/// The shard of an address with this hash.
+/// The shard of an address with this hash: by bits that the index does not look at.
 pub(super) fn shard_of(ip_hash: u64) -> usize {
-    (ip_hash >> SHARD_SHIFT) as usize % SHARDS
+    ip_hash as usize % SHARDS
 }

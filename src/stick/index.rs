@@ -1,35 +1,33 @@
-//! From hash to slot: extendible hashing over small hash tables.
+//! From hash to slot: extendible hashing over small open-addressing tables.
 //!
 //! One large hash table would move every entry when it grows, under the shard's lock. Here a
 //! table that is full is split in two instead, and a directory over some bits of the hash finds
 //! the table (Fagin et al., "Extendible hashing", 1979). So no operation ever moves more than
-//! [`SPLIT_AT`] entries, however many keys one shard has to hold (all those of one address).
+//! [`MAX_CELLS`] cells, however many keys one shard has to hold (all those of one address).
+//!
+//! A cell is eight bytes, half slot number and half hash, found by linear probing. In a large
+//! table what a look-up costs is cache misses, and this makes two: the cell and the entry. The
+//! hash in the cell also spares growing, splitting and removing every look at the entries.
 
-use hashbrown::HashTable;
+/// Cells of the largest ordinary table: 16 KiB.
+const MAX_CELLS: usize = 2048;
 
-/// Entries at which a table is split: a full table of 2,048 buckets.
-const SPLIT_AT: usize = 1792;
+/// Cells of the smallest table: one cache line.
+const MIN_CELLS: usize = 8;
 
-/// The bits of the hash that choose a table. hashbrown uses those below and the top seven.
-const DIRECTORY_SHIFT: u32 = 40;
+/// The bits of a tag that choose a table; those below choose the cell.
+const DIRECTORY_SHIFT: u32 = MAX_CELLS.trailing_zeros();
 
 /// Most bits that choose a table; beyond it tables grow instead.
 const MAX_DEPTH: u32 = 17;
 
-/// A set of slot numbers, found by hash.
+/// A set of slot numbers, found by hash. Only the upper half of a hash is looked at.
 #[derive(Debug)]
 pub(super) struct Index {
-    /// Which table, by the lowest `depth` directory bits of the hash.
+    /// Which table, by the lowest `depth` directory bits.
     directory: Vec<u32>,
     depth: u32,
     tables: Vec<Table>,
-}
-
-#[derive(Debug)]
-struct Table {
-    slots: HashTable<u32>,
-    /// How many directory bits all of its entries share.
-    depth: u32,
 }
 
 impl Index {
@@ -37,96 +35,197 @@ impl Index {
         Index {
             directory: vec![0],
             depth: 0,
-            tables: vec![Table {
-                slots: HashTable::new(),
-                depth: 0,
-            }],
+            tables: vec![Table::new(MIN_CELLS, 0)],
         }
     }
 
     /// The slot with this hash that `is_it` recognises.
-    pub fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        self.tables[self.table_of(hash)]
-            .slots
-            .find(hash, |&slot| is_it(slot))
-            .copied()
+    pub fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let tag = tag_of(hash);
+        let table = &self.tables[self.table_of(tag)];
+        let at = table.find(tag, is_it)?;
+        Some(table.cells[at].slot())
     }
 
-    /// Adds a slot that is not in the index. `hash_of` gives the hash of any slot in it.
-    pub fn insert(&mut self, hash: u64, slot: u32, hash_of: impl Fn(u32) -> u64) {
-        let mut at = self.table_of(hash);
-        while self.tables[at].slots.len() >= SPLIT_AT && self.tables[at].depth < MAX_DEPTH {
-            self.split(at, &hash_of);
-            at = self.table_of(hash);
+    /// Adds a slot that is not in the index.
+    pub fn insert(&mut self, hash: u64, slot: u32) {
+        let tag = tag_of(hash);
+        let mut at = self.table_of(tag);
+        while self.tables[at].is_full() {
+            let table = &mut self.tables[at];
+            if table.cells.len() < MAX_CELLS || table.depth == MAX_DEPTH {
+                table.grow();
+            } else {
+                self.split(at);
+                at = self.table_of(tag);
+            }
         }
-        self.tables[at]
-            .slots
-            .insert_unique(hash, slot, |&slot| hash_of(slot));
+        self.tables[at].put(Cell::new(tag, slot));
     }
 
     /// Puts `with` in the place of `slot`, whose hash is the same.
     pub fn replace(&mut self, hash: u64, slot: u32, with: u32) {
-        let at = self.table_of(hash);
-        if let Some(found) = self.tables[at].slots.find_mut(hash, |&found| found == slot) {
-            *found = with;
-        } else {
-            debug_assert!(false, "replaced a slot that is not in the index");
-        }
+        let tag = tag_of(hash);
+        let at = self.table_of(tag);
+        let table = &mut self.tables[at];
+        let at = table.find(tag, |found| found == slot);
+        let at = at.expect("only slots in the index are replaced");
+        table.cells[at] = Cell::new(tag, with);
     }
 
+    /// Takes out a slot that is in the index.
     pub fn remove(&mut self, hash: u64, slot: u32) {
-        let at = self.table_of(hash);
-        if let Ok(found) = self.tables[at]
-            .slots
-            .find_entry(hash, |&found| found == slot)
-        {
-            found.remove();
-        } else {
-            debug_assert!(false, "removed a slot that is not in the index");
-        }
+        let tag = tag_of(hash);
+        let at = self.table_of(tag);
+        let table = &mut self.tables[at];
+        let at = table.find(tag, |found| found == slot);
+        table.clear(at.expect("only slots in the index are removed"));
     }
 
-    fn table_of(&self, hash: u64) -> usize {
-        self.directory[directory_bits(hash, self.depth)] as usize
+    fn table_of(&self, tag: u32) -> usize {
+        let bits = tag >> DIRECTORY_SHIFT & ((1 << self.depth) - 1);
+        self.directory[bits as usize] as usize
     }
 
-    fn split(&mut self, at: usize, hash_of: &impl Fn(u32) -> u64) {
+    fn split(&mut self, at: usize) {
         let depth = self.tables[at].depth + 1;
         if depth > self.depth {
             self.directory.extend_from_within(..);
             self.depth = depth;
         }
-        let old = std::mem::replace(&mut self.tables[at].slots, HashTable::new());
-        let mut halves = [&old; 2].map(|old| HashTable::with_capacity(old.len() / 2));
-        for &slot in &old {
-            let hash = hash_of(slot);
-            halves[upper_half(hash, depth)].insert_unique(hash, slot, |&slot| hash_of(slot));
-        }
-        let [lower, upper] = halves;
-        self.tables[at] = Table {
-            slots: lower,
-            depth,
-        };
-        let added = u32::try_from(self.tables.len()).expect("at most 2^MAX_DEPTH tables");
-        self.tables.push(Table {
-            slots: upper,
-            depth,
-        });
         let upper_bit = 1 << (depth - 1);
+        let lower = Table::new(MAX_CELLS, depth);
+        let mut upper = Table::new(MAX_CELLS, depth);
+        let old = std::mem::replace(&mut self.tables[at], lower);
+        for cell in old.used_cells() {
+            if cell.tag() >> DIRECTORY_SHIFT & upper_bit == 0 {
+                self.tables[at].put(cell);
+            } else {
+                upper.put(cell);
+            }
+        }
+        let added = u32::try_from(self.tables.len()).expect("at most 2^MAX_DEPTH tables");
+        self.tables.push(upper);
         for (bits, table) in self.directory.iter_mut().enumerate() {
-            if *table as usize == at && bits & upper_bit != 0 {
+            if *table as usize == at && bits as u32 & upper_bit != 0 {
                 *table = added;
             }
         }
     }
 }
 
-fn directory_bits(hash: u64, depth: u32) -> usize {
-    (hash >> DIRECTORY_SHIFT) as usize & ((1 << depth) - 1)
+fn tag_of(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
-fn upper_half(hash: u64, depth: u32) -> usize {
-    (hash >> (DIRECTORY_SHIFT + depth - 1)) as usize & 1
+/// Half of a hash and a slot number, or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cell(u64);
+
+impl Cell {
+    const EMPTY: Cell = Cell(0);
+
+    /// Slot numbers are below `u32::MAX`, so that a cell with one never is [`Cell::EMPTY`].
+    fn new(tag: u32, slot: u32) -> Cell {
+        Cell(u64::from(tag) << 32 | (u64::from(slot) + 1))
+    }
+
+    fn tag(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    fn slot(self) -> u32 {
+        (self.0 as u32).wrapping_sub(1)
+    }
+}
+
+/// Cells by linear probing from the lowest bits of their tags, always with some empty.
+#[derive(Debug)]
+struct Table {
+    /// A power of two of them.
+    cells: Box<[Cell]>,
+    used: usize,
+    /// How many directory bits all of its tags share.
+    depth: u32,
+}
+
+impl Table {
+    fn new(cells: usize, depth: u32) -> Table {
+        Table {
+            cells: vec![Cell::EMPTY; cells].into(),
+            used: 0,
+            depth,
+        }
+    }
+
+    /// At three quarters: then a look-up in vain meets about eight cells, one cache line.
+    fn is_full(&self) -> bool {
+        self.used >= self.cells.len() / 4 * 3
+    }
+
+    fn used_cells(&self) -> impl Iterator<Item = Cell> {
+        let cells = self.cells.iter().copied();
+        cells.filter(|&cell| cell != Cell::EMPTY)
+    }
+
+    fn mask(&self) -> usize {
+        self.cells.len() - 1
+    }
+
+    fn find(&self, tag: u32, is_it: impl Fn(u32) -> bool) -> Option<usize> {
+        let mask = self.mask();
+        let mut at = tag as usize & mask;
+        loop {
+            let cell = self.cells[at];
+            if cell == Cell::EMPTY {
+                return None;
+            }
+            if cell.tag() == tag && is_it(cell.slot()) {
+                return Some(at);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn put(&mut self, cell: Cell) {
+        let mask = self.mask();
+        let mut at = cell.tag() as usize & mask;
+        while self.cells[at] != Cell::EMPTY {
+            at = (at + 1) & mask;
+        }
+        self.cells[at] = cell;
+        self.used += 1;
+    }
+
+    /// Empties a cell and closes the gap (Knuth, TAOCP 6.4, algorithm R), so that removals leave
+    /// nothing behind that later look-ups would have to step over.
+    fn clear(&mut self, at: usize) {
+        let mask = self.mask();
+        let mut gap = at;
+        let mut next = at;
+        loop {
+            next = (next + 1) & mask;
+            let cell = self.cells[next];
+            if cell == Cell::EMPTY {
+                break;
+            }
+            let home = cell.tag() as usize & mask;
+            let from_home = next.wrapping_sub(home) & mask;
+            let from_gap = next.wrapping_sub(gap) & mask;
+            if from_home >= from_gap {
+                self.cells[gap] = cell;
+                gap = next;
+            }
+        }
+        self.cells[gap] = Cell::EMPTY;
+        self.used -= 1;
+    }
+
+    fn grow(&mut self) {
+        let mut grown = Table::new(self.cells.len() * 2, self.depth);
+        self.used_cells().for_each(|cell| grown.put(cell));
+        *self = grown;
+    }
 }
 
 #[cfg(test)]
@@ -135,22 +234,18 @@ mod tests {
 
     use super::*;
 
+    fn hash_of(slot: u32) -> u64 {
+        foldhash::quality::FixedState::with_seed(7).hash_one(slot)
+    }
+
     #[test]
     fn finds_every_slot_through_splits_and_removals() {
-        let hasher = foldhash::quality::RandomState::default();
-        let hash_of = |slot: u32| hasher.hash_one(slot);
         let mut index = Index::new();
         let count = 100_000;
         for slot in 0..count {
-            index.insert(hash_of(slot), slot, hash_of);
+            index.insert(hash_of(slot), slot);
         }
         assert!(index.tables.len() > 50);
-        assert!(
-            index
-                .tables
-                .iter()
-                .all(|table| table.slots.len() <= SPLIT_AT)
-        );
         for slot in (0..count).step_by(2) {
             index.remove(hash_of(slot), slot);
         }
@@ -158,14 +253,54 @@ mod tests {
             let found = index.find(hash_of(slot), |found| found == slot);
             assert_eq!(found.is_some(), slot % 2 == 1);
         }
+        for slot in (1..count).step_by(2) {
+            index.replace(hash_of(slot), slot, slot - 1);
+            index.remove(hash_of(slot), slot - 1);
+        }
+        assert!(index.tables.iter().all(|table| table.used == 0));
+    }
+
+    #[test]
+    fn no_table_grows_beyond_what_one_operation_may_move() {
+        let mut index = Index::new();
+        for slot in 0..300_000 {
+            index.insert(hash_of(slot), slot);
+        }
+        for table in &index.tables {
+            assert!(table.cells.len() <= MAX_CELLS);
+        }
     }
 
     #[test]
     fn equal_hashes_do_not_split_for_ever() {
         let mut index = Index::new();
         for slot in 0..5_000 {
-            index.insert(42, slot, |_| 42);
+            index.insert(u64::MAX, slot);
         }
-        assert_eq!(index.find(42, |slot| slot == 4_999), Some(4_999));
+        for slot in 0..5_000 {
+            assert_eq!(index.find(u64::MAX, |found| found == slot), Some(slot));
+            index.remove(u64::MAX, slot);
+        }
+        assert_eq!(index.find(u64::MAX, |_| true), None);
+    }
+
+    /// Removals close the gap across the end of the cells as well.
+    #[test]
+    fn clusters_that_wrap_around_stay_whole() {
+        let mut index = Index::new();
+        let hashes: [u64; 5] = [7, 7, 6, 0, 7].map(|tag| tag << 32);
+        for removed in 0..5 {
+            for (slot, &hash) in (0..).zip(&hashes) {
+                index.insert(hash, slot);
+            }
+            index.remove(hashes[removed], removed as u32);
+            for (slot, &hash) in (0..).zip(&hashes) {
+                let found = index.find(hash, |found| found == slot);
+                assert_eq!(found.is_some(), slot != removed as u32);
+                if found.is_some() {
+                    index.remove(hash, slot);
+                }
+            }
+        }
     }
 }

@@ -41,8 +41,7 @@ impl Recent {
             self.newest.replace(ip_hash, before, slot);
             slice_key(slab, before).newer = slot;
         } else {
-            self.newest
-                .insert(ip_hash, slot, |other| hash_ip(slab[other].ip));
+            self.newest.insert(ip_hash, slot);
         }
         let own = slice_key(slab, slot);
         own.newer = NO_SLOT;

@@ -111,12 +111,7 @@ impl Shard {
         });
         entry.state = State::Provisional;
         self.assign(slot, group, now);
-        let hash = self.hasher.key(ip_hash, key);
-        let (slab, hasher) = (&self.slab, &self.hasher);
-        self.index.insert(hash, slot, |other| {
-            let key = slab[other].key();
-            hasher.key(hasher.ip(key.ip), key)
-        });
+        self.index.insert(self.hasher.key(ip_hash, key), slot);
         if key.slice.is_some() {
             self.recent
                 .add(&mut self.slab, slot, |ip| self.hasher.ip(ip));
