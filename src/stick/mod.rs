@@ -28,6 +28,8 @@ mod balance_tests;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod table_tests;
 
 use crate::clock::Millis;

@@ -145,7 +145,12 @@ impl Shard {
         if entry.state == State::Provisional {
             entry.state = State::Pinned;
         }
-        if entry.slice.is_some() {
+        self.touch(slot);
+    }
+
+    /// Notes that an entry was routed just now: it is the latest of its address.
+    pub fn touch(&mut self, slot: u32) {
+        if self.slab[slot].slice.is_some() {
             self.recent
                 .touch(&mut self.slab, slot, |ip| self.hasher.ip(ip));
         }

@@ -199,6 +199,7 @@ impl Table {
             return refuse(shard, Refusal::NoGroup);
         };
         shard.assign(slot, group.id, now);
+        shard.touch(slot);
         if valid {
             shard.tally.reassignments += 1;
         } else {
