@@ -24,13 +24,7 @@ mod table;
 mod view;
 
 #[cfg(test)]
-mod balance_tests;
-#[cfg(test)]
-mod fixtures;
-#[cfg(test)]
-mod model_tests;
-#[cfg(test)]
-mod table_tests;
+mod tests;
 
 use crate::clock::Millis;
 use crate::config::GroupId;

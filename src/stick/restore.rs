@@ -62,7 +62,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stick::fixtures::*;
+    use crate::stick::tests::fixtures::*;
     use crate::stick::{Settings, Sticks};
 
     fn entry(number: u32, group: u32, remaining: Remaining) -> RestoredEntry {

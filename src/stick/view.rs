@@ -132,7 +132,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::stick::fixtures::*;
+    use crate::stick::tests::fixtures::*;
 
     #[test]
     fn every_entry_that_stays_is_listed_once_while_others_come_and_go() {

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use crate::config::{Balance, GroupId};
 use crate::groups::{Groups, Status};
 
-use super::balance::Balancer;
 use super::fixtures::*;
+use crate::stick::balance::Balancer;
 
 fn choose(balancer: &Balancer, policy: Balance, groups: &Groups, number: u32) -> Option<u32> {
     balancer

@@ -10,7 +10,9 @@ use crate::clock::Millis;
 use crate::config::{Balance, GroupConfig, GroupId, OnDisabled, StickTableFull};
 use crate::groups::{Group, GroupRegistry, Groups, Status, Target};
 
-use super::{Answer, Ask, Client, ClientIp, KeyRef, Route, Settings, Sticks, Table, Ticket};
+use crate::stick::{
+    Answer, Ask, Client, ClientIp, KeyRef, Refusal, Route, Settings, Sticks, Table, Ticket,
+};
 
 /// The port that every group serves unless a test says otherwise.
 pub const PORT: u16 = 5280;
@@ -175,6 +177,15 @@ pub fn group_of(route: Route) -> Answer {
     match route {
         Route::Group(answer) => answer,
         other => panic!("expected a group, got {other:?}"),
+    }
+}
+
+/// Why an ask is refused.
+#[track_caller]
+pub fn refusal(table: &Table, ask: &Ask<'_>) -> Refusal {
+    match table.route(ask) {
+        Route::Refuse(refusal) => refusal,
+        other => panic!("expected a refusal, got {other:?}"),
     }
 }
 
