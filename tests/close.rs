@@ -214,7 +214,7 @@ fn a_reader_that_starts_after_the_reset_still_gets_every_byte() {
 #[test]
 fn a_reader_that_never_reads_after_a_reset_is_given_up() {
     let (block, _backend, proxy) = scene(|conn| answer_and_reset(&conn, 60 * 1024));
-    let before = proxy.descriptors();
+    let before = proxy.settled_descriptors();
     let stream = client::connect_with(block.client(0), block.listener(PORT), |socket| {
         socket.set_recv_buffer_size(8 * 1024)
     })

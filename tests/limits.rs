@@ -20,7 +20,7 @@ const PORT: u16 = 5280;
 fn more_connections_than_descriptors_wait_and_are_served_later() {
     let fleet = Fleet::new(2);
     let proxy = Proxy::builder(&fleet.settings).descriptors(300).start();
-    let before = proxy.descriptors();
+    let before = proxy.settled_descriptors();
     let mut clients: Vec<TcpStream> = (0..400)
         .map(|n| client::connect(fleet.block.client(n), fleet.listener(PORT)).unwrap())
         .collect();
@@ -201,7 +201,7 @@ fn an_idle_connection_keeps_no_memory_of_a_heavy_past() {
         .ports(&[PORT])
         .group(0, block.backend(0));
     let proxy = Proxy::start(&settings);
-    let before = (proxy.resident_bytes(), proxy.descriptors());
+    let before = (proxy.resident_bytes(), proxy.settled_descriptors());
     let connections = 400;
     let streams = parallel(4, connections, |n| {
         let stream = client::connect(block.client(n), block.listener(PORT)).unwrap();

@@ -186,7 +186,7 @@ fn a_target_that_is_the_proxys_own_listener_is_never_connected_to() {
     proxy.log.wait("a warning that names the target", |line| {
         line.contains("WARN") && line.contains(&format!("127.0.0.1:{port}"))
     });
-    let before = proxy.descriptors();
+    let before = proxy.settled_descriptors();
     let to = SocketAddr::new(LOCALHOST, port);
     let error = client::ask(block.client(0), to).unwrap_err();
     assert!(client::is_reset(&error), "{error}");

@@ -214,7 +214,7 @@ fn a_target_that_reads_slowly_holds_the_client_back_and_gets_everything() {
 #[test]
 fn sessions_aborted_in_a_heavy_flow_leave_nothing_to_later_ones() {
     let (block, _backend, proxy) = bulk_scene();
-    let idle_descriptors = proxy.descriptors();
+    let idle_descriptors = proxy.settled_descriptors();
     let rounds = scaled(12, 200);
     for round in 0..rounds {
         support::parallel(4, 8, |number| {

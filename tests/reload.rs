@@ -36,7 +36,7 @@ fn two_hundred_reloads_under_traffic_cut_nothing_and_leak_nothing() {
         let port = [5280, 5281, 5282][client as usize % 3];
         traffic.long(fleet.block.client(client), fleet.listener(port));
     }
-    let steady = proxy.descriptors();
+    let steady = proxy.settled_descriptors();
     traffic.short(fleet.block.client(6), fleet.listener(5280));
     traffic.short(fleet.block.client(7), fleet.listener(5281));
     for round in 0..100 {
@@ -212,7 +212,7 @@ fn a_port_that_cannot_be_bound_leaves_the_running_configuration_whole() {
     let fleet = Fleet::on_ports(2, &[5280, 5281, 5282, 5283]);
     let settings = fleet.settings.clone().ports(&[5280, 5281]);
     let mut proxy = Proxy::start(&settings);
-    let before = proxy.descriptors();
+    let before = proxy.settled_descriptors();
     let taken = TcpListener::bind(fleet.listener(5283)).unwrap();
     let wanted = settings
         .ports(&[5280, 5282, 5283])
@@ -293,7 +293,7 @@ fn the_last_file_of_a_storm_of_signals_is_the_one_in_force() {
 fn an_unchanged_file_is_a_reload_that_changes_nothing() {
     let fleet = Fleet::new(1);
     let mut proxy = Proxy::start(&fleet.settings);
-    let before = proxy.descriptors();
+    let before = proxy.settled_descriptors();
     for _ in 0..5 {
         proxy.reload_ok(&fleet.settings);
     }

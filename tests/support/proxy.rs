@@ -289,6 +289,21 @@ impl Proxy {
         process::descriptors(self.pid())
     }
 
+    /// Open descriptors once their number has stayed the same for half a second: files that are
+    /// opened in the background after the start are counted in.
+    pub fn settled_descriptors(&self) -> usize {
+        let mut last = self.descriptors();
+        let mut since = Instant::now();
+        eventually("the number of descriptors settles", || {
+            let now = self.descriptors();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            since.elapsed() > Duration::from_millis(500)
+        });
+        last
+    }
+
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
         process::resident_bytes(self.pid())
