@@ -92,7 +92,7 @@ fn configuration(directory: &TempDir, places: &[SocketAddr]) -> String {
 }
 
 fn large_bytes() -> u64 {
-    support::scaled(48_000_000, 2_000_000_000)
+    support::scaled(48_000_000, 1_000_000_000)
 }
 
 fn write_stream(path: &PathBuf, seed: u64, length: u64) {
@@ -136,7 +136,7 @@ impl Setting {
         let mut command = real::command(&real::find("curl", "curl"), User::Same);
         command
             .args(["--silent", "--show-error", "--fail", "--noproxy", "*"])
-            .args(["--max-time", "170"])
+            .args(["--max-time", &real::run_limit().as_secs().to_string()])
             .args(["--interface", &self.block.client(client).to_string()])
             .args(arguments)
             .arg(format!("http://{}{path}", self.block.listener(port)));

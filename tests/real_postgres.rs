@@ -120,7 +120,7 @@ fn pgbench_runs_whole_against_one_server_and_its_books_balance() {
     let to = block.listener(PORT);
 
     pgbench(to, &["--initialize", "--scale", "1", "--quiet"]);
-    let transactions = support::scaled(100, 20_000);
+    let transactions = support::scaled(100, 5_000);
     let each = transactions.to_string();
     // Extended protocol with 8 sessions, then a new connection for every transaction.
     let prepared = ["--client", "8", "--jobs", "2", "--protocol", "prepared"];

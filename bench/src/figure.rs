@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::balancer::Running;
 use crate::process::{Cpu, Memory, Tree};
 
 /// One measurement: one balancer, one work, one round.
@@ -27,25 +28,32 @@ pub struct Sample {
 
 /// A span of work, from its start on.
 #[derive(Debug)]
-pub struct Span<'a> {
-    proxy: &'a Tree,
+pub struct Span {
+    proxy: Tree,
     load: Tree,
     proxy_before: Cpu,
     load_before: Cpu,
     start: Instant,
 }
 
-impl Span<'_> {
-    /// Starts now.
-    pub fn start(proxy: &Tree) -> anyhow::Result<Span<'_>> {
+impl Span {
+    /// Starts now. The balancer must have carried something before: some open their listeners
+    /// before they start the processes that do the work.
+    pub fn start(balancer: &Running) -> anyhow::Result<Span> {
+        let proxy = balancer.tree()?;
         let load = Tree::alone(std::process::id());
         Ok(Span {
-            proxy,
             proxy_before: proxy.cpu()?,
+            proxy,
             load_before: load.cpu()?,
             load,
             start: Instant::now(),
         })
+    }
+
+    /// The balancer's memory at this moment.
+    pub fn memory(&self) -> anyhow::Result<Memory> {
+        self.proxy.memory()
     }
 
     /// Ends now; `units` of work were done.

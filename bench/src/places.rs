@@ -16,7 +16,7 @@ pub const GROUPS: u8 = 2;
 /// Client addresses.
 pub const CLIENTS: u16 = 400;
 
-const FIRST_PORT: u16 = 20_000;
+const FIRST_PORT: u16 = 27_000;
 const LAST_PORT: u16 = 32_000;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;

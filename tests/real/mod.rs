@@ -15,10 +15,13 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::process::listens;
+use crate::support::scaled;
 use crate::support::wait::{PATIENCE, holds_within};
 
 /// How long a client program may run.
-pub const RUN_LIMIT: Duration = Duration::from_secs(180);
+pub fn run_limit() -> Duration {
+    Duration::from_secs(scaled(180, 3600))
+}
 
 /// A program of a package, looked for where packages put them, `sbin` and versioned directories
 /// included.
@@ -153,7 +156,7 @@ impl Drop for Server {
     }
 }
 
-/// Runs a command to its end within [`RUN_LIMIT`], whatever comes of it.
+/// Runs a command to its end within [`run_limit`], whatever comes of it.
 pub fn outcome(mut command: Command) -> Output {
     let mut child = command
         .stdin(Stdio::null())
@@ -186,12 +189,13 @@ pub fn run(command: Command) -> String {
 }
 
 fn wait(child: &mut Child, command: &Command) -> ExitStatus {
-    let ended = holds_within(RUN_LIMIT, || !matches!(child.try_wait(), Ok(None)));
+    let limit = run_limit();
+    let ended = holds_within(limit, || !matches!(child.try_wait(), Ok(None)));
     if !ended {
         let _ = child.kill();
     }
     let status = child.wait().expect("a child can be waited for");
-    assert!(ended, "{command:?} still ran after {RUN_LIMIT:?}");
+    assert!(ended, "{command:?} still ran after {limit:?}");
     status
 }
 

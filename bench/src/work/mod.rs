@@ -5,12 +5,11 @@ mod exchange;
 
 use anyhow::{Context, ensure};
 
-use crate::balancer::Balancer;
+use crate::balancer::{Balancer, Running};
 use crate::cli::{CompareOptions, WorkName};
 use crate::core::Cores;
 use crate::figure::{Sample, Span};
 use crate::places::Places;
-use crate::process::Tree;
 use bulk::Bulk;
 pub use bulk::Direction;
 use exchange::Exchange;
@@ -101,36 +100,36 @@ impl Work {
     ) -> anyhow::Result<Sample> {
         // The servers listen first: a balancer must never see a dead one.
         let through_exchange =
-            |work: &dyn Fn(&mut Exchange<'_>, &Tree) -> anyhow::Result<Sample>| {
+            |work: &dyn Fn(&mut Exchange<'_>, &Running) -> anyhow::Result<Sample>| {
                 let mut exchange = Exchange::listen(places)?;
-                with_balancer(balancer, places, cores, |proxy| {
-                    let sample = work(&mut exchange, proxy);
+                with_balancer(balancer, places, cores, |running| {
+                    let sample = work(&mut exchange, running)?;
                     exchange.release()?;
-                    sample
+                    Ok(sample)
                 })
             };
         match self {
-            Work::Connect(total) => through_exchange(&|exchange, proxy| {
+            Work::Connect(total) => through_exchange(&|exchange, running| {
                 exchange.connect_and_close(total / 10, CONNECT_AT_ONCE)?;
-                let span = Span::start(proxy)?;
+                let span = Span::start(running)?;
                 exchange.connect_and_close(total, CONNECT_AT_ONCE)?;
                 span.end(total as f64, exchange.errors())
             }),
-            Work::Pingpong(total) => through_exchange(&|exchange, proxy| {
+            Work::Pingpong(total) => through_exchange(&|exchange, running| {
                 exchange.hold(PINGPONG_CONNECTIONS, PINGPONG_CONNECTIONS)?;
                 exchange.ping_pong(total / 20)?;
-                let span = Span::start(proxy)?;
+                let span = Span::start(running)?;
                 exchange.ping_pong(total)?;
                 span.end(total as f64, exchange.errors())
             }),
             Work::Idle(connections) => {
-                through_exchange(&|exchange, proxy| idle(exchange, proxy, connections))
+                through_exchange(&|exchange, running| idle(exchange, running, connections))
             }
             Work::Bulk(direction, bytes) => {
                 let bulk = Bulk::listen(places)?;
-                with_balancer(balancer, places, cores, |proxy| {
+                with_balancer(balancer, places, cores, |running| {
                     let warm_up_errors = bulk.transfer(direction, bytes / 20)?;
-                    let span = Span::start(proxy)?;
+                    let span = Span::start(running)?;
                     let errors = bulk.transfer(direction, bytes)?;
                     span.end(bytes as f64 / GB, errors + warm_up_errors)
                 })
@@ -141,10 +140,14 @@ impl Work {
 }
 
 /// Memory per connection that has carried 64 bytes each way and is now silent.
-fn idle(exchange: &mut Exchange<'_>, proxy: &Tree, connections: usize) -> anyhow::Result<Sample> {
+fn idle(
+    exchange: &mut Exchange<'_>,
+    running: &Running,
+    connections: usize,
+) -> anyhow::Result<Sample> {
     exchange.connect_and_close(IDLE_WARM_UP, CONNECT_AT_ONCE)?;
-    let before = proxy.memory()?;
-    let span = Span::start(proxy)?;
+    let span = Span::start(running)?;
+    let before = span.memory()?;
     exchange.hold(connections, CONNECT_AT_ONCE)?;
     let mut sample = span.end(connections as f64, exchange.errors())?;
     ensure!(
@@ -153,7 +156,7 @@ fn idle(exchange: &mut Exchange<'_>, proxy: &Tree, connections: usize) -> anyhow
         exchange.held()
     );
     exchange.rest()?;
-    sample.memory = proxy.memory()?;
+    sample.memory = running.tree()?.memory()?;
     let grown =
         |before: u64, after: u64| (after as f64 - before as f64) / exchange.held().max(1) as f64;
     sample.cost = grown(before.private_bytes, sample.memory.private_bytes);
@@ -167,10 +170,10 @@ fn with_balancer(
     balancer: &Balancer,
     places: &Places,
     cores: Cores,
-    work: impl FnOnce(&Tree) -> anyhow::Result<Sample>,
+    work: impl FnOnce(&Running) -> anyhow::Result<Sample>,
 ) -> anyhow::Result<Sample> {
     let running = balancer.start(places, cores)?;
-    let sample = running.tree().and_then(|proxy| work(&proxy));
+    let sample = work(&running);
     let stopped = running.stop();
     let sample = sample?;
     stopped?;
