@@ -4,12 +4,11 @@
 //! that entries and connections made under one generation are counted in the next.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use crossbeam_utils::CachePadded;
 
 use crate::clock::Millis;
@@ -195,6 +194,18 @@ pub struct GroupRegistry {
 }
 
 impl GroupRegistry {
+    /// Groups that are `gone` are not Draining any more: should they come back, they begin anew.
+    pub fn forget_draining(&self, gone: impl Fn(GroupId) -> bool) {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        for counters in counters
+            .iter()
+            .filter(|(id, _)| gone(**id))
+            .map(|(_, counters)| counters)
+        {
+            counters.draining_since_ms.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// An empty registry for this many workers.
     pub fn new(workers: usize) -> GroupRegistry {
         GroupRegistry {
@@ -260,24 +271,5 @@ impl Target {
     /// Whether it is one of this proxy's own listeners.
     pub fn is_own_listener(&self) -> bool {
         matches!(self.place, Place::OwnListener)
-    }
-}
-
-/// A host name and the address it last resolved to.
-#[derive(Debug)]
-pub struct ResolvedName {
-    /// The name as configured.
-    pub host: String,
-    /// The last good answer; `None` until there was one.
-    pub answer: ArcSwapOption<IpAddr>,
-}
-
-impl ResolvedName {
-    /// A name that is not resolved yet.
-    pub fn new(host: String) -> ResolvedName {
-        ResolvedName {
-            host,
-            answer: ArcSwapOption::empty(),
-        }
     }
 }

@@ -11,6 +11,7 @@ pub mod demo; // a stage for `tcpffee demo`
 pub mod events; // what the outside asks of the running process
 pub mod groups; // server groups of one generation: status, weight, targets
 pub mod logging; // the log: filter, bounded queue to standard error, rate limits, last words
+pub mod paths; // no two files of the process are one
 pub mod pid_file; // which process runs, held by a lock
 pub mod proxy; // workers, listeners, sessions, relay
 pub mod resolve; // host names of targets, looked up off the event loop

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tcpffee::cli::{self, Arguments, Exit, Task};
 use tcpffee::config::{self, Environment, Loaded, Problems};
 use tcpffee::control::{Command, ControlError, ControlSocket};
 use tcpffee::demo::{Stage, StageError};
+use tcpffee::events::Event;
 use tcpffee::logging::{self, LogGuard};
+use tcpffee::paths::{self, PathsCollide};
 use tcpffee::pid_file::{PidFile, PidFileError};
 use tcpffee::signals::{self, SignalError};
 use tcpffee::supervisor::{Start, StartError, Supervisor};
@@ -29,20 +31,32 @@ fn main() -> ExitCode {
 }
 
 fn run(config_path: Option<PathBuf>) -> Result<(), Failure> {
+    let signals = caught_signals()?;
     let environment = Environment::from_process()?;
     let config_path = config_path.unwrap_or_else(|| environment.config_path.clone());
     let loaded = config::read(&config_path, &environment)?;
-    serve(loaded, environment, config_path, || ())
+    serve(loaded, environment, config_path, signals, || ())
 }
 
 fn demo() -> Result<(), Failure> {
+    let signals = caught_signals()?;
     let environment = Environment::from_process()?;
     let stage = Stage::set(environment)?;
     let (loaded, environment) = (stage.loaded.clone(), stage.environment.clone());
     let config_path = environment.config_path.clone();
-    serve(loaded, environment, config_path, || {
+    serve(loaded, environment, config_path, signals, || {
         cli::say(&stage.what_to_try())
     })
+}
+
+/// The queue of requests to the supervisor, signals among them.
+type Signals = (Sender<Event>, Receiver<Event>);
+
+/// Signals are caught before anything else is done: one to reload must never end the process.
+fn caught_signals() -> Result<Signals, SignalError> {
+    let (sender, events) = bounded(tcpffee::events::QUEUE_EVENTS);
+    signals::listen(sender.clone())?;
+    Ok((sender, events))
 }
 
 /// Starts the proxy with all that surrounds it, says so by `ready`, and returns when it has ended.
@@ -50,14 +64,14 @@ fn serve(
     loaded: Loaded,
     environment: Environment,
     config_path: PathBuf,
+    (sender, events): Signals,
     ready: impl FnOnce(),
 ) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    paths::check(&environment, &config_path)?;
     let pid_file = PidFile::acquire(environment.pid_path())?;
-    let (sender, events) = bounded(tcpffee::events::QUEUE_EVENTS);
-    signals::listen(sender.clone())?;
     let control = ControlSocket::open(&pid_file, sender.clone())?;
     let supervisor = Supervisor::start(Start {
         config: loaded.config,
@@ -100,8 +114,10 @@ fn logged(default_filter: &'static str, task: impl FnOnce() -> Result<(), Failur
 /// Why the proxy did not run.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("the configuration is refused: {}", .0.error_count())]
+    #[error("the configuration has errors ({})", .0.error_count())]
     Configuration(#[from] Problems),
+    #[error(transparent)]
+    Paths(#[from] PathsCollide),
     #[error(transparent)]
     PidFile(#[from] PidFileError),
     #[error(transparent)]

@@ -16,6 +16,9 @@ use rustix::io::Errno;
 /// A lock that is held only for the moment of [`look`] is waited out for this long.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// A PID file is no longer than this.
+const MAX_PID_BYTES: u64 = 32;
+
 /// Between attempts at the lock.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -40,6 +43,15 @@ pub enum PidFileError {
         path: PathBuf,
         /// What it says, where that can be read.
         pid: Option<u32>,
+    },
+    /// There is another kind of file.
+    #[error(
+        "{path} is not a PID file and is left alone: it holds something else than digits; \
+         remove it, or set TCPFFEE_PID_PATH to another path"
+    )]
+    Foreign {
+        /// Where a PID file was to be.
+        path: PathBuf,
     },
     /// The file or its directory does not let itself be used.
     #[error(
@@ -79,6 +91,10 @@ impl PidFile {
             let mut file = open(path).map_err(unusable("open"))?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if is_still_at(&file, path) => {
+                    if !holds_at_most_a_pid(&file).map_err(unusable("read"))? {
+                        let path = path.to_owned();
+                        return Err(PidFileError::Foreign { path });
+                    }
                     write_pid(&mut file).map_err(unusable("write"))?;
                     let path = path.to_owned();
                     return Ok(PidFile { path, file });
@@ -118,6 +134,14 @@ impl Drop for PidFile {
             );
         }
     }
+}
+
+/// Whether nothing would be lost by replacing what is in the file: digits, or nothing at all.
+fn holds_at_most_a_pid(file: &File) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    file.take(MAX_PID_BYTES + 1).read_to_end(&mut bytes)?;
+    let digits = bytes.trim_ascii();
+    Ok(bytes.len() as u64 <= MAX_PID_BYTES && digits.iter().all(u8::is_ascii_digit))
 }
 
 /// What a PID file tells about the process that wrote it.
@@ -177,7 +201,7 @@ fn write_pid(file: &mut File) -> io::Result<()> {
 fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.rewind().ok()?;
-    file.take(32).read_to_string(&mut text).ok()?;
+    file.take(MAX_PID_BYTES).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
 
@@ -225,14 +249,19 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_file_is_replaced_whatever_it_says() {
-        for content in [
-            "1\n",
-            "",
-            "garbage",
-            "99999999999999999999\n",
-            "4194304123456789\n",
-        ] {
+    fn a_file_that_is_no_pid_file_is_left_alone() {
+        for content in ["garbage", "12 34 56 key = 1", &"1".repeat(40)] {
+            let (_dir, path) = fresh();
+            fs::write(&path, content).unwrap();
+            let error = PidFile::acquire(&path).unwrap_err();
+            assert!(error.to_string().contains("is not a PID file"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_stale_file_is_replaced_whatever_number_it_holds() {
+        for content in ["1\n", "", "99999999999999999999\n", "4194304123456789\n"] {
             let (_dir, path) = fresh();
             fs::write(&path, content).unwrap();
             assert!(matches!(look(&path).unwrap(), Holder::Gone { .. }));

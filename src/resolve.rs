@@ -11,8 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
+
 use crate::clock::Clock;
-use crate::groups::ResolvedName;
 use crate::logging::RateLimit;
 
 /// Looks a name up; may take as long as it likes.
@@ -52,6 +53,25 @@ impl Default for Pace {
             unresolved: Duration::from_secs(5),
             warning: Duration::from_secs(60),
             max_threads: 4,
+        }
+    }
+}
+
+/// A host name and the address it last resolved to.
+#[derive(Debug)]
+pub struct ResolvedName {
+    /// The name as configured.
+    pub host: String,
+    /// The last good answer; `None` until there was one.
+    pub answer: ArcSwapOption<IpAddr>,
+}
+
+impl ResolvedName {
+    /// A name that is not resolved yet.
+    pub fn new(host: String) -> ResolvedName {
+        ResolvedName {
+            host,
+            answer: ArcSwapOption::empty(),
         }
     }
 }

@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, TargetAddr};
-use crate::control::Reply;
+use crate::control::{self, Reply};
 use crate::events::Event;
 use crate::groups::GroupRegistry;
 use crate::proxy::{self, End, Parts, Proxy};
@@ -51,6 +52,9 @@ pub enum StartError {
     /// Another process uses the stick table's files, or they cannot be locked.
     #[error(transparent)]
     Lock(#[from] save::LockError),
+    /// The stick table's files cannot be read.
+    #[error(transparent)]
+    Load(#[from] save::LoadError),
     /// The stick table cannot be kept.
     #[error(transparent)]
     Keeper(#[from] save::StartError),
@@ -64,6 +68,8 @@ pub struct Supervisor {
     /// Held until everything is saved.
     path_lock: PathLock,
     names: Arc<Names>,
+    /// A name has another address, and targets do not follow it yet.
+    names_changed: Arc<AtomicBool>,
     environment: Environment,
     config_path: Option<PathBuf>,
 }
@@ -84,8 +90,11 @@ impl Supervisor {
         let workers = config.workers.unwrap_or_else(available_cpus);
         let registry = Arc::new(GroupRegistry::new(workers));
         let table = Arc::new(Table::new(table_settings(&config), Arc::clone(&registry)));
+        let names_changed = Arc::new(AtomicBool::new(false));
+        let changed = Arc::clone(&names_changed);
         let names = Arc::new(Names::new(Box::new(move |_| {
-            // With the queue full a reload or stop is due, or the next look-up tells again.
+            changed.store(true, Ordering::SeqCst);
+            // With the queue full the note is found after the event that is being handled.
             let _ = events.try_send(Event::NamesChanged);
         })));
         look_up_names(&names, &config);
@@ -95,7 +104,7 @@ impl Supervisor {
         };
         let path = environment.stick_table_save_path.clone();
         let path_lock = save::lock_path(&path)?;
-        let restored = save::load(&path, &shape, SystemTime::now());
+        let restored = save::load(&path, &shape, SystemTime::now())?;
         let count = table.restore(restored.entries, clock.now());
         log::info!("{count} stick entries restored from {}", path.display());
         let parts = Parts {
@@ -117,6 +126,7 @@ impl Supervisor {
             keeper,
             path_lock,
             names,
+            names_changed,
             environment,
             config_path,
         })
@@ -125,9 +135,12 @@ impl Supervisor {
     /// Answers events until told to stop; returns how many connections were cut at the end.
     pub fn run(mut self, events: &Receiver<Event>) -> u64 {
         loop {
+            if self.names_changed.swap(false, Ordering::SeqCst) {
+                self.refresh_targets();
+            }
             match events.recv() {
                 Ok(Event::Reload(reply)) => self.reload(reply),
-                Ok(Event::NamesChanged) => self.refresh_targets(),
+                Ok(Event::NamesChanged) => {} // looked at above
                 Ok(Event::Stop(reply)) => return self.stop(reply, events),
                 Err(_) => return self.stop(None, events),
             }
@@ -146,7 +159,10 @@ impl Supervisor {
                 let summary = match changes.len() {
                     0 => "configuration read again: nothing has changed".to_owned(),
                     count => {
-                        format!("configuration reloaded: {count} changes, generation {number}")
+                        format!(
+                            "configuration reloaded: {}, generation {number}",
+                            counted(count as u64, "change")
+                        )
                     }
                 };
                 log::info!("{summary}");
@@ -158,6 +174,9 @@ impl Supervisor {
                 }
             }
             Err(reasons) => {
+                // Names that only the refused file has are not looked up any more.
+                self.names
+                    .retain(&host_names(&self.proxy.generation().config));
                 let summary = "reload refused; the running configuration stays as it is";
                 log::error!("{summary}");
                 for reason in &reasons {
@@ -179,8 +198,11 @@ impl Supervisor {
         };
         let loaded = config::read(path, &self.environment)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        // The environment's warnings were told at the start.
         for warning in &loaded.warnings {
-            log::warn!("{warning}");
+            if !self.environment.warnings.contains(warning) {
+                log::warn!("{warning}");
+            }
         }
         let new = loaded.config;
         let changes = config::diff(&self.proxy.generation().config, &new);
@@ -211,7 +233,10 @@ impl Supervisor {
         let grace = self.proxy.generation().config.shutdown_grace;
         self.proxy.stop_accepting();
         let open = counted(self.proxy.connections() as u64, "open connection");
-        let text = format!("stopping: up to {} s for {open}", grace.as_secs_f64());
+        let text = format!(
+            "stopping: up to {} s for {open}; a second signal ends at once",
+            grace.as_secs_f64()
+        );
         log::info!("{text}");
         let mut replies: Vec<Reply> = reply.into_iter().collect();
         for reply in &replies {
@@ -226,24 +251,27 @@ impl Supervisor {
         let cut = self.proxy.ended(End::Shutdown) - before;
         self.log_totals();
         self.proxy.quit();
-        if let Err(error) = self.keeper.stop() {
-            log::error!("{error}");
-        }
+        let saved = self.keeper.stop();
         drop(self.path_lock);
-        let text = match cut {
+        let mut text = match cut {
             0 => "stopped: every connection had ended".to_owned(),
             cut => format!("stopped: {} cut", counted(cut, "connection")),
         };
         log::info!("{text}");
-        let exit = if cut == 0 { 0 } else { EXIT_CONNECTIONS_CUT };
+        let mut exit = if cut == 0 { 0 } else { EXIT_CONNECTIONS_CUT };
+        if let Err(error) = saved {
+            log::error!("{error}");
+            text = format!("{text}; {error}");
+            exit = control::EXIT_FAILED;
+        }
         for reply in replies {
             reply.done_but(exit, text.clone(), Vec::new());
         }
         cut
     }
 
-    /// Waits until nothing is open; false where the time was over, or a second stop came, first.
-    /// Who asked for that one is added to `replies`.
+    /// Waits until nothing is open; false where the time was over, or a signal to stop came, first.
+    /// Who asks to stop meanwhile is added to `replies`.
     fn await_quiet(
         &self,
         grace: Duration,
@@ -256,8 +284,9 @@ impl Supervisor {
                 return false;
             }
             match events.recv_timeout(STOP_POLL) {
-                Ok(Event::Stop(reply)) => {
-                    replies.extend(reply);
+                // Who asks by command waits with the first; only a signal is impatience.
+                Ok(Event::Stop(Some(reply))) => replies.push(reply),
+                Ok(Event::Stop(None)) => {
                     log::warn!("told to stop a second time: ending at once");
                     return false;
                 }
@@ -388,7 +417,7 @@ fn ready_line(config: &Config, workers: usize) -> String {
         node_name(),
         workers,
         addresses.join(", "),
-        ranges(&config.ports),
+        config::show_ports(config.ports.iter().copied()),
         groups.join(", "),
     )
 }
@@ -399,36 +428,4 @@ fn node_name() -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
-}
-
-/// Ascending ports, neighbours drawn together: `80, 5280-5282`.
-pub(crate) fn ranges(ports: &[u16]) -> String {
-    let mut runs: Vec<(u16, u16)> = Vec::new();
-    for &port in ports {
-        match runs.last_mut() {
-            Some((_, last)) if u32::from(*last) + 1 == u32::from(port) => *last = port,
-            _ => runs.push((port, port)),
-        }
-    }
-    let run = |(first, last): &(u16, u16)| {
-        if first == last {
-            first.to_string()
-        } else {
-            format!("{first}-{last}")
-        }
-    };
-    runs.iter().map(run).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn neighbouring_ports_are_drawn_together() {
-        assert_eq!(
-            ranges(&[80, 5280, 5281, 5282, 65535]),
-            "80, 5280-5282, 65535"
-        );
-    }
 }

@@ -210,7 +210,7 @@ fn a_client_that_vanishes_is_noticed_by_keep_alive() {
         };
         netns::ip("address del 10.9.0.2/24 dev dummy0").unwrap();
         let session = proxy.log.wait_session("the vanished one", |_| true);
-        assert_eq!(session.end, "client_reset");
+        assert_eq!(session.end, "client_lost");
         eventually("the target is told", || fleet.backends[0].open() == 0);
         drop(stream);
     });
@@ -228,7 +228,7 @@ fn a_client_that_vanishes_with_bytes_on_their_way_is_noticed_by_the_user_timeout
         let server = SocketAddr::new(fleet.block.backend(0).into(), PORT);
         netns::ip("address del 10.9.0.2/24 dev dummy0").unwrap();
         let session = proxy.log.wait_session("the vanished one", |_| true);
-        assert_eq!(session.end, "client_reset");
+        assert_eq!(session.end, "client_lost");
         eventually("the target is told", || {
             process::queues(server, target).is_none()
         });

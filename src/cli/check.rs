@@ -10,21 +10,41 @@ use crate::cli::{Exit, complain, say};
 use crate::config::{self, Balance, Config, Environment, GroupConfig, KeyType, TargetAddr};
 use crate::groups::{GroupRegistry, Status};
 use crate::logging;
+use crate::paths;
 use crate::proxy::Generation;
-use crate::supervisor::ranges;
 
 /// Reads the configuration and prints what it holds to standard output, or everything that is
 /// wrong with it to standard error.
 pub fn check(config_path: Option<&Path>) -> ExitCode {
-    let environment = match Environment::for_subcommand() {
-        Ok(environment) => environment,
-        Err(problems) => return refuse("the environment", &problems),
+    let environment = Environment::for_subcommand();
+    let path = match (config_path, &environment) {
+        (Some(path), _) => path.to_owned(),
+        (None, Ok(environment)) => environment.config_path.clone(),
+        (None, Err(_)) => Environment::default().config_path,
     };
-    let path = config_path.unwrap_or(&environment.config_path);
-    let loaded = match config::read(path, &environment) {
+    // Faults of the environment do not hide those of the file.
+    let read = |environment: &Environment| config::read(&path, environment);
+    let (environment, loaded) = match environment {
+        Ok(environment) => {
+            let loaded = read(&environment);
+            (environment, loaded)
+        }
+        Err(problems) => {
+            refuse("the environment", &problems);
+            return match read(&Environment::default()) {
+                Ok(_) => Exit::Refused.into(),
+                Err(problems) => refuse(&path.display().to_string(), &problems),
+            };
+        }
+    };
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(problems) => return refuse(&path.display().to_string(), &problems),
     };
+    if let Err(error) = paths::check(&environment, &path) {
+        complain(&error.to_string());
+        return Exit::Refused.into();
+    }
     let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     let filter = environment.rust_log.as_deref();
     if let Some(Err(error)) = filter.map(logging::check_filter) {
@@ -34,7 +54,7 @@ pub fn check(config_path: Option<&Path>) -> ExitCode {
     let generation = Generation::new(1, loaded.config.clone(), &registry, &|_| None);
     warnings.extend(generation.warnings());
     say(&report(
-        path,
+        &path,
         &loaded.config,
         environment.key_type,
         &warnings,
@@ -57,7 +77,7 @@ fn report(path: &Path, config: &Config, key_type: KeyType, warnings: &[String]) 
         let _ = writeln!(text, "{name:<10}{value}");
     };
     row("addresses", addresses.join(", "));
-    row("ports", ranges(&config.ports));
+    row("ports", config::show_ports(config.ports.iter().copied()));
     row("key", key(key_type, config.key_ipv6_prefix));
     row("sticks", sticks(config));
     row("balance", balance(config.balance).to_owned());
@@ -165,7 +185,10 @@ fn target_lines(group: &GroupConfig) -> Vec<String> {
             .filter(|pair| unchanged(pair) && host_of(pair.1) == host)
             .map(|(port, _)| *port)
             .collect();
-        lines.push(format!("{} → {host}", ranges(&ports)));
+        lines.push(format!(
+            "{} → {host}",
+            config::show_ports(ports.iter().copied())
+        ));
     }
     let moved = group.targets.iter().filter(|pair| !unchanged(pair));
     lines.extend(moved.map(|(port, target)| format!("{port} → {target}")));

@@ -148,7 +148,12 @@ fn targets_by_port(entry: &Entry<'_>, ports: &Ports) -> BTreeMap<u16, TargetAddr
     let mut targets = BTreeMap::new();
     let mut not_listened = Vec::new();
     let mut understood = true;
-    for (name, member) in entry.members("a table") {
+    let members = entry.members("a table");
+    if members.is_empty() {
+        entry.refuse_for("a table with at least one listened port");
+        return targets;
+    }
+    for (name, member) in members {
         let port = values::port(name);
         if port.is_none() {
             member.error_at_key(format!(

@@ -1,8 +1,9 @@
 //! From the text of a file to a [`Config`], or to everything that is wrong with it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use toml::de::DeTable;
@@ -47,7 +48,16 @@ fn read_text(path: &Path) -> Result<String, String> {
         io::ErrorKind::IsADirectory => "is a directory, expected a TOML file".to_owned(),
         _ => format!("cannot be read: {error}"),
     };
-    let file = File::open(path).map_err(unreadable)?;
+    // Opening a pipe that nobody writes to, or reading it, would wait for ever.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(unreadable)?;
+    let kind = file.metadata().map_err(unreadable)?.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        return Err("is a pipe or a socket, expected a TOML file".to_owned());
+    }
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)

@@ -34,3 +34,4 @@ pub use kind::Kind;
 pub use load::{Loaded, MAX_FILE_BYTES, load, read};
 pub use problem::{Fault, Place, Problem, Problems, Severity};
 pub use schema::*;
+pub use values::show_ports;

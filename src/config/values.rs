@@ -18,7 +18,7 @@ pub(super) fn port_range(text: &str) -> Option<(u16, u16)> {
 }
 
 /// Ports as ranges: `5280-5282, 6000`.
-pub(super) fn show_ports(ports: impl IntoIterator<Item = u16>) -> String {
+pub fn show_ports(ports: impl IntoIterator<Item = u16>) -> String {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
     for port in ports {
         match ranges.last_mut() {

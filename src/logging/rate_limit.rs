@@ -51,18 +51,6 @@ impl RateLimit {
         None
     }
 
-    /// For a periodic tick: what was left out and has not been told, once the interval has
-    /// passed. Without a tick the number waits for the next occurrence.
-    pub fn overdue(&self, now: Millis) -> Option<LeftOut> {
-        let waits = self.left_out.load(Ordering::Relaxed) > 0 && self.turn(now);
-        let count = if waits {
-            self.left_out.swap(0, Ordering::Relaxed)
-        } else {
-            0
-        };
-        (count > 0).then_some(LeftOut(count))
-    }
-
     /// Whether the interval has passed; true for one caller only.
     fn turn(&self, now: Millis) -> bool {
         let last = self.last_ms.load(Ordering::Relaxed);

@@ -15,6 +15,7 @@ use crate::clock::Millis;
 use crate::logging::RateLimit;
 
 use super::arena::Subject;
+use super::early_data::EarlyData;
 use super::generation::LocalGeneration;
 use super::listener;
 use super::worker::{Ready, Worker};
@@ -24,7 +25,7 @@ const TURN_ACCEPTS: usize = 64;
 /// How long accepting pauses when descriptors or memory run out.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long an ending listener waits for handshakes under way.
-const ENDING_LINGER: Duration = Duration::from_millis(300);
+const ENDING_LINGER: Duration = Duration::from_secs(1);
 
 static PAUSED: RateLimit = RateLimit::new();
 static AT_MAX: RateLimit = RateLimit::new();
@@ -53,39 +54,6 @@ struct Listener {
     /// The latest generation that listens here. Clients still queued when the port closes are
     /// routed by it: the groups of the next one have no targets for the port.
     generation: Rc<LocalGeneration>,
-}
-
-/// Learns whether clients of a port speak at once. Reading right after accept then saves a wake-up
-/// and a segment towards the target; where the server speaks first it would only cost a call.
-#[derive(Clone, Copy, Debug)]
-pub struct EarlyData {
-    score: i8,
-    skipped: u8,
-}
-
-impl EarlyData {
-    const TRIES_ONE_IN: u8 = 32;
-    const LIMIT: i8 = 16;
-
-    fn new() -> EarlyData {
-        EarlyData {
-            score: Self::LIMIT,
-            skipped: 0,
-        }
-    }
-
-    fn is_expected(&mut self) -> bool {
-        if self.score >= 0 {
-            return true;
-        }
-        self.skipped = (self.skipped + 1) % Self::TRIES_ONE_IN;
-        self.skipped == 0
-    }
-
-    fn learn(&mut self, was_there: bool) {
-        let step = if was_there { 4 } else { -1 };
-        self.score = (self.score + step).clamp(-Self::LIMIT, Self::LIMIT);
-    }
 }
 
 impl Acceptor {
@@ -164,7 +132,6 @@ impl Worker {
             if let Err(error) = listener::refuse_new_handshakes(&listener.socket) {
                 log::warn!("ending the listener of {}: {error}", listener.address);
             }
-            self.shared.note_ending(listener.address);
             listener.closes_at = Some(self.now + ENDING_LINGER);
             listener.is_readable = true;
             self.queue_listener(index as u32);
@@ -174,6 +141,14 @@ impl Worker {
     pub(super) fn listener_event(&mut self, index: u32) {
         if let Some(Some(listener)) = self.acceptor.listeners.get_mut(index as usize) {
             listener.is_readable = true;
+            self.listener_turn(index);
+        }
+    }
+
+    /// A listener's turn has come.
+    pub(super) fn queued_listener_turn(&mut self, index: u32) {
+        if let Some(Some(listener)) = self.acceptor.listeners.get_mut(index as usize) {
+            listener.is_queued = false;
             self.listener_turn(index);
         }
     }
@@ -237,10 +212,6 @@ impl Worker {
     }
 
     pub(super) fn listener_turn(&mut self, index: u32) {
-        let Some(Some(listener)) = self.acceptor.listeners.get_mut(index as usize) else {
-            return;
-        };
-        listener.is_queued = false;
         if self.accept_some(index as usize) {
             self.queue_listener(index);
         }
@@ -329,29 +300,5 @@ impl Worker {
                 self.shared.admission.max()
             );
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_whose_server_speaks_first_is_soon_read_only_once_in_a_while() {
-        let mut early = EarlyData::new();
-        let mut reads = 0;
-        for _ in 0..1_000 {
-            if early.is_expected() {
-                reads += 1;
-                early.learn(false);
-            }
-        }
-        assert!((18..100).contains(&reads), "{reads} reads");
-        for _ in 0..EarlyData::TRIES_ONE_IN as usize * 8 {
-            if early.is_expected() {
-                early.learn(true);
-            }
-        }
-        assert!(early.is_expected() && early.is_expected());
     }
 }

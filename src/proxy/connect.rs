@@ -26,11 +26,9 @@ impl Fault {
             | Errno::NOMEM
             | Errno::ADDRNOTAVAIL
             | Errno::ADDRINUSE
-            | Errno::AGAIN
-            | Errno::PERM
-            | Errno::ACCESS
-            | Errno::INVAL
-            | Errno::AFNOSUPPORT => Fault::Local(error),
+            | Errno::AGAIN => Fault::Local(error),
+            // Among these are the answers of routes that are set to blackhole, unreachable or
+            // prohibit, and of packet filters: the way to this target is closed, no other's.
             _ => Fault::Target(error),
         }
     }
@@ -69,7 +67,7 @@ pub fn start(target: SocketAddr, data_follows: bool) -> Result<Started, Fault> {
     };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None);
-    let socket = socket.map_err(Fault::Local)?;
+    let socket = socket.map_err(Fault::of)?;
     sockopt::set_tcp_nodelay(&socket, true).map_err(Fault::Local)?;
     sockopt::set_socket_oobinline(&socket, true).map_err(Fault::Local)?;
     if data_follows {
@@ -190,6 +188,8 @@ mod tests {
             assert_eq!(Fault::of(error), Fault::Local(error));
         }
         for error in [
+            Errno::ACCESS,
+            Errno::INVAL,
             Errno::CONNREFUSED,
             Errno::TIMEDOUT,
             Errno::HOSTUNREACH,

@@ -6,6 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub const RESERVE: usize = 256;
 /// Pipes that all workers together may have; two descriptors each.
 pub const MAX_PIPES: usize = 1024;
+/// What the process opens after its start besides listeners, pipes and connections: two for each
+/// worker's event loop, the journal, a save, the control socket's clients.
+const AFTER_START: usize = 16;
 /// Descriptors of one proxied connection: client and target.
 const PER_CONNECTION: usize = 2;
 
@@ -16,7 +19,7 @@ pub struct Split {
     pub limit: usize,
     /// Listeners of all workers.
     pub listeners: usize,
-    /// [`RESERVE`], or less where the limit is small.
+    /// [`RESERVE`], or less where the limit is small, but never less than the process itself needs.
     pub reserve: usize,
     /// Pipes of all workers, two descriptors each.
     pub pipes: usize,
@@ -25,9 +28,9 @@ pub struct Split {
 }
 
 impl Split {
-    /// Splits a limit.
-    pub fn new(limit: usize, listeners: usize) -> Split {
-        let reserve = RESERVE.min(limit / 8);
+    /// Splits a limit; `own` descriptors are open already.
+    pub fn new(limit: usize, listeners: usize, own: usize) -> Split {
+        let reserve = RESERVE.min(limit / 8).max(own + AFTER_START);
         let pipes = MAX_PIPES.min(limit / 40);
         let taken = listeners + reserve + pipes * 2;
         let connections = limit.saturating_sub(taken) / PER_CONNECTION;
@@ -49,6 +52,13 @@ impl std::fmt::Display for Split {
             self.limit, self.listeners, self.reserve, self.pipes, self.connections
         )
     }
+}
+
+/// Descriptors that the process has open now, in about.
+pub fn open_now() -> usize {
+    // Without /proc the usual number stands in.
+    const USUAL: usize = 16;
+    std::fs::read_dir("/proc/self/fd").map_or(USUAL, Iterator::count)
 }
 
 /// Raises the soft limit to the hard one and returns what holds then.
@@ -78,7 +88,7 @@ mod tests {
     fn the_parts_never_exceed_the_limit() {
         for limit in [16, 64, 256, 1_024, 20_000, 1_000_000] {
             for listeners in [1, 6, 200] {
-                let split = Split::new(limit, listeners);
+                let split = Split::new(limit, listeners, 12);
                 let sum = listeners + split.reserve + 2 * (split.pipes + split.connections);
                 assert!(
                     sum <= limit.max(listeners + split.reserve + 2 * split.pipes),
@@ -86,6 +96,6 @@ mod tests {
                 );
             }
         }
-        assert!(Split::new(20_000, 6).connections > 9_000);
+        assert!(Split::new(20_000, 6, 12).connections > 9_000);
     }
 }

@@ -12,6 +12,10 @@ pub enum End {
     ClientReset,
     /// The target reset the connection.
     TargetReset,
+    /// The client answered no keep-alive, or took nothing for twice `tcp_keepalive`.
+    ClientLost,
+    /// The target answered no keep-alive, or took nothing for twice `tcp_keepalive`.
+    TargetLost,
     /// The client left before its target was connected.
     ClientLeft,
     /// The target refused, or was unreachable.
@@ -44,11 +48,13 @@ pub enum End {
 
 impl End {
     /// Every reason, in the order of their counters.
-    pub const ALL: [End; 18] = [
+    pub const ALL: [End; 20] = [
         End::ClientFinished,
         End::TargetFinished,
         End::ClientReset,
         End::TargetReset,
+        End::ClientLost,
+        End::TargetLost,
         End::ClientLeft,
         End::ConnectFailed,
         End::ConnectTimeout,
@@ -72,6 +78,8 @@ impl End {
             End::TargetFinished => "target_finished",
             End::ClientReset => "client_reset",
             End::TargetReset => "target_reset",
+            End::ClientLost => "client_lost",
+            End::TargetLost => "target_lost",
             End::ClientLeft => "client_left",
             End::ConnectFailed => "connect_failed",
             End::ConnectTimeout => "connect_timeout",
@@ -98,6 +106,8 @@ impl End {
             End::TargetFinished => "both directions ended in order, the target's first",
             End::ClientReset => "the client reset the connection",
             End::TargetReset => "the target reset the connection",
+            End::ClientLost => "the client no longer answered (tcp_keepalive)",
+            End::TargetLost => "the target no longer answered (tcp_keepalive)",
             End::ClientLeft => "the client left before its target was connected",
             End::ConnectFailed => "its group's target refused or could not be reached",
             End::ConnectTimeout => "its group's target did not answer within connect_timeout",

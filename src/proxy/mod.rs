@@ -1,7 +1,7 @@
 //! The proxy: workers, listeners, sessions and the relay between them.
 //!
 //! ```text
-//! accept (acceptor) → key, route, connect (connection) → relay, close (open, relay)
+//! accept (acceptor) → key, route, connect (opening) → relay, close (established, relay)
 //! ```
 //!
 //! [`Proxy`] is the handle of the rest of the program. Each `worker` runs its own event loop over
@@ -11,14 +11,15 @@
 mod acceptor;
 mod arena;
 mod connect;
-mod connection;
 mod counters;
 mod descriptors;
+mod early_data;
 mod ending;
 mod enforce;
+mod established;
 mod generation;
 mod listener;
-mod open;
+mod opening;
 mod pipe;
 mod relay;
 mod session;
@@ -86,6 +87,17 @@ pub enum StartError {
     Descriptors(Split),
 }
 
+/// A configuration cannot be put in force; the one before stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// A listener could not be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// With so many listeners no descriptors would be left for connections.
+    #[error("{0}: none would be left for connections; listen on fewer ports")]
+    Descriptors(Split),
+}
+
 /// A running proxy.
 pub struct Proxy {
     shared: Arc<Shared>,
@@ -93,6 +105,8 @@ pub struct Proxy {
     handles: Vec<WorkerHandle>,
     threads: Vec<JoinHandle<()>>,
     descriptor_limit: usize,
+    /// Descriptors that were open before the proxy opened its own.
+    own_descriptors: usize,
 }
 
 /// Sockets bound for a generation, one for each worker and address, not listening yet.
@@ -106,7 +120,12 @@ impl Proxy {
     /// behind then.
     pub fn start(config: Config, parts: Parts, lookup: Lookup<'_>) -> Result<Proxy, StartError> {
         let addresses = listen_addresses(&config);
-        let split = Split::new(parts.descriptor_limit, addresses.len() * parts.workers);
+        let own_descriptors = descriptors::open_now();
+        let split = Split::new(
+            parts.descriptor_limit,
+            addresses.len() * parts.workers,
+            own_descriptors,
+        );
         if split.connections == 0 {
             return Err(StartError::Descriptors(split));
         }
@@ -124,7 +143,7 @@ impl Proxy {
         let max_buffered = config.max_buffered_bytes;
         let generation = Generation::new(1, config, &parts.registry, lookup);
         let now = parts.clock.now();
-        announce(&generation, now);
+        announce(&generation, None, &parts.registry, now);
         let shared = Arc::new(Shared {
             generation: ArcSwap::from_pointee(generation),
             sticks: parts.sticks,
@@ -150,6 +169,7 @@ impl Proxy {
             handles,
             threads,
             descriptor_limit: parts.descriptor_limit,
+            own_descriptors,
         };
         proxy.hand_out(bound);
         Ok(proxy)
@@ -159,39 +179,54 @@ impl Proxy {
     /// listeners. Open connections are cut only where the configuration says so.
     ///
     /// # Errors
-    /// A new listener cannot be opened; the configuration in force stays.
-    pub fn reload(&mut self, config: Config, lookup: Lookup<'_>) -> Result<(), ListenError> {
+    /// What speaks against it; the configuration in force stays.
+    pub fn reload(&mut self, config: Config, lookup: Lookup<'_>) -> Result<(), ReloadError> {
         let old = self.shared.generation.load_full();
         let before = listen_addresses(&old.config);
         let after = listen_addresses(&config);
+        // Whether an IPv6 socket takes IPv4 as well cannot be changed once it is bound.
+        let turns = is_v6only(&old.config) != is_v6only(&config);
+        let is_in = |list: &[SocketAddr], address: &SocketAddr| {
+            list.contains(address) && !(turns && address.is_ipv6())
+        };
         let new: Vec<SocketAddr> = after
             .iter()
             .copied()
-            .filter(|address| !before.contains(address))
+            .filter(|address| !is_in(&before, address))
             .collect();
         let gone: Vec<SocketAddr> = before
             .iter()
             .copied()
-            .filter(|address| !after.contains(address))
+            .filter(|address| !is_in(&after, address))
             .collect();
+        let split = Split::new(
+            self.descriptor_limit,
+            after.len() * self.handles.len(),
+            self.own_descriptors,
+        );
+        if split.connections == 0 {
+            return Err(ReloadError::Descriptors(split));
+        }
         let own = [before, self.shared.ending()].concat();
         let bound = bind(&new, &config, self.handles.len(), &own)?;
         for (address, sockets) in &bound {
             prepare(*address, sockets, &config)?;
         }
-        let split = Split::new(self.descriptor_limit, after.len() * self.handles.len());
         let max_connections = max_connections(&config, split);
         let max_buffered = config.max_buffered_bytes;
         let generation = Generation::new(old.number + 1, config, &self.registry, lookup);
-        announce(&generation, self.shared.clock.now());
+        announce(
+            &generation,
+            Some(&*old),
+            &self.registry,
+            self.shared.clock.now(),
+        );
         self.shared.generation.store(Arc::new(generation));
         self.shared.admission.set_max(max_connections);
         self.shared.buffered.set_max(max_buffered);
+        self.end_listeners(&gone); // before new ones of the same address come
         self.hand_out(bound);
         for handle in &self.handles {
-            if !gone.is_empty() {
-                handle.order(Order::EndListeners(gone.clone()));
-            }
             handle.order(Order::NewGeneration);
         }
         Ok(())
@@ -202,7 +237,12 @@ impl Proxy {
         let old = self.shared.generation.load_full();
         let config = old.config.clone();
         let generation = Generation::new(old.number + 1, config, &self.registry, lookup);
-        announce(&generation, self.shared.clock.now());
+        announce(
+            &generation,
+            Some(&*old),
+            &self.registry,
+            self.shared.clock.now(),
+        );
         self.shared.generation.store(Arc::new(generation));
         for handle in &self.handles {
             handle.order(Order::NewGeneration);
@@ -216,9 +256,18 @@ impl Proxy {
 
     /// Ends all listeners; clients already queued are still served.
     pub fn stop_accepting(&self) {
-        let addresses = listen_addresses(&self.shared.generation.load().config);
+        self.end_listeners(&listen_addresses(&self.shared.generation.load().config));
+    }
+
+    /// Has every worker end its listeners of these addresses.
+    fn end_listeners(&self, addresses: &[SocketAddr]) {
+        if addresses.is_empty() {
+            return;
+        }
         for handle in &self.handles {
-            handle.order(Order::EndListeners(addresses.clone()));
+            // Noted before the order is given: the next reload must not take them for strangers'.
+            self.shared.note_ending(addresses);
+            handle.order(Order::EndListeners(addresses.to_vec()));
         }
     }
 
@@ -307,8 +356,8 @@ fn is_v6only(config: &Config) -> bool {
     config.bind_addrs.iter().any(IpAddr::is_ipv4)
 }
 
-/// Binds `addresses`. Ports that this process has already, at its `own` addresses, are shared with
-/// itself; all others must be free.
+/// Binds `addresses`. What this process has already, at its `own` addresses, is shared with itself;
+/// all else must be free.
 fn bind(
     addresses: &[SocketAddr],
     config: &Config,
@@ -320,13 +369,19 @@ fn bind(
         v6only: is_v6only(config),
     };
     let bind = |&address: &SocketAddr| {
-        let claim = !own.iter().any(|own| own.port() == address.port());
+        let claim = !own.iter().any(|&own| overlap(own, address));
         Ok((
             address,
             listener::bind_all(address, workers, options, claim)?,
         ))
     };
     addresses.iter().map(bind).collect()
+}
+
+/// Whether two listeners may meet the same clients.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && (any || one.ip() == other.ip())
 }
 
 /// Starts to listen: from here on clients queue.
@@ -353,9 +408,20 @@ fn max_connections(config: &Config, split: Split) -> usize {
     }
 }
 
-/// Notes since when groups drain, and says what the operator should know.
-fn announce(generation: &Generation, now: crate::clock::Millis) {
-    for warning in generation.warnings() {
+/// Notes since when groups drain, and says what the operator should know and does not yet.
+fn announce(
+    generation: &Generation,
+    before: Option<&Generation>,
+    registry: &GroupRegistry,
+    now: crate::clock::Millis,
+) {
+    registry.forget_draining(|id| generation.groups.get(id).is_none());
+    let told = before.map(Generation::warnings).unwrap_or_default();
+    for warning in generation
+        .warnings()
+        .iter()
+        .filter(|warning| !told.contains(warning))
+    {
         log::warn!("{warning}");
     }
     for group in generation.groups.iter() {

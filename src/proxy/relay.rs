@@ -47,6 +47,8 @@ pub struct Side {
     pub urgent: bool,
     /// The peer has reset the connection; what arrived before can still be read.
     pub is_reset: bool,
+    /// The kernel gave the peer up: it answered no keep-alive, or took nothing for too long.
+    pub is_lost: bool,
     /// What the event loop reports of it.
     pub watched: Watch,
 }
@@ -72,8 +74,15 @@ impl Side {
             end_in_sight: false,
             urgent: false,
             is_reset: false,
+            is_lost: false,
             watched: Watch::Nothing,
         }
+    }
+
+    /// Notes an error that a read or write has met, and consumed.
+    fn fail(&mut self, error: Errno) {
+        self.is_reset = true;
+        self.is_lost |= error == Errno::TIMEDOUT;
     }
 
     /// Notes what the event loop reported.
@@ -212,7 +221,8 @@ impl HeldTotal {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether the bound is reached.
+    pub fn is_full(&self) -> bool {
         self.bytes() >= self.max.load(Ordering::Relaxed)
     }
 }
@@ -373,7 +383,10 @@ impl Direction {
                     to.writable = false;
                     return Delivered::Part;
                 }
-                Err(_) => return Delivered::Failed,
+                Err(error) => {
+                    to.fail(error);
+                    return Delivered::Failed;
+                }
             }
             self.release_if_empty(io.pipes);
         }
@@ -424,10 +437,10 @@ impl Direction {
                 io.pipes.give_back(pipe);
                 false
             }
-            Err(_) => {
+            Err(error) => {
                 io.pipes.give_back(pipe);
                 self.flow = Flow::Resetting;
-                from.is_reset = true;
+                from.fail(error);
                 true
             }
         }
@@ -501,8 +514,8 @@ impl Direction {
                 from.urgent = false;
                 None
             }
-            Err(_) => {
-                from.is_reset = true;
+            Err(error) => {
+                from.fail(error);
                 from.readable = false;
                 self.flow = Flow::Resetting;
                 None
@@ -529,8 +542,8 @@ impl Direction {
                     to.writable = false;
                     return 0;
                 }
-                Err(_) => {
-                    to.is_reset = true;
+                Err(error) => {
+                    to.fail(error);
                     return 0;
                 }
             }

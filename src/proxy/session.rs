@@ -45,6 +45,8 @@ pub struct Session {
     pub has_keepalive: bool,
     /// It is in the worker's ready list.
     pub is_queued: bool,
+    /// Which direction goes first in the next turn: they share its budget.
+    pub outward_first: bool,
     /// The direction that ended first in order, for the reason at the end.
     pub first_end: FirstEnd,
     /// When it was accepted.
@@ -152,6 +154,7 @@ impl Session {
             reroutes: 0,
             has_keepalive: false,
             is_queued: false,
+            outward_first: false,
             first_end: FirstEnd::Neither,
             accepted: now,
             connected: None,

@@ -38,12 +38,12 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// A listener begins to end.
-    pub fn note_ending(&self, address: SocketAddr) {
+    /// One worker's listeners of these addresses begin to end.
+    pub fn note_ending(&self, addresses: &[SocketAddr]) {
         self.ending_listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(address);
+            .extend_from_slice(addresses);
     }
 
     /// An ending listener is closed.

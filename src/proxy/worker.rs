@@ -261,7 +261,7 @@ impl Worker {
             return;
         };
         target.note(event);
-        self.turn(id);
+        self.target_turn(id);
     }
 
     /// Gives everybody on the list one turn; who is not done joins it again, at the end.
@@ -274,7 +274,7 @@ impl Worker {
                         self.turn(id);
                     }
                 }
-                Some(Ready::Listener(index)) => self.listener_turn(index),
+                Some(Ready::Listener(index)) => self.queued_listener_turn(index),
                 None => return,
             }
         }

@@ -38,12 +38,12 @@ impl Balancer {
             .filter(|group| group.backup != ordinary && !tried.contains(&group.id))
             .filter(takes_new);
         match policy {
-            Balance::LeastSticks => least_loaded(candidates, |group| {
-                group.counters.sticks.load(Ordering::Relaxed)
+            Balance::LeastSticks => least_loaded(candidates, |group| [0, sticks(group)]),
+            // Connections count once they are up. Among groups with as many, as where clients
+            // come one after the other, sticks decide, or one group would get them all.
+            Balance::LeastConnections => least_loaded(candidates, |group| {
+                [group.counters.connections(), sticks(group)]
             }),
-            Balance::LeastConnections => {
-                least_loaded(candidates, |group| group.counters.connections())
-            }
             Balance::RoundRobin => self.next_in_turn(groups, candidates),
             Balance::Hash => highest_score(candidates, key),
         }
@@ -83,16 +83,22 @@ impl Balancer {
     }
 }
 
-/// The candidate with the least load for its weight, the lower id among equals.
+fn sticks(group: &Group) -> u64 {
+    group.counters.sticks.load(Ordering::Relaxed)
+}
+
+/// The candidate with the least load for its weight; where the first measure is equal the second
+/// decides, then the lower id.
 fn least_loaded<'g>(
     candidates: impl Iterator<Item = &'g Group>,
-    load: impl Fn(&Group) -> u64,
+    load: impl Fn(&Group) -> [u64; 2],
 ) -> Option<&'g Group> {
-    let mut least: Option<(u64, &Group)> = None;
+    let mut least: Option<([u64; 2], &Group)> = None;
     for group in candidates {
         let own = load(group);
-        let lighter = |(other, than): (u64, &Group)| {
-            u128::from(own) * u128::from(than.weight) < u128::from(other) * u128::from(group.weight)
+        let lighter = |(other, than): ([u64; 2], &Group)| {
+            let mine = own.map(|load| u128::from(load) * u128::from(than.weight));
+            mine < other.map(|load| u128::from(load) * u128::from(group.weight))
         };
         if least.is_none_or(lighter) {
             least = Some((own, group));

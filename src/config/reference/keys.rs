@@ -76,7 +76,7 @@ pub static KEYS: &[Key] = &[
     key(Live, "max_connections", integer(1, 10_000_000), InWords("from the descriptor limit"), "20000",
         "Connections at once, all workers together; those beyond it wait in the backlog."),
     key(Live, "max_buffered_bytes", integer(65_536, 1 << 50), Toml("268435456"), "1073741824",
-        "Bytes held for slow receivers, all connections together; beyond it, reading waits."),
+        "Bytes held for slow receivers, all connections together; beyond it, reading waits. First messages, of which at most 4,096 bytes are held until their key is known, count but do not wait."),
 
     // Stickiness
     key(Live, "expiration", seconds(1, YEAR_MS), Required, "10",
@@ -105,7 +105,7 @@ pub static KEYS: &[Key] = &[
     key(NewConnections, "half_closed_timeout", seconds(1, YEAR_MS), Toml("3600"), "60",
         "Silence that a connection with one direction ended may keep."),
     key(NewConnections, "tcp_keepalive", Kind::WholeSeconds { min: 1, max: 32_767 }, Toml("60"), "20",
-        "N: first keep-alive probe after N seconds of silence, then every N/4, three probes, on both sides."),
+        "N: first keep-alive probe after N seconds of silence, then every N/4, three probes, on both sides; a side that takes none of the bytes that wait for it for 2N seconds is given up as well (TCP_USER_TIMEOUT)."),
     key(Live, "shutdown_grace", seconds(0, DAY_MS), Toml("30"), "300",
         "What open connections get at SIGTERM before they are cut; 0 cuts them at once."),
 

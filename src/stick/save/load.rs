@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::{error, info};
@@ -30,15 +30,18 @@ pub struct Restored {
 /// Reads the save of `path` and the journals that apply to it, at the wall clock's `now`.
 ///
 /// A file that is damaged, foreign, of another version or of keys of another shape is set aside
-/// with an error in the log; what the other files hold is used. Never fails: in the worst case
-/// nothing is found.
-pub fn load(path: &Path, shape: &KeyShape, now: SystemTime) -> Restored {
+/// with an error in the log; what the other files hold is used.
+///
+/// # Errors
+/// A file that cannot be read may be a sound one: nothing is touched then.
+pub fn load(path: &Path, shape: &KeyShape, now: SystemTime) -> Result<Restored, LoadError> {
     let mut loading = Loading {
         paths: Paths::new(path),
         shape: *shape,
         now_ms: unix_ms(now),
         notes: Vec::new(),
         in_trouble: false,
+        unreadable: None,
     };
     let save = loading.read_save();
     let first_journal = save.as_ref().map_or(0, |(header, _)| header.sequence);
@@ -53,11 +56,28 @@ pub fn load(path: &Path, shape: &KeyShape, now: SystemTime) -> Restored {
             (loading.after_unclean_end(saved, &journals), clean)
         }
     };
-    Restored {
-        entries,
-        clean,
-        notes: loading.notes,
+    match loading.unreadable {
+        Some(error) => Err(error),
+        None => Ok(Restored {
+            entries,
+            clean,
+            notes: loading.notes,
+        }),
     }
+}
+
+/// A file of the stick table is there and cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot read {} of the stick table: {source}; make it readable for this user, or move it away \
+     to start without the sticks in it",
+    path.display()
+)]
+pub struct LoadError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
 }
 
 struct Loading {
@@ -67,6 +87,8 @@ struct Loading {
     notes: Vec<String>,
     /// Something there could not be used.
     in_trouble: bool,
+    /// The first file that could not be read.
+    unreadable: Option<LoadError>,
 }
 
 impl Loading {
@@ -80,7 +102,7 @@ impl Loading {
         match read {
             Ok(header) => Some((header, entries)),
             Err(why) => {
-                self.set_aside(&path, &why);
+                self.set_aside(&path, why);
                 None
             }
         }
@@ -94,10 +116,9 @@ impl Loading {
                 journals
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => {
-                let folder = self.paths.directory().display();
-                let note = format!("cannot look for journals of sticks in {folder}: {error}");
-                self.complain(note);
+            Err(source) => {
+                let path = self.paths.directory().to_owned();
+                self.unreadable.get_or_insert(LoadError { path, source });
                 Vec::new()
             }
         }
@@ -179,14 +200,21 @@ impl Loading {
                 "{} ends within a record, at byte {at}; what comes before it is used",
                 path.display()
             )),
-            Err(why) => self.set_aside(&path, &why),
+            Err(why) => self.set_aside(&path, why),
         }
         records
     }
 
-    fn set_aside(&mut self, path: &Path, why: &Unusable) {
-        if matches!(why, Unusable::Unreadable(error) if error.kind() == io::ErrorKind::NotFound) {
+    fn set_aside(&mut self, path: &Path, why: Unusable) {
+        if let Unusable::Unreadable(source) = why {
+            if source.kind() != io::ErrorKind::NotFound {
+                let path = path.to_owned();
+                self.unreadable.get_or_insert(LoadError { path, source });
+            }
             return;
+        }
+        if self.unreadable.is_some() {
+            return; // the start is refused: nothing is touched
         }
         let file = path.display();
         let note = match set_aside(path, self.now_ms / 1000) {

@@ -40,7 +40,7 @@ use std::fmt;
 use crate::config::KeyType;
 
 pub use keeper::{Keeper, KeeperCounts, StartError, StopError};
-pub use load::{Restored, load};
+pub use load::{LoadError, Restored, load};
 pub use lock::{LockError, PathLock, lock_path};
 
 /// What makes a key. Entries of one shape mean nothing under another.

@@ -1,7 +1,5 @@
 //! Files that are damaged, cut off, foreign or of another time.
 
-use std::path::Path;
-
 use super::super::codec::{Kind, VERSION, file_start};
 use super::*;
 
@@ -144,4 +142,16 @@ fn files_that_are_not_ours_are_set_aside_and_the_start_goes_on() {
         assert_eq!(files(&folder), [aside.as_str()]);
         assert_eq!(fs::read(folder.path().join(aside)).unwrap(), content);
     }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_refuses_the_start_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = sticks_path(&folder);
+    fs::create_dir(&path).unwrap(); // opens, and cannot be read
+    let error = super::super::load(&path, &SLICES, wall(0)).unwrap_err();
+    assert_eq!(error.path, path);
+    assert!(error.to_string().contains("move it away"), "{error}");
+    assert!(path.is_dir());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

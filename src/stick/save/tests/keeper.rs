@@ -1,6 +1,5 @@
 //! Running keepers, stopped and killed.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::super::Keeper;

@@ -85,14 +85,27 @@ impl Worker {
             Phase::Waiting { .. } | Phase::Connecting { .. } if session.client.is_reset => {
                 self.end(id, End::ClientLeft);
             }
-            Phase::Waiting { .. } => {}
-            Phase::Connecting { .. } => self.check_connect(id),
+            // Only the target's own event may judge the connect, see `target_turn`.
+            Phase::Waiting { .. } | Phase::Connecting { .. } => {}
+        }
+    }
+
+    /// One turn after an event of the target's socket. A connecting socket is replaced only here
+    /// and by time: were it replaced on a client's event, an event of its own in the same batch
+    /// would be taken for its successor's.
+    pub(super) fn target_turn(&mut self, id: SessionId) {
+        match self.arena.get_mut(id).map(|session| &session.phase) {
+            Some(Phase::Connecting { .. }) => self.check_connect(id),
+            _ => self.turn(id),
         }
     }
 
     /// Reads what the client has sent with its handshake, if anything.
     fn read_early(&mut self, id: SessionId) -> bool {
         let session = self.arena.get_mut(id).expect("just inserted");
+        if self.shared.buffered.is_full() {
+            return false;
+        }
         match recv(
             &session.client.socket,
             &mut self.buffer[..],
@@ -307,7 +320,10 @@ impl Worker {
             .get_mut(id)
             .expect("the caller has just met it in the arena");
         let answer = session.answer.expect("a connect follows an answer");
-        let groups = &session.generation.groups;
+        let (port, routed) = (session.port, Rc::clone(&session.generation));
+        // What was published while the connect was under way holds for it too.
+        let in_force = self.generation_for(port, routed);
+        let groups = &in_force.groups;
         if self
             .shared
             .sticks
@@ -324,6 +340,7 @@ impl Worker {
                     Some(self.next_drain_check.map_or(check, |next| next.min(check)));
             }
         }
+        let session = self.session(id);
         session.connected = Some(now);
         session.last_activity = now;
         session.phase = Phase::Relaying;

@@ -133,9 +133,9 @@ impl Worker {
         let Phase::Lingering(mut linger) = session.phase else {
             return;
         };
-        let (side, end) = match linger.survivor {
-            Survivor::Client => (Some(&session.client), End::TargetReset),
-            Survivor::Target => (session.target.as_ref(), End::ClientReset),
+        let side = match linger.survivor {
+            Survivor::Client => Some(&session.client),
+            Survivor::Target => session.target.as_ref(),
         };
         let unsent = match side {
             Some(side) if !side.is_reset => sys::unsent_bytes(&side.socket).unwrap_or(0),
@@ -146,6 +146,7 @@ impl Worker {
             linger.progress = now;
         }
         if unsent == 0 || now.since(linger.progress) >= RESET_PATIENCE {
+            let end = session.reset_end(linger.survivor);
             return self.end(id, end);
         }
         let next = now + Duration::from_millis(linger.pause_ms);
@@ -267,8 +268,16 @@ impl Session {
         };
         let client = &mut self.client;
         let mut budget = turn_bytes;
+        let outward_first = self.outward_first;
+        self.outward_first = !outward_first;
+        let early = outward_first.then(|| self.outward.pump(target, client, io, &mut budget));
         let mut inward = self.inward.pump(client, target, io, &mut budget);
-        let outward = self.outward.pump(target, client, io, &mut budget);
+        let mut outward =
+            early.unwrap_or_else(|| self.outward.pump(target, client, io, &mut budget));
+        if inward == Step::ReceiverReset {
+            // The target has gone; what it sent before is still to be delivered.
+            outward = self.outward.pump(target, client, io, &mut budget);
+        }
         if outward == Step::ReceiverReset {
             // The client has gone; what it sent before is still to be delivered.
             inward = self.inward.pump(client, target, io, &mut budget);
@@ -319,6 +328,17 @@ impl Session {
         self.client.is_reset || self.target.as_ref().is_some_and(|target| target.is_reset)
     }
 
+    /// What the end is called when the side that is not the survivor has gone.
+    fn reset_end(&self, survivor: Survivor) -> End {
+        let target_is_lost = || self.target.as_ref().is_some_and(|target| target.is_lost);
+        match survivor {
+            Survivor::Target if self.client.is_lost => End::ClientLost,
+            Survivor::Target => End::ClientReset,
+            Survivor::Client if target_is_lost() => End::TargetLost,
+            Survivor::Client => End::TargetReset,
+        }
+    }
+
     fn keepalive_due(&self) -> Millis {
         self.connected.unwrap_or(self.accepted) + KEEPALIVE_AFTER
     }
@@ -337,12 +357,12 @@ impl Session {
         let since = self.last_activity;
         let is_half_closed = self.inward.flow == Flow::Ended || self.outward.flow == Flow::Ended;
         let dying = self.dying_since.map(|dying| {
-            let end = if self.client.is_reset {
-                End::ClientReset
+            let survivor = if self.client.is_reset {
+                Survivor::Target
             } else {
-                End::TargetReset
+                Survivor::Client
             };
-            (since.max(dying) + RESET_PATIENCE, end)
+            (since.max(dying) + RESET_PATIENCE, self.reset_end(survivor))
         });
         let half =
             is_half_closed.then(|| (since + config.half_closed_timeout, End::HalfClosedTimeout));
