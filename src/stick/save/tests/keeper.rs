@@ -194,13 +194,13 @@ fn a_keeper_without_a_journal_saves_and_tries_again() {
     wait_until("the first save", || counts().saves == 1);
     let in_the_way = Paths::new(&path).journal(2);
     fs::create_dir(&in_the_way).unwrap();
-    process.visit(1);
+    let mut keys = 1..;
     wait_until("failures and saves", || {
+        process.visit(keys.next().unwrap());
         counts().journal_failures >= 2 && counts().saves >= 3
     });
     fs::remove_dir(&in_the_way).unwrap();
     let records = counts().records;
-    let mut keys = 2..;
     wait_until("journalling again", || {
         process.visit(keys.next().unwrap());
         counts().records > records
