@@ -40,7 +40,7 @@ fn connect(block: &Block) -> TcpStream {
 #[test]
 fn a_gigabyte_each_way_at_once_arrives_whole() {
     let (block, _backend, proxy) = bulk_scene();
-    let size = scaled(256 * MIB, 1024 * MIB);
+    let size = scaled(1024 * MIB, 8 * 1024 * MIB);
     let job = Job {
         seed: 1,
         up: size,
@@ -51,6 +51,24 @@ fn a_gigabyte_each_way_at_once_arrives_whole() {
     let session = proxy.log.wait_session("the session", |_| true);
     assert_eq!(session.bytes_out, size);
     assert!(session.bytes_in > size, "the job's own line comes on top");
+}
+
+#[test]
+fn many_heavy_flows_share_few_descriptors() {
+    let block = Block::claim();
+    let _backend = Backend::bulk("g0", block.backend(0), &[PORT]);
+    let proxy = Proxy::builder(&settings(&block)).descriptors(150).start();
+    let allowed = 150;
+    support::parallel(12, 12, |number| {
+        let job = Job {
+            seed: u64::from(number) * 2,
+            up: 16 * MIB,
+            down: 16 * MIB,
+            abort: false,
+        };
+        job.run(&client::connect(block.client(number), block.listener(PORT)).unwrap());
+        assert!(proxy.descriptors() <= allowed);
+    });
 }
 
 #[test]
