@@ -215,6 +215,13 @@ fn only_a_smaller_readable_text_file_is_read() {
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
     assert_says("is a directory");
+    std::fs::remove_dir(&path).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    assert_says("is a pipe");
 
     let endless = config::read(Path::new("/dev/zero"), &Environment::default());
     assert!(

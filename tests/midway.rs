@@ -134,3 +134,19 @@ fn a_wildcard_may_take_the_place_of_one_address_by_reload() {
         assert_eq!(client::ask(elsewhere.ip(), elsewhere).unwrap(), "g0");
     });
 }
+
+#[test]
+fn a_closed_way_to_one_group_sends_new_keys_to_another() {
+    for kind in ["prohibit", "blackhole", "unreachable"] {
+        netns::in_new_namespace(|| {
+            netns::ip(&format!("route add {kind} 10.79.0.0/16")).unwrap();
+            let fleet = Fleet::new(2);
+            let closed = "10.79.0.1".parse().unwrap();
+            let settings = fleet.settings.clone().without_group(0).group(0, closed);
+            let _proxy = Proxy::start(&settings);
+            for number in 0..8 {
+                assert_eq!(fleet.served_by(number, PORT), "g1", "{kind}");
+            }
+        });
+    }
+}

@@ -83,6 +83,28 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn a_second_stop_command_waits_with_the_first_and_cuts_nothing() {
+    let fleet = Fleet::new(1);
+    let mut proxy = Proxy::start(&fleet.settings.clone().set("shutdown_grace", 300));
+    let from = fleet.block.client(0);
+    let (_, stream) = client::greet(from, fleet.listener(PORT)).unwrap();
+    std::thread::scope(|scope| {
+        let ask = || proxy.subcommand(&["stop"]);
+        let commands = [scope.spawn(ask), scope.spawn(ask)];
+        eventually("it is stopping", || {
+            client::connect(from, fleet.listener(PORT)).is_err()
+        });
+        client::exchange(&stream, b"still here").unwrap();
+        drop(stream);
+        for command in commands {
+            let answer = command.join().unwrap();
+            assert_eq!(answer.code, 0, "{}", answer.text);
+        }
+    });
+    proxy.wait_exit(PATIENCE);
+}
+
+#[test]
 fn a_stop_resets_no_client_that_the_kernel_has_taken() {
     for _ in 0..support::scaled(4, 40) {
         let fleet = Fleet::new(1);

@@ -138,3 +138,18 @@ fn credits_of_groups_that_went_are_forgotten() {
     }
     assert!(balancer.remembered() <= 3);
 }
+
+#[test]
+fn least_connections_spreads_clients_that_come_one_after_the_other() {
+    let groups = Cluster::new().groups([up(1), up(2), up(3).weight(2)]);
+    let balancer = Balancer::default();
+    let mut shares = HashMap::new();
+    for number in 0..400 {
+        // Each connection is over before the next one comes: all counts are zero each time.
+        let id = choose(&balancer, Balance::LeastConnections, &groups, number).unwrap();
+        let counters = &groups.get(GroupId(id)).unwrap().counters;
+        counters.sticks.fetch_add(1, Ordering::Relaxed);
+        *shares.entry(id).or_insert(0) += 1;
+    }
+    assert_eq!(shares, HashMap::from([(1, 100), (2, 100), (3, 200)]));
+}
