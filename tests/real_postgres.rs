@@ -108,8 +108,19 @@ fn pgbench(to: SocketAddr, arguments: &[&str]) -> String {
     real::run(pgbench)
 }
 
+/// What the tests need.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("initdb", "postgresql"),
+    ("postgres", "postgresql"),
+    ("psql", "postgresql-client"),
+    ("pgbench", "postgresql-contrib"),
+];
+
 #[test]
 fn pgbench_runs_whole_against_one_server_and_its_books_balance() {
+    if !real::has_all(PROGRAMS) {
+        return;
+    }
     let block = Block::claim();
     let servers = [0, 1].map(|number| Postgres::start(&block, number));
     let mut settings = Settings::new(&block).ports(&[PORT]);

@@ -1,7 +1,7 @@
 //! Real programs that the tests put in front of and behind the proxy.
 //!
-//! They come from the distribution's packages. A program that is missing fails the test with the
-//! name of the package; `.ci/run` installs them all.
+//! They come from the distribution's packages. Where a program is missing its tests are skipped and
+//! name the package; `.ci/run` installs them all and lets none be skipped.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -23,20 +23,39 @@ pub fn run_limit() -> Duration {
     Duration::from_secs(scaled(180, 3600))
 }
 
-/// A program of a package, looked for where packages put them, `sbin` and versioned directories
-/// included.
+/// Whether all these programs, each with its package, are there. Where one is not, the test is
+/// skipped and says so; with TCPFFEE_REQUIRE_PROGRAMS set, as in `.ci/run`, it fails.
+pub fn has_all(programs: &[(&str, &str)]) -> bool {
+    for (program, package) in programs {
+        if look_for(program).is_none() {
+            let missing = format!("{program} is missing: install the package {package}");
+            assert!(
+                std::env::var_os("TCPFFEE_REQUIRE_PROGRAMS").is_none(),
+                "{missing}"
+            );
+            println!("SKIPPED: {missing}");
+            eprintln!("SKIPPED: {missing}");
+            return false;
+        }
+    }
+    true
+}
+
+/// A program of a package.
 pub fn find(program: &str, package: &str) -> PathBuf {
+    look_for(program).unwrap_or_else(|| {
+        panic!("{program} is missing: install the package {package} (as .ci/run does)")
+    })
+}
+
+/// Looks where packages put programs, `sbin` and versioned directories included.
+fn look_for(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
     directories.extend(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from));
     directories.extend(postgres_directories());
-    directories
-        .iter()
-        .map(|directory| directory.join(program))
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| {
-            panic!("{program} is missing: install the package {package} (as .ci/run does)")
-        })
+    let mut paths = directories.iter().map(|directory| directory.join(program));
+    paths.find(|path| path.is_file())
 }
 
 /// `/usr/lib/postgresql/VERSION/bin`, the latest version first.
