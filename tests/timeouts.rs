@@ -176,16 +176,18 @@ fn both_sides_of_a_connection_are_kept_alive() {
 }
 
 /// A client connected from 10.9.0.2, which can be taken away: packets to 10.9.0.0/24 vanish in a
-/// dummy interface, except to addresses held here.
+/// pair of interfaces whose other end nobody reads, except to addresses held here.
 fn vanishing_client() -> Option<(Fleet, Proxy, TcpStream)> {
-    if let Err(reason) = netns::ip("link add dummy0 type dummy") {
+    if let Err(reason) = netns::ip("link add void0 type veth peer name void1") {
         eprintln!("SKIPPED: {reason}");
         return None;
     }
     for words in [
-        "address add 10.9.0.1/24 dev dummy0",
-        "address add 10.9.0.2/24 dev dummy0",
-        "link set dummy0 up",
+        "address add 10.9.0.1/24 dev void0",
+        "address add 10.9.0.2/24 dev void0",
+        "link set void0 up",
+        "link set void1 up",
+        "neighbour add 10.9.0.2 lladdr 02:00:00:00:00:01 dev void0",
     ] {
         netns::ip(words).unwrap();
     }
@@ -208,7 +210,7 @@ fn a_client_that_vanishes_is_noticed_by_keep_alive() {
         let Some((fleet, proxy, stream)) = vanishing_client() else {
             return;
         };
-        netns::ip("address del 10.9.0.2/24 dev dummy0").unwrap();
+        netns::ip("address del 10.9.0.2/24 dev void0").unwrap();
         let session = proxy.log.wait_session("the vanished one", |_| true);
         assert_eq!(session.end, "client_lost");
         eventually("the target is told", || fleet.backends[0].open() == 0);
@@ -226,7 +228,7 @@ fn a_client_that_vanishes_with_bytes_on_their_way_is_noticed_by_the_user_timeout
         let target = fleet.backends[0].arrivals()[0].0;
         (&stream).write_all(b"last words").unwrap();
         let server = SocketAddr::new(fleet.block.backend(0).into(), PORT);
-        netns::ip("address del 10.9.0.2/24 dev dummy0").unwrap();
+        netns::ip("address del 10.9.0.2/24 dev void0").unwrap();
         let session = proxy.log.wait_session("the vanished one", |_| true);
         assert_eq!(session.end, "client_lost");
         eventually("the target is told", || {

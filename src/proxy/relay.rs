@@ -82,7 +82,11 @@ impl Side {
     /// Notes an error that a read or write has met, and consumed.
     fn fail(&mut self, error: Errno) {
         self.is_reset = true;
-        self.is_lost |= error == Errno::TIMEDOUT;
+        // Where a way was reported closed meanwhile, the kernel gives that for its reason.
+        self.is_lost |= matches!(
+            error,
+            Errno::TIMEDOUT | Errno::HOSTUNREACH | Errno::NETUNREACH
+        );
     }
 
     /// Notes what the event loop reported.
