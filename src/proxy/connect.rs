@@ -68,7 +68,6 @@ pub fn start(target: SocketAddr, data_follows: bool) -> Result<Started, Fault> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None);
     let socket = socket.map_err(Fault::of)?;
-    sockopt::set_tcp_nodelay(&socket, true).map_err(Fault::Local)?;
     sockopt::set_socket_oobinline(&socket, true).map_err(Fault::Local)?;
     if data_follows {
         sockopt::set_tcp_quickack(&socket, false).map_err(Fault::Local)?;

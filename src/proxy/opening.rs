@@ -17,7 +17,7 @@ use super::End;
 use super::arena::{SessionId, Subject};
 use super::connect::{self, Fault, Progress, Started};
 use super::generation::LocalGeneration;
-use super::relay::{Flow, Side, Watch};
+use super::relay::{Flow, Nagle, Side, Watch};
 use super::session::{MessageKey, Phase, Session};
 use super::worker::Worker;
 
@@ -281,7 +281,7 @@ impl Worker {
             Ok(Started::Pending(socket)) => (socket, false),
             Err(fault) => return self.connect_failed(id, fault),
         };
-        session.target = Some(Side::new(socket));
+        session.target = Some(Side::new(socket, Nagle::Unsent));
         if is_connected {
             return self.connected(id);
         }

@@ -17,7 +17,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 use rustix::pipe::{SpliceFlags, splice};
 
 use super::arena::Subject;
@@ -49,8 +49,23 @@ pub struct Side {
     pub is_reset: bool,
     /// The kernel gave the peer up: it answered no keep-alive, or took nothing for too long.
     pub is_lost: bool,
+    /// Whether small segments wait for earlier ones to be acknowledged (Nagle's algorithm).
+    pub nagle: Nagle,
     /// What the event loop reports of it.
     pub watched: Watch,
+}
+
+/// Nagle's algorithm never delays what a connection sends first. So TCP_NODELAY is set on a
+/// target's socket before the second send, and most short connections never need it: one system
+/// call less. A client's socket inherits it from its listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nagle {
+    /// Nothing has been sent.
+    Unsent,
+    /// Something has been sent.
+    On,
+    /// TCP_NODELAY is set.
+    Off,
 }
 
 /// What the event loop reports of a socket.
@@ -66,9 +81,10 @@ pub enum Watch {
 
 impl Side {
     /// A socket that is not watched yet: what there is to read is reported when it is.
-    pub fn new(socket: OwnedFd) -> Side {
+    pub fn new(socket: OwnedFd, nagle: Nagle) -> Side {
         Side {
             socket,
+            nagle,
             readable: false,
             writable: true,
             end_in_sight: false,
@@ -77,6 +93,19 @@ impl Side {
             is_lost: false,
             watched: Watch::Nothing,
         }
+    }
+
+    /// To be called before each send.
+    fn send_without_delay(&mut self) {
+        self.nagle = match self.nagle {
+            Nagle::Off => return,
+            Nagle::Unsent => Nagle::On,
+            Nagle::On => {
+                // It fails only on a dead socket, and then the send tells.
+                let _ = sockopt::set_tcp_nodelay(&self.socket, true);
+                Nagle::Off
+            }
+        };
     }
 
     /// Notes an error that a read or write has met, and consumed.
@@ -365,9 +394,13 @@ impl Direction {
 
     fn deliver_held(&mut self, to: &mut Side, io: &mut Io<'_>) -> Delivered {
         loop {
-            let sent = match &mut self.held {
+            match &self.held {
                 Held::Nothing => return Delivered::All,
                 _ if !to.writable => return Delivered::Part,
+                _ => to.send_without_delay(),
+            }
+            let sent = match &mut self.held {
+                Held::Nothing => return Delivered::All,
                 Held::Bytes(held) => {
                     let sent = send(&to.socket, &held.bytes[held.at..], SendFlags::NOSIGNAL);
                     held.at += *sent.as_ref().unwrap_or(&0);
@@ -529,6 +562,7 @@ impl Direction {
 
     /// One `send`; returns what was taken.
     fn send(&mut self, to: &mut Side, bytes: &[u8], more: bool) -> usize {
+        to.send_without_delay();
         let flags = if more {
             SendFlags::NOSIGNAL | SendFlags::MORE
         } else {

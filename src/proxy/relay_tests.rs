@@ -11,8 +11,8 @@ fn pair() -> (TcpStream, Side) {
     let far = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
     let (near, _) = listener.accept().expect("accept");
     near.set_nonblocking(true).expect("non-blocking");
-    rustix::net::sockopt::set_socket_oobinline(&near, true).expect("out-of-band inline");
-    (far, Side::new(near.into()))
+    sockopt::set_socket_oobinline(&near, true).expect("out-of-band inline");
+    (far, Side::new(near.into(), Nagle::Unsent))
 }
 
 struct Rig {

@@ -9,7 +9,7 @@ use crate::config::GroupId;
 use crate::stick::{Answer, ClientIp};
 
 use super::generation::LocalGeneration;
-use super::relay::{Direction, Side};
+use super::relay::{Direction, Nagle, Side};
 use super::wheel::Link;
 
 /// A client's connection, from accept to close.
@@ -140,7 +140,7 @@ impl Session {
     ) -> Session {
         Session {
             phase: Phase::Waiting { deadline: now },
-            client: Side::new(client),
+            client: Side::new(client, Nagle::Off),
             target: None,
             inward: Direction::default(),
             outward: Direction::default(),
