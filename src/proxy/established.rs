@@ -11,8 +11,9 @@ use crate::config::GroupId;
 use super::End;
 use super::arena::{SessionId, Subject};
 use super::listener;
-use super::relay::{Flow, Io, Side, Step, Watch};
+use super::relay::{Flow, Io, Step};
 use super::session::{FirstEnd, Linger, Phase, Session, Survivor};
+use super::side::{Side, Watch};
 use super::sys;
 use super::worker::Worker;
 

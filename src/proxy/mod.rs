@@ -18,12 +18,14 @@ mod ending;
 mod enforce;
 mod established;
 mod generation;
+mod held_total;
 mod listener;
 mod opening;
 mod pipe;
 mod relay;
 mod session;
 mod shared;
+mod side;
 mod sys;
 mod wheel;
 mod worker;
@@ -49,8 +51,8 @@ pub use ending::End;
 pub use generation::{Generation, Lookup};
 pub use listener::ListenError;
 
+use held_total::HeldTotal;
 use listener::BindOptions;
-use relay::HeldTotal;
 use shared::{Admission, Shared};
 use worker::{Order, Worker, WorkerHandle};
 

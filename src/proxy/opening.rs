@@ -17,8 +17,9 @@ use super::End;
 use super::arena::{SessionId, Subject};
 use super::connect::{self, Fault, Progress, Started};
 use super::generation::LocalGeneration;
-use super::relay::{Flow, Nagle, Side, Watch};
+use super::relay::Flow;
 use super::session::{MessageKey, Phase, Session};
+use super::side::{Nagle, Side, Watch};
 use super::worker::Worker;
 
 /// Times that a connection asks again because its entry changed while it was being connected.

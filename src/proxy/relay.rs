@@ -9,19 +9,13 @@
 //! the process's bound on held bytes nothing is taken from a sender that its receiver has not
 //! taken already: the bytes are peeked at, sent, and only then consumed.
 
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use mio::event::Event;
-use mio::unix::SourceFd;
-use mio::{Interest, Poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::pipe::{SpliceFlags, splice};
 
-use super::arena::Subject;
+use super::held_total::HeldTotal;
 use super::pipe::{PIPE_BYTES, Pipe, PipePool};
+use super::side::Side;
 
 /// The worker's buffer.
 pub const BUFFER_BYTES: usize = 64 * 1024;
@@ -31,124 +25,6 @@ const HEAVY_READS: u8 = 3;
 /// A splice of less than this, [`THIN_SPLICES`] times in a row, moves it back.
 const THIN_BYTES: usize = 4 * 1024;
 const THIN_SPLICES: u8 = 8;
-
-/// One socket of a session and what the event loop knows of it.
-#[derive(Debug)]
-pub struct Side {
-    /// The socket.
-    pub socket: OwnedFd,
-    /// There may be something to read.
-    pub readable: bool,
-    /// There may be room to write.
-    pub writable: bool,
-    /// The end of its stream has arrived, behind what is still to be read.
-    pub end_in_sight: bool,
-    /// An urgent byte is in the queue: a short read proves nothing.
-    pub urgent: bool,
-    /// The peer has reset the connection; what arrived before can still be read.
-    pub is_reset: bool,
-    /// The kernel gave the peer up: it answered no keep-alive, or took nothing for too long.
-    pub is_lost: bool,
-    /// Whether small segments wait for earlier ones to be acknowledged (Nagle's algorithm).
-    pub nagle: Nagle,
-    /// What the event loop reports of it.
-    pub watched: Watch,
-}
-
-/// Nagle's algorithm never delays what a connection sends first. So TCP_NODELAY is set on a
-/// target's socket before the second send, and most short connections never need it: one system
-/// call less. A client's socket inherits it from its listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nagle {
-    /// Nothing has been sent.
-    Unsent,
-    /// Something has been sent.
-    On,
-    /// TCP_NODELAY is set.
-    Off,
-}
-
-/// What the event loop reports of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watch {
-    /// Nothing yet.
-    Nothing,
-    /// Bytes, end of stream, errors.
-    Reading,
-    /// Room to write as well.
-    Both,
-}
-
-impl Side {
-    /// A socket that is not watched yet: what there is to read is reported when it is.
-    pub fn new(socket: OwnedFd, nagle: Nagle) -> Side {
-        Side {
-            socket,
-            nagle,
-            readable: false,
-            writable: true,
-            end_in_sight: false,
-            urgent: false,
-            is_reset: false,
-            is_lost: false,
-            watched: Watch::Nothing,
-        }
-    }
-
-    /// To be called before each send.
-    fn send_without_delay(&mut self) {
-        self.nagle = match self.nagle {
-            Nagle::Off => return,
-            Nagle::Unsent => Nagle::On,
-            Nagle::On => {
-                // It fails only on a dead socket, and then the send tells.
-                let _ = sockopt::set_tcp_nodelay(&self.socket, true);
-                Nagle::Off
-            }
-        };
-    }
-
-    /// Notes an error that a read or write has met, and consumed.
-    fn fail(&mut self, error: Errno) {
-        self.is_reset = true;
-        // Where a way was reported closed meanwhile, the kernel gives that for its reason.
-        self.is_lost |= matches!(
-            error,
-            Errno::TIMEDOUT | Errno::HOSTUNREACH | Errno::NETUNREACH
-        );
-    }
-
-    /// Notes what the event loop reported.
-    pub fn note(&mut self, event: &Event) {
-        self.readable |= event.is_readable() || event.is_read_closed();
-        self.writable |= event.is_writable();
-        self.end_in_sight |= event.is_read_closed();
-        self.urgent |= event.is_priority();
-        if event.is_error() {
-            // Reads and writes are tried until they meet the error themselves.
-            self.is_reset = true;
-            self.readable = true;
-            self.writable = true;
-        }
-    }
-
-    /// Has the event loop report this socket, edge-triggered. What is ready already is reported
-    /// at once, so nothing is lost by asking late.
-    pub fn watch(&mut self, poll: &Poll, subject: Subject, watch: Watch) -> io::Result<()> {
-        let reading = Interest::READABLE | Interest::PRIORITY;
-        let interest = match watch {
-            Watch::Nothing => return Ok(()),
-            Watch::Reading => reading,
-            Watch::Both => reading | Interest::WRITABLE,
-        };
-        let fd = self.socket.as_raw_fd();
-        let (source, token) = (&mut SourceFd(&fd), subject.token());
-        match std::mem::replace(&mut self.watched, watch) {
-            Watch::Nothing => poll.registry().register(source, token, interest),
-            Watch::Reading | Watch::Both => poll.registry().reregister(source, token, interest),
-        }
-    }
-}
 
 /// How a direction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,38 +102,6 @@ pub struct Io<'a> {
     pub buffered: &'a HeldTotal,
     /// Whether this turn met the bound on held bytes.
     pub met_bound: bool,
-}
-
-/// The process's total of held bytes and its bound.
-#[derive(Debug, Default)]
-pub struct HeldTotal {
-    bytes: AtomicU64,
-    max: AtomicU64,
-}
-
-impl HeldTotal {
-    /// A total with its bound.
-    pub fn new(max: u64) -> HeldTotal {
-        HeldTotal {
-            bytes: AtomicU64::new(0),
-            max: AtomicU64::new(max),
-        }
-    }
-
-    /// Changes the bound; what is held already stays.
-    pub fn set_max(&self, max: u64) {
-        self.max.store(max, Ordering::Relaxed);
-    }
-
-    /// Bytes held now.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether the bound is reached.
-    pub fn is_full(&self) -> bool {
-        self.bytes() >= self.max.load(Ordering::Relaxed)
-    }
 }
 
 impl Default for Direction {
@@ -376,19 +220,7 @@ impl Direction {
             Held::Bytes(held) => held.bytes.len() - held.at,
             Held::Piped(pipe) => pipe.len,
         } as u32;
-        match holds.cmp(&self.counted) {
-            std::cmp::Ordering::Equal => return,
-            std::cmp::Ordering::Greater => {
-                buffered
-                    .bytes
-                    .fetch_add(u64::from(holds - self.counted), Ordering::Relaxed);
-            }
-            std::cmp::Ordering::Less => {
-                buffered
-                    .bytes
-                    .fetch_sub(u64::from(self.counted - holds), Ordering::Relaxed);
-            }
-        }
+        buffered.change(self.counted, holds);
         self.counted = holds;
     }
 

@@ -1,6 +1,8 @@
 //! The relay over real sockets, without an event loop: sides are simply taken for ready.
 
+use super::super::side::Nagle;
 use super::*;
+use rustix::net::sockopt;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};

@@ -9,7 +9,8 @@ use crate::config::GroupId;
 use crate::stick::{Answer, ClientIp};
 
 use super::generation::LocalGeneration;
-use super::relay::{Direction, Nagle, Side};
+use super::relay::Direction;
+use super::side::{Nagle, Side};
 use super::wheel::Link;
 
 /// A client's connection, from accept to close.

@@ -13,7 +13,7 @@ use crate::stick::Sticks;
 
 use super::counters::Counters;
 use super::generation::Generation;
-use super::relay::HeldTotal;
+use super::held_total::HeldTotal;
 
 /// Shared by the proxy's handle and its workers.
 pub struct Shared {
