@@ -24,13 +24,13 @@ pub fn run_limit() -> Duration {
 }
 
 /// Whether all these programs, each with its package, are there. Where one is not, the test is
-/// skipped and says so; with TCPFFEE_REQUIRE_PROGRAMS set, as in `.ci/run`, it fails.
+/// skipped and says so; with TESTS_NEED_PROGRAMS set, as in `.ci/run`, it fails.
 pub fn has_all(programs: &[(&str, &str)]) -> bool {
     for (program, package) in programs {
         if look_for(program).is_none() {
             let missing = format!("{program} is missing: install the package {package}");
             assert!(
-                std::env::var_os("TCPFFEE_REQUIRE_PROGRAMS").is_none(),
+                std::env::var_os("TESTS_NEED_PROGRAMS").is_none(),
                 "{missing}"
             );
             println!("SKIPPED: {missing}");

@@ -28,12 +28,12 @@ pub use settings::Settings;
 pub use traffic::Traffic;
 pub use wait::{PATIENCE, eventually};
 
-/// Whether the long variants were asked for: `TCPFFEE_LONG=1`.
+/// Whether the long variants were asked for: `LONG_TESTS=1`.
 pub fn long() -> bool {
-    std::env::var_os("TCPFFEE_LONG").is_some_and(|value| value == "1")
+    std::env::var_os("LONG_TESTS").is_some_and(|value| value == "1")
 }
 
-/// One size for everyday runs, another for `TCPFFEE_LONG=1`.
+/// One size for everyday runs, another for `LONG_TESTS=1`.
 pub fn scaled<T>(everyday: T, long_run: T) -> T {
     if long() { long_run } else { everyday }
 }
