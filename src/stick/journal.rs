@@ -1,7 +1,6 @@
 //! What the table tells whoever keeps a journal of it: which entries became active.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use std::thread::Thread;
 
 use crate::config::GroupId;
@@ -67,7 +66,6 @@ impl Table {
     /// A number that grows with everything that a save would show, but for the passing of time.
     pub(super) fn changes(&self) -> u64 {
         let shards = self.shards.iter();
-        let changes: u64 = shards.map(|cell| cell.lock().tally.changes).sum();
-        changes + self.settings_changes.load(Ordering::Relaxed)
+        shards.map(|cell| cell.lock().tally.changes).sum()
     }
 }

@@ -26,7 +26,7 @@ impl Table {
     /// remove. A shard in which nothing has expired is not locked.
     pub(super) fn sweep_some(&self, shard: usize, now: Millis) -> bool {
         let cell = &self.shards[shard];
-        let expiration = self.settings.load().expiration;
+        let expiration = self.settings().expiration;
         if !has_expired(cell.oldest(), now, expiration) {
             return false;
         }
@@ -34,7 +34,7 @@ impl Table {
         let mut shard = cell.lock();
         let now = shard.advance(now);
         for _ in 0..ENTRIES_PER_HOLD {
-            match shard.expire_first(now, expiration) {
+            match shard.expire_first(now) {
                 None => break,
                 Some(Expired::Removed(group)) => *gone.entry(group).or_insert(0) += 1,
                 Some(Expired::Lapsed) => {}

@@ -4,7 +4,6 @@
 //! for groups and counters is the table's business.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::clock::Millis;
 use crate::config::GroupId;
@@ -16,6 +15,7 @@ use super::index::Index;
 use super::key::{ClientIp, KeyRef};
 use super::recent::Recent;
 use super::slab::Slab;
+use super::table::Settings;
 use super::{StickRef, counts::Tally};
 
 /// Most entries that are handled under one hold of a shard's lock.
@@ -30,6 +30,8 @@ pub(super) struct Shard {
     pub slab: Slab,
     pub idle: IdleList,
     pub tally: Tally,
+    /// The table's settings, here so that a route need not look elsewhere.
+    pub settings: Settings,
     /// Slots whose entries the journal does not have yet, in the order they became active.
     pub unjournalled: VecDeque<u32>,
     index: Index,
@@ -41,11 +43,12 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub fn new(number: u32, hasher: KeyHasher) -> Shard {
+    pub fn new(number: u32, hasher: KeyHasher, settings: Settings) -> Shard {
         Shard {
             slab: Slab::new(),
             idle: IdleList::new(),
             tally: Tally::default(),
+            settings,
             unjournalled: VecDeque::new(),
             index: Index::new(),
             recent: Recent::new(),
@@ -55,6 +58,12 @@ impl Shard {
             next_version: SHARDS as u64 + u64::from(number),
             number,
         }
+    }
+
+    /// Puts other settings in force.
+    pub fn apply(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.tally.changes += 1;
     }
 
     /// The shard's time: it never runs backwards, though workers read the clock apart. So
@@ -233,9 +242,9 @@ impl Shard {
 
     /// The first idle entry if it has expired. Where connections are still being made on it, it
     /// lapses and stays; otherwise it is removed. `None`: nothing (more) has expired.
-    pub fn expire_first(&mut self, now: Millis, expiration: Duration) -> Option<Expired> {
+    pub fn expire_first(&mut self, now: Millis) -> Option<Expired> {
         let slot = self.idle.first()?;
-        if self.slab[slot].is_valid(now, expiration) {
+        if self.slab[slot].is_valid(now, self.settings.expiration) {
             return None;
         }
         if self.slab[slot].pending == 0 {

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 
 use crate::clock::Millis;
@@ -41,13 +40,13 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Table {
     pub(super) shards: Box<[CachePadded<ShardCell>]>,
-    pub(super) settings: ArcSwap<Settings>,
+    /// As last applied; each shard has its own copy, in force there.
+    settings: Mutex<Settings>,
     /// Entries in the table or about to be.
     pub(super) entries: AtomicUsize,
     pub(super) counters: StickCounters,
     pub(super) hasher: KeyHasher,
     pub(super) bell: Bell,
-    pub(super) settings_changes: AtomicU64,
     balancer: Balancer,
 }
 
@@ -104,7 +103,7 @@ impl Table {
     pub fn new(settings: Settings, registry: Arc<GroupRegistry>) -> Table {
         let hasher = KeyHasher::default();
         let cell = |number| {
-            let shard = Shard::new(number, hasher.clone());
+            let shard = Shard::new(number, hasher.clone(), settings);
             CachePadded::new(ShardCell {
                 oldest: AtomicU64::new(shard.idle.oldest().0),
                 shard: Mutex::new(shard),
@@ -112,12 +111,11 @@ impl Table {
         };
         Table {
             shards: (0..SHARDS as u32).map(cell).collect(),
-            settings: ArcSwap::from_pointee(settings),
+            settings: Mutex::new(settings),
             entries: AtomicUsize::new(0),
             counters: StickCounters::new(registry),
             hasher,
             bell: Bell::default(),
-            settings_changes: AtomicU64::new(0),
             balancer: Balancer::default(),
         }
     }
@@ -125,13 +123,16 @@ impl Table {
     /// Puts other settings in force, for the entries there are as well: their expiry counts from
     /// their last activity. A bound below the present size cuts nothing; new keys meet it.
     pub fn apply(&self, settings: Settings) {
-        self.settings.store(Arc::new(settings));
-        self.settings_changes.fetch_add(1, Ordering::Relaxed);
+        let mut current = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = settings;
+        for cell in &self.shards {
+            cell.lock().apply(settings);
+        }
     }
 
     /// The settings in force.
     pub fn settings(&self) -> Settings {
-        **self.settings.load()
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was counted so far.
@@ -152,19 +153,12 @@ impl Table {
     }
 
     /// The entry that answers for a client, valid or not.
-    fn find(
-        &self,
-        shard: &Shard,
-        ip_hash: u64,
-        ask: &Ask<'_>,
-        now: Millis,
-        settings: &Settings,
-    ) -> Option<u32> {
+    fn find(&self, shard: &Shard, ip_hash: u64, ask: &Ask<'_>, now: Millis) -> Option<u32> {
         match ask.client {
             Client::Key(key) => shard.find(ip_hash, key),
             Client::LatestOf(ip) => shard
                 .latest(ip_hash, ip, |entry| {
-                    entry.is_valid(now, settings.expiration)
+                    entry.is_valid(now, shard.settings.expiration)
                         && usable(ask.groups, entry.group).is_some()
                 })
                 .or_else(|| shard.find(ip_hash, KeyRef { ip, slice: None })),
@@ -172,17 +166,10 @@ impl Table {
     }
 
     /// Answers from an entry, or gives it to another group where it no longer binds.
-    fn route_known(
-        &self,
-        shard: &mut Shard,
-        slot: u32,
-        ask: &Ask<'_>,
-        now: Millis,
-        settings: &Settings,
-    ) -> Route {
+    fn route_known(&self, shard: &mut Shard, slot: u32, ask: &Ask<'_>, now: Millis) -> Route {
         let entry = &shard.slab[slot];
         let before = entry.group;
-        let valid = entry.is_valid(now, settings.expiration);
+        let valid = entry.is_valid(now, shard.settings.expiration);
         if let Some(group) = usable(ask.groups, before).filter(|_| valid) {
             if group.target(ask.port).is_none() {
                 return refuse(shard, Refusal::NoTarget);
@@ -192,9 +179,9 @@ impl Table {
             return answer(shard, slot, false);
         }
         let key = entry.key();
-        let Some(group) = self
-            .balancer
-            .choose(settings.balance, ask.groups, ask.port, key, &[])
+        let Some(group) =
+            self.balancer
+                .choose(shard.settings.balance, ask.groups, ask.port, key, &[])
         else {
             return refuse(shard, Refusal::NoGroup);
         };
@@ -224,31 +211,31 @@ impl Table {
 
 impl Sticks for Table {
     fn route(&self, ask: &Ask<'_>) -> Route {
-        let settings = self.settings.load();
         let key = key_of(ask.client);
         let ip_hash = self.hasher.ip(key.ip);
         let cell = &self.shards[shard_of(ip_hash)];
         let mut shard = cell.lock();
         let now = shard.advance(ask.now);
-        if let Some(slot) = self.find(&shard, ip_hash, ask, now, &settings) {
-            return self.route_known(&mut shard, slot, ask, now, &settings);
+        if let Some(slot) = self.find(&shard, ip_hash, ask, now) {
+            return self.route_known(&mut shard, slot, ask, now);
         }
-        let Some(group) = self
-            .balancer
-            .choose(settings.balance, ask.groups, ask.port, key, &[])
+        let Some(group) =
+            self.balancer
+                .choose(shard.settings.balance, ask.groups, ask.port, key, &[])
         else {
             return refuse(&mut shard, Refusal::NoGroup);
         };
-        if !self.reserve(settings.max_entries) {
+        if !self.reserve(shard.settings.max_entries) {
+            let settings = shard.settings;
             drop(shard); // making room takes other shards' locks
             let has_room = self.make_room(now, &settings);
             shard = cell.lock();
             let now = shard.advance(now);
-            if let Some(slot) = self.find(&shard, ip_hash, ask, now, &settings) {
+            if let Some(slot) = self.find(&shard, ip_hash, ask, now) {
                 if has_room {
                     self.entries.fetch_sub(1, Ordering::Relaxed);
                 }
-                return self.route_known(&mut shard, slot, ask, now, &settings);
+                return self.route_known(&mut shard, slot, ask, now);
             }
             if !has_room {
                 return refuse(&mut shard, Refusal::TableFull);
@@ -289,7 +276,7 @@ impl Sticks for Table {
         };
         let entry = &shard.slab[slot];
         if failed.created && entry.state == State::Provisional {
-            let balance = self.settings.load().balance;
+            let balance = shard.settings.balance;
             let (before, key) = (entry.group, entry.key());
             let next = self
                 .balancer

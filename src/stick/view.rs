@@ -63,7 +63,7 @@ impl Table {
         limit: usize,
         now: Millis,
     ) -> (Vec<EntryView>, Option<Cursor>) {
-        let expiration = self.settings.load().expiration;
+        let expiration = self.settings().expiration;
         let mut entries = Vec::new();
         let mut next = Some(from);
         while let Some(cursor) = next
@@ -83,7 +83,7 @@ impl Table {
 
     /// The entry of exactly this key.
     pub fn get(&self, key: KeyRef<'_>, now: Millis) -> Option<EntryView> {
-        let expiration = self.settings.load().expiration;
+        let expiration = self.settings().expiration;
         let ip_hash = self.hasher.ip(key.ip);
         let shard = self.shards[shard_of(ip_hash)].lock();
         let slot = shard.find(ip_hash, key)?;
