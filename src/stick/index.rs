@@ -193,7 +193,7 @@ impl Table {
 
     /// Where the search for a tag begins.
     fn home(&self, tag: u32) -> usize {
-        tag as usize * LINE_CELLS & self.mask()
+        (tag as usize * LINE_CELLS) & self.mask()
     }
 
     fn find(&self, tag: u32, is_it: impl Fn(u32) -> bool) -> Option<usize> {
