@@ -117,9 +117,10 @@ impl Supervisor {
         };
         let save_interval = config.stick_table_save_interval;
         let ready = ready_line(&config, workers);
+        // Before the first client: from then on the journal knows every stick.
+        let keeper = Keeper::start(Arc::clone(&table), &path, shape, save_interval, clock)?;
         let proxy = Proxy::start(config, parts, &|host| answer(&names, host))?;
         log::info!("{ready}");
-        let keeper = Keeper::start(Arc::clone(&table), &path, shape, save_interval, clock)?;
         Ok(Supervisor {
             proxy,
             table,
