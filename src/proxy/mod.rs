@@ -216,14 +216,7 @@ impl Proxy {
         }
         let max_connections = max_connections(&config, split);
         let max_buffered = config.max_buffered_bytes;
-        let generation = Generation::new(old.number + 1, config, &self.registry, lookup);
-        announce(
-            &generation,
-            Some(&*old),
-            &self.registry,
-            self.shared.clock.now(),
-        );
-        self.shared.generation.store(Arc::new(generation));
+        self.publish(&old, config, lookup);
         self.shared.admission.set_max(max_connections);
         self.shared.buffered.set_max(max_buffered);
         self.end_listeners(&gone); // before new ones of the same address come
@@ -237,18 +230,18 @@ impl Proxy {
     /// Publishes the configuration in force once more, with host names looked up anew.
     pub fn refresh_targets(&mut self, lookup: Lookup<'_>) {
         let old = self.shared.generation.load_full();
-        let config = old.config.clone();
-        let generation = Generation::new(old.number + 1, config, &self.registry, lookup);
-        announce(
-            &generation,
-            Some(&*old),
-            &self.registry,
-            self.shared.clock.now(),
-        );
-        self.shared.generation.store(Arc::new(generation));
+        self.publish(&old, old.config.clone(), lookup);
         for handle in &self.handles {
             handle.order(Order::NewGeneration);
         }
+    }
+
+    /// Builds the generation after `old` and puts it in force by one pointer swap.
+    fn publish(&self, old: &Generation, config: Config, lookup: Lookup<'_>) {
+        let generation = Generation::new(old.number + 1, config, &self.registry, lookup);
+        let now = self.shared.clock.now();
+        announce(&generation, Some(old), &self.registry, now);
+        self.shared.generation.store(Arc::new(generation));
     }
 
     /// The generation in force.
