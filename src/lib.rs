@@ -1,7 +1,7 @@
 //! tcpffee, a sticky TCP load balancer: the map of its modules.
 //!
-//! Dependencies point one way: `proxy → stick → groups → config`. `supervisor`
-//! ties them together; `main` is an outline above it.
+//! Dependencies point one way: `proxy → stick → groups → config`, `health → groups → config`.
+//! `supervisor` ties them together; `main` is an outline above it.
 
 pub mod cli; // the command line and its exit codes
 pub mod clock; // monotonic milliseconds
@@ -9,12 +9,16 @@ pub mod config; // the configuration: schema, defaults, loading, errors
 pub mod control; // the control socket: `tcpffee reload` and `tcpffee stop`
 pub mod demo; // a stage for `tcpffee demo`
 pub mod events; // what the outside asks of the running process
+pub mod fault; // failed connects: whose fault it was
 pub mod groups; // server groups of one generation: status, weight, targets
+pub mod health; // checks of the groups' servers, and what they make of the groups
 pub mod logging; // the log: filter, bounded queue to standard error, rate limits, last words
+pub mod own_listeners; // the proxy's own listeners as targets
 pub mod paths; // no two files of the process are one
 pub mod pid_file; // which process runs, held by a lock
 pub mod proxy; // workers, listeners, sessions, relay
 pub mod resolve; // host names of targets, looked up off the event loop
 pub mod signals; // signals as events
+pub mod state_file; // habits of every file that keeps state: locked, replaced whole, set aside
 pub mod stick; // the stick table: keys, entries, balance, save
 pub mod supervisor; // starts the parts, answers reload and stop

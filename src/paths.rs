@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Environment;
 use crate::control;
+use crate::state_file::{lock_file_path, new_path};
 
 /// Two of the files are one.
 #[derive(Debug, thiserror::Error)]
@@ -26,11 +27,6 @@ pub struct PathsCollide {
 /// The first two that are the same, links followed.
 pub fn check(environment: &Environment, config_path: &Path) -> Result<(), PathsCollide> {
     let pid_path = environment.pid_path();
-    let beside = |path: &Path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        PathBuf::from(name)
-    };
     let files = [
         ("the configuration file", config_path.to_owned()),
         ("TCPFFEE_PID_PATH", pid_path.to_owned()),
@@ -44,11 +40,23 @@ pub fn check(environment: &Environment, config_path: &Path) -> Result<(), PathsC
         ),
         (
             "the lock beside TCPFFEE_STICK_TABLE_SAVE_PATH",
-            beside(&environment.stick_table_save_path),
+            lock_file_path(&environment.stick_table_save_path),
+        ),
+        (
+            "the new save beside TCPFFEE_STICK_TABLE_SAVE_PATH",
+            new_path(&environment.stick_table_save_path),
         ),
         (
             "TCPFFEE_HEALTHCHECK_SAVE_PATH",
             environment.healthcheck_save_path.clone(),
+        ),
+        (
+            "the lock beside TCPFFEE_HEALTHCHECK_SAVE_PATH",
+            lock_file_path(&environment.healthcheck_save_path),
+        ),
+        (
+            "the new save beside TCPFFEE_HEALTHCHECK_SAVE_PATH",
+            new_path(&environment.healthcheck_save_path),
         ),
         ("TCPFFEE_RAFT_PATH", environment.raft_path.clone()),
     ];
@@ -107,6 +115,7 @@ mod tests {
             (&pid, &link),
             (&sticks, &sticks),
             (&folder.path().join("sticks.lock"), &sticks),
+            (&folder.path().join("sticks.new"), &sticks),
             (&pid, &folder.path().join("a.sock")),
         ] {
             let error = check(&environment(pid, sticks), &config).expect_err("the same file");

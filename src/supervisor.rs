@@ -10,16 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, TargetAddr};
 use crate::control::{self, Reply};
 use crate::events::Event;
 use crate::groups::GroupRegistry;
+use crate::health::{self, Health};
 use crate::proxy::{self, End, Parts, Proxy};
 use crate::resolve::Names;
-use crate::stick::save::{self, Keeper, KeyShape, PathLock};
+use crate::state_file::{LockError, PathLock, lock_path};
+use crate::stick::save::{self, Keeper, KeyShape};
 use crate::stick::{self, Table};
 
 /// How long the start and a reload wait for first answers about host names.
@@ -51,10 +53,13 @@ pub enum StartError {
     Proxy(#[from] proxy::StartError),
     /// Another process uses the stick table's files, or they cannot be locked.
     #[error(transparent)]
-    Lock(#[from] save::LockError),
+    Lock(#[from] LockError),
     /// The stick table's files cannot be read.
     #[error(transparent)]
     Load(#[from] save::LoadError),
+    /// The health checks.
+    #[error(transparent)]
+    Health(#[from] health::StartError),
     /// The stick table cannot be kept.
     #[error(transparent)]
     Keeper(#[from] save::StartError),
@@ -63,6 +68,7 @@ pub enum StartError {
 /// A running tcpffee.
 pub struct Supervisor {
     proxy: Proxy,
+    health: Health,
     table: Arc<Table>,
     keeper: Keeper,
     /// Held until everything is saved.
@@ -103,26 +109,46 @@ impl Supervisor {
             ipv6_prefix: config.key_ipv6_prefix,
         };
         let path = environment.stick_table_save_path.clone();
-        let path_lock = save::lock_path(&path)?;
+        let path_lock = lock_path(&path)?;
         let restored = save::load(&path, &shape, SystemTime::now())?;
         let count = table.restore(restored.entries, clock.now());
         log::info!("{count} stick entries restored from {}", path.display());
+        let prepared = health::Prepared::new(&config, &environment.healthcheck_save_path)?;
+        let (failed_sender, failed_targets) = bounded(health::QUEUE_FAILED_TARGETS);
+        let descriptor_limit = proxy::raise_limit();
         let parts = Parts {
             workers,
             key_type: environment.key_type,
             sticks: Arc::clone(&table) as Arc<dyn stick::Sticks>,
             registry,
             clock,
-            descriptor_limit: proxy::raise_limit(),
+            failed_targets: failed_sender,
+            descriptor_limit,
         };
         let save_interval = config.stick_table_save_interval;
         let ready = ready_line(&config, workers);
         // Before the first client: from then on the journal knows every stick.
         let keeper = Keeper::start(Arc::clone(&table), &path, shape, save_interval, clock)?;
-        let proxy = Proxy::start(config, parts, &|host| answer(&names, host))?;
+        let plan = prepared.plan();
+        let checks = proxy::Health {
+            of: &|id| plan.status(id),
+            descriptors: health::descriptors(plan, descriptor_limit),
+        };
+        let proxy = Proxy::start(config, parts, checks, &|host| answer(&names, host))?;
+        let statuses = proxy.statuses();
+        let health = prepared.start(health::Outside {
+            names: Arc::clone(&names),
+            clock,
+            on_status: Box::new(move |group, because, level| {
+                statuses.review(group, because, level);
+            }),
+            failed_targets,
+            descriptor_limit,
+        })?;
         log::info!("{ready}");
         Ok(Supervisor {
             proxy,
+            health,
             table,
             keeper,
             path_lock,
@@ -220,9 +246,17 @@ impl Supervisor {
         let settings = table_settings(&new);
         let interval = new.stick_table_save_interval;
         let used = host_names(&new);
+        let plan = self.health.plan(&new);
+        let checks = proxy::Health {
+            of: &|id| plan.status(id),
+            descriptors: self.health.descriptors(&plan),
+        };
         self.proxy
-            .reload(new, &|host| answer(&names, host))
+            .reload(new, checks, &|host| answer(&names, host))
             .map_err(|error| vec![error.to_string()])?;
+        for group in self.health.adopt(plan) {
+            self.proxy.statuses().catch_up(group);
+        }
         self.table.apply(settings);
         self.keeper.set_save_interval(interval);
         self.names.retain(&used);
@@ -251,8 +285,9 @@ impl Supervisor {
         }
         let cut = self.proxy.ended(End::Shutdown) - before;
         self.log_totals();
+        let states_saved = self.health.stop();
         self.proxy.quit();
-        let saved = self.keeper.stop();
+        let table_saved = self.keeper.stop();
         drop(self.path_lock);
         let mut text = match cut {
             0 => "stopped: every connection had ended".to_owned(),
@@ -260,7 +295,11 @@ impl Supervisor {
         };
         log::info!("{text}");
         let mut exit = if cut == 0 { 0 } else { EXIT_CONNECTIONS_CUT };
-        if let Err(error) = saved {
+        let failures = [
+            table_saved.err().map(|error| error.to_string()),
+            states_saved.err().map(|error| error.to_string()),
+        ];
+        for error in failures.into_iter().flatten() {
             log::error!("{error}");
             text = format!("{text}; {error}");
             exit = control::EXIT_FAILED;

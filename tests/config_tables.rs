@@ -179,10 +179,15 @@ fn health_checks_are_checked() {
     assert_eq!(
         refused("http_target = \"health\""),
         format!(
-            "{at}.http_target: found \"health\", expected a path that begins with \"/\", of \
-             printable ASCII characters without spaces"
+            "{at}.http_target: found \"health\", expected a path that begins with \"/\", with a \
+             query or not, other characters percent-encoded as in a URL"
         )
     );
+    for target in ["/a b", "/ü", "/a#part", "/a\\\\b", "/{id}", "/\\u0001"] {
+        let problem = refused(&format!("http_target = \"{target}\""));
+        assert!(problem.contains("percent-encoded"), "{problem}");
+    }
+    good(&check("http_target = \"/a/%20/b?c=d&e=f;(~*')\""));
     assert!(refused("http_method = \"PUT\"").contains("one of \"GET\", \"POST\""));
     assert!(refused("http_status = 99").contains("from 100 to 599"));
     assert!(
@@ -302,8 +307,7 @@ fn elections_come_well_after_heartbeats() {
 fn each_subject_that_nothing_acts_on_is_warned_about_once() {
     let top = "no_quorum = \"refuse\"\nno_quorum_after = 5\npeer_secret_file = \"/s\"\n\
                stats_bind_socket = \"127.0.0.1:9\"";
-    let group = "send_proxy = \"v1\"\ntransparent = true\n[[groups.7.healthchecks]]\nfall = 1\n\
-                 [[groups.7.healthchecks]]\nfall = 2";
+    let group = "send_proxy = \"v1\"\ntransparent = true";
     let tail = "read and checked, but not acted upon by this version";
     assert_eq!(
         all_problems(&file(top, group)),
@@ -314,7 +318,6 @@ fn each_subject_that_nothing_acts_on_is_warned_about_once() {
             format!("warning: the statistics server: {tail} (stats_bind_socket)"),
             format!("warning: the PROXY protocol: {tail} (groups.N.send_proxy)"),
             format!("warning: transparent proxying: {tail} (groups.N.transparent)"),
-            format!("warning: health checks: {tail} (groups.N.healthchecks)"),
         ],
     );
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tcpffee::clock::Millis;
 use tcpffee::config::{Balance, GroupConfig, GroupId, OnDisabled, StickTableFull};
-use tcpffee::groups::{Group, GroupRegistry, Groups, Target};
+use tcpffee::groups::{Group, GroupRegistry, Groups, HealthStatus, Target};
 use tcpffee::stick::{Ask, Client, ClientIp, KeyRef, Route, Settings, Sticks, Table, Ticket};
 
 const PORT: u16 = 5280;
@@ -39,10 +39,11 @@ fn one_group(registry: &GroupRegistry) -> Groups {
         transparent: false,
         healthchecks: Vec::new(),
     };
-    let target = Target::fixed(SocketAddr::from(([127, 0, 0, 1], 9)));
+    let target = Target::fixed(config.id, SocketAddr::from(([127, 0, 0, 1], 9)));
     let targets = BTreeMap::from([(PORT, target)]);
     let counters = registry.counters(config.id);
-    Groups::new(vec![Group::new(&config, targets, counters)])
+    let health = Arc::new(HealthStatus::up());
+    Groups::new(vec![Group::new(&config, targets, counters, health)])
 }
 
 #[test]

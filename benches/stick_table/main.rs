@@ -16,7 +16,7 @@ use cpu_time::{CpuTime, thread_cpu_time};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tcpffee::clock::Millis;
 use tcpffee::config::{Balance, GroupConfig, GroupId, OnDisabled, StickTableFull};
-use tcpffee::groups::{Group, GroupRegistry, Groups, Target};
+use tcpffee::groups::{Group, GroupRegistry, Groups, HealthStatus, Target};
 use tcpffee::stick::{
     Answer, Ask, Client, ClientIp, Cursor, KeyRef, Route, Settings, Sticks, Table, Ticket,
 };
@@ -110,9 +110,10 @@ fn group(id: u32, registry: &GroupRegistry) -> Group {
         transparent: false,
         healthchecks: Vec::new(),
     };
-    let target = Target::fixed(SocketAddr::from(([127, 0, 0, 1], 9)));
+    let target = Target::fixed(config.id, SocketAddr::from(([127, 0, 0, 1], 9)));
     let targets = BTreeMap::from([(PORT, target)]);
-    Group::new(&config, targets, registry.counters(config.id))
+    let health = Arc::new(HealthStatus::up());
+    Group::new(&config, targets, registry.counters(config.id), health)
 }
 
 /// Known keys in scattered order, for ever.

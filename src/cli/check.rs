@@ -5,10 +5,11 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::cli::{Exit, complain, say};
 use crate::config::{self, Balance, Config, Environment, GroupConfig, KeyType, TargetAddr};
-use crate::groups::{GroupRegistry, Status};
+use crate::groups::{GroupRegistry, HealthStatus, Status};
 use crate::logging;
 use crate::paths;
 use crate::proxy::Generation;
@@ -51,7 +52,8 @@ pub fn check(config_path: Option<&Path>) -> ExitCode {
         warnings.push(error.to_string());
     }
     let registry = GroupRegistry::new(1);
-    let generation = Generation::new(1, loaded.config.clone(), &registry, &|_| None);
+    let all_up = |_| Arc::new(HealthStatus::up());
+    let generation = Generation::new(1, loaded.config.clone(), &registry, &all_up, &|_| None);
     warnings.extend(generation.warnings());
     say(&report(
         &path,

@@ -73,8 +73,10 @@ fn http(section: &Section<'_>) -> Option<HttpCheck> {
 
 fn target(section: &Section<'_>) -> Option<String> {
     section.get("http_target")?.parsed(|text| {
-        let good = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
-        good.then(|| text.to_owned())
+        // pchar, "/" and "?" of RFC 3986, sections 3.3 and 3.4; a fragment is never sent.
+        let good =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/?".contains(&byte);
+        (text.starts_with('/') && text.bytes().all(good)).then(|| text.to_owned())
     })
 }
 

@@ -42,8 +42,6 @@ impl std::fmt::Display for TakesEffect {
 pub enum Subject {
     /// Everything between peers.
     Cluster,
-    /// Health checks of groups.
-    HealthChecks,
     /// PROXY protocol headers, in and out.
     ProxyProtocol,
     /// The statistics server.
@@ -56,7 +54,6 @@ impl std::fmt::Display for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Subject::Cluster => "the cluster's settings",
-            Subject::HealthChecks => "health checks",
             Subject::ProxyProtocol => "the PROXY protocol",
             Subject::Statistics => "the statistics server",
             Subject::Transparent => "transparent proxying",

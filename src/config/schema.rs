@@ -70,6 +70,22 @@ pub struct Config {
     pub peers: Vec<Peer>,
 }
 
+impl Config {
+    /// Every address and port to listen on.
+    pub fn listen_addresses(&self) -> Vec<SocketAddr> {
+        let with_ports = |&ip: &IpAddr| {
+            let ports = self.ports.iter();
+            ports.map(move |&port| SocketAddr::new(ip, port))
+        };
+        self.bind_addrs.iter().flat_map(with_ports).collect()
+    }
+
+    /// Whether IPv6 listeners leave IPv4 alone: where IPv4 addresses are bound too.
+    pub fn is_v6only(&self) -> bool {
+        self.bind_addrs.iter().any(IpAddr::is_ipv4)
+    }
+}
+
 /// The id of a group, as in `[groups.N]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u32);

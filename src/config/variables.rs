@@ -64,7 +64,7 @@ pub static VARIABLES: &[Variable] = &[
     variable(PID_PATH, "path", DEFAULT_PID_PATH,
         "File with the process's id; the control socket lies beside it. Where it is unset, `reload` and `stop` look at `/run/tcpffee/tcpffee.pid` first."),
     variable(HEALTHCHECK_SAVE_PATH, "path", "/var/lib/tcpffee/healthcheck_state",
-        "Where the state of the health checks is saved.").unacted(),
+        "Where the state of the health checks is saved."),
     variable(STICK_TABLE_SAVE_PATH, "path", "/var/lib/tcpffee/stick_table",
         "Where a lone node saves its stick table."),
     variable(RAFT_PATH, "path", "/var/lib/tcpffee/raft",

@@ -28,11 +28,16 @@ impl Worker {
         self.enforce();
     }
 
+    /// Brings open connections in line with what health checks have made of the groups.
+    pub(super) fn follow_statuses(&mut self) {
+        self.refresh_generation();
+        self.enforce();
+    }
+
     /// Looks at connections of Draining groups whose time may be over.
     pub(super) fn check_draining(&mut self) {
         if self.next_drain_check.is_some_and(|at| at <= self.now) {
-            self.refresh_generation();
-            self.enforce();
+            self.follow_statuses();
         }
     }
 

@@ -26,30 +26,33 @@ mod relay;
 mod session;
 mod shared;
 mod side;
+mod statuses;
 mod sys;
 mod wheel;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use crossbeam_channel::Sender;
 
 use crate::clock::Clock;
 use crate::config::{Config, KeyType};
-use crate::groups::GroupRegistry;
+use crate::groups::{GroupRegistry, HealthStatus, TargetState};
 use crate::stick::{Route, Sticks, Ticket};
 
 pub use counters::{Count, Counters};
 pub use descriptors::{Split, raise_limit};
 pub use ending::End;
-pub use generation::{Generation, Lookup};
+pub use generation::{Generation, HealthOf, Lookup};
 pub use listener::ListenError;
+pub use statuses::Statuses;
 
 use held_total::HeldTotal;
 use listener::BindOptions;
@@ -68,8 +71,19 @@ pub struct Parts {
     pub registry: Arc<GroupRegistry>,
     /// The process's clock.
     pub clock: Clock,
+    /// Told of targets that did not take a connection ([`TargetState::note_failed_connect`]).
+    pub failed_targets: Sender<Arc<TargetState>>,
     /// Descriptors that the process may open ([`raise_limit`]).
     pub descriptor_limit: usize,
+}
+
+/// What the proxy needs of the health checks.
+#[derive(Clone, Copy)]
+pub struct Health<'a> {
+    /// What they make of each group.
+    pub of: HealthOf<'a>,
+    /// Descriptors that they may have open at once.
+    pub descriptors: usize,
 }
 
 /// The proxy could not start.
@@ -103,6 +117,7 @@ pub enum ReloadError {
 /// A running proxy.
 pub struct Proxy {
     shared: Arc<Shared>,
+    statuses: Arc<Statuses>,
     registry: Arc<GroupRegistry>,
     handles: Vec<WorkerHandle>,
     threads: Vec<JoinHandle<()>>,
@@ -120,12 +135,18 @@ impl Proxy {
     /// # Errors
     /// An address that cannot be bound, or no descriptors or threads to be had. Nothing is left
     /// behind then.
-    pub fn start(config: Config, parts: Parts, lookup: Lookup<'_>) -> Result<Proxy, StartError> {
-        let addresses = listen_addresses(&config);
+    pub fn start(
+        config: Config,
+        parts: Parts,
+        health: Health<'_>,
+        lookup: Lookup<'_>,
+    ) -> Result<Proxy, StartError> {
+        let addresses = config.listen_addresses();
         let own_descriptors = descriptors::open_now();
         let split = Split::new(
             parts.descriptor_limit,
             addresses.len() * parts.workers,
+            health.descriptors,
             own_descriptors,
         );
         if split.connections == 0 {
@@ -143,9 +164,7 @@ impl Proxy {
         let wakers = handles.iter().map(WorkerHandle::waker).collect();
         let max_connections = max_connections(&config, split);
         let max_buffered = config.max_buffered_bytes;
-        let generation = Generation::new(1, config, &parts.registry, lookup);
-        let now = parts.clock.now();
-        announce(&generation, None, &parts.registry, now);
+        let generation = Generation::new(1, config, &parts.registry, health.of, lookup);
         let shared = Arc::new(Shared {
             generation: ArcSwap::from_pointee(generation),
             sticks: parts.sticks,
@@ -155,8 +174,11 @@ impl Proxy {
             admission: Admission::new(max_connections, wakers),
             open_listeners: AtomicUsize::new(0),
             ending_listeners: Mutex::default(),
+            failed_targets: parts.failed_targets,
             counters: (0..parts.workers).map(|_| Counters::default()).collect(),
         });
+        let statuses = Arc::new(Statuses::new(Arc::clone(&shared), handles.clone()));
+        announce(&shared.generation.load(), None, &parts.registry, &statuses);
         let max_pipes = split.pipes / parts.workers;
         let mut threads = Vec::new();
         for (index, seat) in seats.into_iter().enumerate() {
@@ -167,6 +189,7 @@ impl Proxy {
         }
         let proxy = Proxy {
             shared,
+            statuses,
             registry: parts.registry,
             handles,
             threads,
@@ -182,12 +205,17 @@ impl Proxy {
     ///
     /// # Errors
     /// What speaks against it; the configuration in force stays.
-    pub fn reload(&mut self, config: Config, lookup: Lookup<'_>) -> Result<(), ReloadError> {
+    pub fn reload(
+        &mut self,
+        config: Config,
+        health: Health<'_>,
+        lookup: Lookup<'_>,
+    ) -> Result<(), ReloadError> {
         let old = self.shared.generation.load_full();
-        let before = listen_addresses(&old.config);
-        let after = listen_addresses(&config);
+        let before = old.config.listen_addresses();
+        let after = config.listen_addresses();
         // Whether an IPv6 socket takes IPv4 as well cannot be changed once it is bound.
-        let turns = is_v6only(&old.config) != is_v6only(&config);
+        let turns = old.config.is_v6only() != config.is_v6only();
         let is_in = |list: &[SocketAddr], address: &SocketAddr| {
             list.contains(address) && !(turns && address.is_ipv6())
         };
@@ -204,6 +232,7 @@ impl Proxy {
         let split = Split::new(
             self.descriptor_limit,
             after.len() * self.handles.len(),
+            health.descriptors,
             self.own_descriptors,
         );
         if split.connections == 0 {
@@ -216,7 +245,7 @@ impl Proxy {
         }
         let max_connections = max_connections(&config, split);
         let max_buffered = config.max_buffered_bytes;
-        self.publish(&old, config, lookup);
+        self.publish(&old, config, health.of, lookup);
         self.shared.admission.set_max(max_connections);
         self.shared.buffered.set_max(max_buffered);
         self.end_listeners(&gone); // before new ones of the same address come
@@ -230,18 +259,28 @@ impl Proxy {
     /// Publishes the configuration in force once more, with host names looked up anew.
     pub fn refresh_targets(&mut self, lookup: Lookup<'_>) {
         let old = self.shared.generation.load_full();
-        self.publish(&old, old.config.clone(), lookup);
+        // The same configuration has the same groups.
+        let health = |id| match old.groups.get(id) {
+            Some(group) => Arc::clone(&group.health),
+            None => Arc::new(HealthStatus::up()),
+        };
+        self.publish(&old, old.config.clone(), &health, lookup);
         for handle in &self.handles {
             handle.order(Order::NewGeneration);
         }
     }
 
     /// Builds the generation after `old` and puts it in force by one pointer swap.
-    fn publish(&self, old: &Generation, config: Config, lookup: Lookup<'_>) {
-        let generation = Generation::new(old.number + 1, config, &self.registry, lookup);
-        let now = self.shared.clock.now();
-        announce(&generation, Some(old), &self.registry, now);
+    fn publish(&self, old: &Generation, config: Config, health: HealthOf<'_>, lookup: Lookup<'_>) {
+        let generation = Generation::new(old.number + 1, config, &self.registry, health, lookup);
+        announce(&generation, Some(old), &self.registry, &self.statuses);
         self.shared.generation.store(Arc::new(generation));
+        self.registry.forget_unused_targets();
+    }
+
+    /// For health checks: their way to make a change of status known.
+    pub fn statuses(&self) -> Arc<Statuses> {
+        Arc::clone(&self.statuses)
     }
 
     /// The generation in force.
@@ -251,7 +290,7 @@ impl Proxy {
 
     /// Ends all listeners; clients already queued are still served.
     pub fn stop_accepting(&self) {
-        self.end_listeners(&listen_addresses(&self.shared.generation.load().config));
+        self.end_listeners(&self.shared.generation.load().config.listen_addresses());
     }
 
     /// Has every worker end its listeners of these addresses.
@@ -334,23 +373,6 @@ impl Proxy {
     }
 }
 
-/// Every address and port that a configuration listens on.
-pub fn listen_addresses(config: &Config) -> Vec<SocketAddr> {
-    let with_ports = |ip: &IpAddr| {
-        let ip = *ip;
-        config
-            .ports
-            .iter()
-            .map(move |&port| SocketAddr::new(ip, port))
-    };
-    config.bind_addrs.iter().flat_map(with_ports).collect()
-}
-
-/// Whether IPv6 listeners leave IPv4 alone: where the configuration binds IPv4 addresses too.
-fn is_v6only(config: &Config) -> bool {
-    config.bind_addrs.iter().any(IpAddr::is_ipv4)
-}
-
 /// Binds `addresses`. What this process has already, at its `own` addresses, is shared with itself;
 /// all else must be free.
 fn bind(
@@ -361,7 +383,7 @@ fn bind(
 ) -> Result<Bound, ListenError> {
     let options = BindOptions {
         freebind: config.freebind,
-        v6only: is_v6only(config),
+        v6only: config.is_v6only(),
     };
     let bind = |&address: &SocketAddr| {
         let claim = !own.iter().any(|&own| overlap(own, address));
@@ -403,12 +425,12 @@ fn max_connections(config: &Config, split: Split) -> usize {
     }
 }
 
-/// Notes since when groups drain, and says what the operator should know and does not yet.
+/// Says what a generation changes of the groups, and what the operator should know and does not yet.
 fn announce(
     generation: &Generation,
     before: Option<&Generation>,
     registry: &GroupRegistry,
-    now: crate::clock::Millis,
+    statuses: &Statuses,
 ) {
     registry.forget_draining(|id| generation.groups.get(id).is_none());
     let told = before.map(Generation::warnings).unwrap_or_default();
@@ -419,9 +441,7 @@ fn announce(
     {
         log::warn!("{warning}");
     }
-    for group in generation.groups.iter() {
-        group.counters.note_status(group.status(), now);
-    }
+    statuses.review_all(generation);
 }
 
 #[cfg(test)]

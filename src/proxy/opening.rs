@@ -3,19 +3,21 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::clock::Millis;
-use crate::config::KeyType;
+use crate::config::{GroupId, KeyType};
+use crate::fault::Fault;
 use crate::groups::Status;
 use crate::logging::RateLimit;
 use crate::stick::{AfterFailure, Answer, Ask, Client, KeyRef, Refusal, Route, Ticket};
 
 use super::End;
 use super::arena::{SessionId, Subject};
-use super::connect::{self, Fault, Progress, Started};
+use super::connect::{self, Progress, Started};
 use super::generation::LocalGeneration;
 use super::relay::Flow;
 use super::session::{MessageKey, Phase, Session};
@@ -396,12 +398,14 @@ impl Worker {
         };
         session.tried.push(answer.group);
         session.answer = None;
+        let (port, generation) = (session.port, Rc::clone(&session.generation));
         let asked = ask(session, id, worker, now);
         let after = self
             .shared
             .sticks
             .connect_failed(&asked, answer, &session.tried);
         self.counters().connect_failures.add(1);
+        self.report_failed(&generation, answer.group, port);
         if let Some(left_out) = TARGET_FAILED.admit(now) {
             log::warn!(
                 "group {} does not answer at {address}: {error}{left_out}",
@@ -415,6 +419,25 @@ impl Worker {
             }
             AfterFailure::Reset if error == Errno::TIMEDOUT => self.end(id, End::ConnectTimeout),
             AfterFailure::Reset => self.end(id, End::ConnectFailed),
+        }
+    }
+
+    /// Counts a connect that a target did not take, and has its next health check come at once.
+    fn report_failed(&self, generation: &LocalGeneration, group: GroupId, port: u16) {
+        let group = generation.groups.get(group);
+        let target = group.and_then(|group| group.targets().get(&port));
+        let Some(state) = target.map(|target| &target.state) else {
+            return;
+        };
+        // With the queue full the check comes when its interval is over.
+        if state.note_failed_connect()
+            && self
+                .shared
+                .failed_targets
+                .try_send(Arc::clone(state))
+                .is_err()
+        {
+            state.forget_report();
         }
     }
 

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use crossbeam_channel::Sender;
 use mio::Waker;
 
 use crate::clock::Clock;
 use crate::config::KeyType;
+use crate::groups::TargetState;
 use crate::stick::Sticks;
 
 use super::counters::Counters;
@@ -33,6 +35,8 @@ pub struct Shared {
     pub open_listeners: AtomicUsize,
     /// Addresses of listeners that are ending, one entry for each socket.
     pub ending_listeners: Mutex<Vec<SocketAddr>>,
+    /// Told of targets that did not take a connection.
+    pub failed_targets: Sender<Arc<TargetState>>,
     /// By worker.
     pub counters: Vec<Counters>,
 }

@@ -109,9 +109,14 @@ impl Rig {
             sticks: Arc::clone(&table) as Arc<dyn Sticks>,
             registry: Arc::new(GroupRegistry::new(2)),
             clock: Clock::start(),
+            failed_targets: crossbeam_channel::bounded(1).0,
             descriptor_limit: 1_000,
         };
-        let proxy = Proxy::start(loaded.config, parts, &|_| None).expect("starts");
+        let health = Health {
+            of: &|_| Arc::new(HealthStatus::up()),
+            descriptors: 0,
+        };
+        let proxy = Proxy::start(loaded.config, parts, health, &|_| None).expect("starts");
         Rig {
             proxy,
             table,

@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +62,7 @@ pub enum Order {
 pub struct WorkerHandle {
     orders: Sender<Order>,
     answers: Arc<Mutex<Vec<(Ticket, Route)>>>,
+    statuses_changed: Arc<AtomicBool>,
     waker: Arc<Waker>,
 }
 
@@ -81,6 +83,12 @@ impl WorkerHandle {
         self.wake();
     }
 
+    /// Has the worker bring open connections in line with the groups' statuses; never waits.
+    pub fn enforce_statuses(&self) {
+        self.statuses_changed.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
     /// Its waker.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
@@ -98,6 +106,7 @@ pub struct WorkerSeat {
     poll: Poll,
     orders: Receiver<Order>,
     answers: Arc<Mutex<Vec<(Ticket, Route)>>>,
+    statuses_changed: Arc<AtomicBool>,
 }
 
 /// Makes the two ends of a worker's connection to the other threads.
@@ -109,9 +118,11 @@ pub fn seat() -> io::Result<(WorkerHandle, WorkerSeat)> {
     let waker = Arc::new(Waker::new(poll.registry(), Subject::Waker.token())?);
     let (sender, orders) = crossbeam_channel::bounded(MAX_ORDERS);
     let answers = Arc::new(Mutex::new(Vec::new()));
+    let statuses_changed = Arc::new(AtomicBool::new(false));
     let handle = WorkerHandle {
         orders: sender,
         answers: Arc::clone(&answers),
+        statuses_changed: Arc::clone(&statuses_changed),
         waker,
     };
     Ok((
@@ -120,6 +131,7 @@ pub fn seat() -> io::Result<(WorkerHandle, WorkerSeat)> {
             poll,
             orders,
             answers,
+            statuses_changed,
         },
     ))
 }
@@ -151,6 +163,7 @@ pub struct Worker {
     pub(super) next_drain_check: Option<Millis>,
     orders: Receiver<Order>,
     answers: Arc<Mutex<Vec<(Ticket, Route)>>>,
+    statuses_changed: Arc<AtomicBool>,
     quits: bool,
 }
 
@@ -173,6 +186,7 @@ impl Worker {
             next_drain_check: None,
             orders: seat.orders,
             answers: seat.answers,
+            statuses_changed: seat.statuses_changed,
             quits: false,
             shared,
         }
@@ -199,6 +213,7 @@ impl Worker {
             if is_woken {
                 self.take_answers();
                 self.take_orders();
+                self.take_statuses();
                 self.resume_accepting();
             }
             self.serve_ready();
@@ -293,6 +308,12 @@ impl Worker {
             std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
         for (ticket, route) in answers {
             self.answered(SessionId::from_u64(ticket.token), route);
+        }
+    }
+
+    fn take_statuses(&mut self) {
+        if self.statuses_changed.swap(false, Ordering::SeqCst) {
+            self.follow_statuses();
         }
     }
 

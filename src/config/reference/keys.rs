@@ -54,7 +54,7 @@ const SOCKET: Kind = other(
 const PORT: Kind = integer(1, 65535);
 
 use Absent::{Required, Toml, Words as InWords};
-use Subject::{Cluster, HealthChecks, ProxyProtocol, Statistics, Transparent};
+use Subject::{Cluster, ProxyProtocol, Statistics, Transparent};
 use TakesEffect::{Live, NewConnections, Restart};
 
 /// Every key, in the order of the reference.
@@ -140,30 +140,30 @@ pub static KEYS: &[Key] = &[
 
     // Health checks
     key(Live, "groups.N.healthchecks[].fall", integer(1, 1000), Toml("3"), "2",
-        "Failures in a row that make the check failing.").unacted(HealthChecks),
+        "Failures in a row that make the check failing."),
     key(Live, "groups.N.healthchecks[].rise", integer(1, 1000), Toml("5"), "2",
-        "Successes in a row that make it passing again.").unacted(HealthChecks),
+        "Successes in a row that make it passing again."),
     key(Live, "groups.N.healthchecks[].fall_action", Kind::Choice(FALL_ACTION), Toml("\"Draining\""), "\"Disabled\"",
-        "What a failing check makes of the whole group; `Up` only watches.").unacted(HealthChecks),
+        "What a failing check makes of the whole group; `Up` only watches."),
     key(Live, "groups.N.healthchecks[].interval", seconds(10, DAY_MS), Toml("5"), "1",
-        "Time between executions.").unacted(HealthChecks),
+        "Time between executions."),
     key(Live, "groups.N.healthchecks[].timeout", seconds(1, DAY_MS), InWords("half of `interval`"), "0.5",
-        "What one execution may take before it counts as a failure; at most `interval`.").unacted(HealthChecks),
+        "What one execution may take before it counts as a failure; at most `interval`."),
     key(Live, "groups.N.healthchecks[].port", PORT, InWords("each target's own"), "8080",
-        "Port to check in place of the targets' own.").unacted(HealthChecks),
-    key(Live, "groups.N.healthchecks[].http_target", other("string", "a path that begins with \"/\", of printable ASCII characters without spaces"),
+        "Port to check in place of the targets' own."),
+    key(Live, "groups.N.healthchecks[].http_target", other("string", "a path that begins with \"/\", with a query or not, other characters percent-encoded as in a URL"),
         Toml("\"/\""), "\"/health\"",
-        "Path to ask for. Any `http_` key makes the check an HTTP check.").unacted(HealthChecks),
+        "Path to ask for. Any `http_` key makes the check an HTTP check."),
     key(Live, "groups.N.healthchecks[].http_method", Kind::Choice(HTTP_METHOD), Toml("\"GET\""), "\"POST\"",
-        "Method of the request.").unacted(HealthChecks),
+        "Method of the request."),
     key(Live, "groups.N.healthchecks[].http_headers", other("table", "a table of header name = \"value\""),
         Toml("{}"), "{ Content-Type = \"text/plain\" }",
-        "Headers of the request.").unacted(HealthChecks),
+        "Headers of the request."),
     key(Live, "groups.N.healthchecks[].http_body", other("string", "a string"),
         InWords("none"), "\"ping\"",
-        "Body of the request.").unacted(HealthChecks),
+        "Body of the request."),
     key(Live, "groups.N.healthchecks[].http_status", integer(100, 599), Toml("200"), "204",
-        "Status of a healthy server's answer.").unacted(HealthChecks),
+        "Status of a healthy server's answer."),
 
     // Statistics
     key(Restart, "stats_bind_socket", SOCKET, Toml("\"127.0.0.1:2340\""), "\"127.0.0.1:9100\"",

@@ -1,12 +1,12 @@
 //! Writing a full save, page by page beside the connections.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use crate::clock::Millis;
+use crate::state_file;
 use crate::stick::entry::{Entry, State};
 use crate::stick::{Cursor, Table};
 
@@ -27,20 +27,12 @@ pub(super) fn write(table: &Table, paths: &Paths, header: &Header, now: Millis) 
 }
 
 fn write_beside(table: &Table, paths: &Paths, header: &Header, now: Millis) -> io::Result<u64> {
-    paths.make_directory()?;
-    let beside = paths.new_save();
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
+    state_file::make_directory(paths.save())?;
+    let mut file = state_file::create_new(paths.save())?;
     file.write_all(&codec::file_start(Kind::Save, header))?;
     let entries = write_entries(table, &mut file, now)?;
     file.write_all(&codec::end_frame(entries))?;
-    file.sync_all()?;
-    fs::rename(&beside, paths.save())?;
-    paths.sync_directory()?;
+    state_file::replace_by_new(paths.save(), &file)?;
     Ok(entries)
 }
 

@@ -8,6 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::state_file;
 use crate::stick::Table;
 
 use super::KeyShape;
@@ -109,12 +110,10 @@ impl Keeper {
         clock: Clock,
     ) -> Result<Keeper, StartError> {
         let paths = Paths::new(path);
-        paths
-            .make_directory()
-            .map_err(|source| StartError::Folder {
-                folder: paths.directory().to_owned(),
-                source,
-            })?;
+        state_file::make_directory(path).map_err(|source| StartError::Folder {
+            folder: paths.directory().to_owned(),
+            source,
+        })?;
         let shared = Arc::new(Shared {
             phase: AtomicU8::new(KEEP),
             save_interval_ms: AtomicU64::new(in_ms(save_interval)),

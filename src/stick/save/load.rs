@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::{error, info};
 
 use crate::config::GroupId;
+use crate::state_file::set_aside;
 use crate::stick::{Key, Remaining, RestoredEntry};
 
 use super::KeyShape;
 use super::codec::{Header, Kind, SavedEntry};
 use super::file::{EntryFile, Unusable};
-use super::paths::{Paths, set_aside};
+use super::paths::Paths;
 
 /// What was found.
 #[derive(Debug, Default)]

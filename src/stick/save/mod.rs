@@ -28,7 +28,6 @@ mod journal;
 mod keeper;
 mod keeping;
 mod load;
-mod lock;
 mod paths;
 mod saver;
 
@@ -41,7 +40,6 @@ use crate::config::KeyType;
 
 pub use keeper::{Keeper, KeeperCounts, StartError, StopError};
 pub use load::{LoadError, Restored, load};
-pub use lock::{LockError, PathLock, lock_path};
 
 /// What makes a key. Entries of one shape mean nothing under another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

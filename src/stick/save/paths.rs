@@ -1,13 +1,12 @@
 //! The names of the files around one save path.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Names tried for a file to set aside before giving up.
-const MAX_SET_ASIDE_NAMES: u32 = 1000;
+use crate::state_file::{self, with_suffix};
 
 /// A save path with what belongs to it.
 #[derive(Clone, Debug)]
@@ -29,7 +28,7 @@ impl Paths {
 
     /// A full save being written.
     pub fn new_save(&self) -> PathBuf {
-        with_suffix(&self.save, ".new")
+        state_file::new_path(&self.save)
     }
 
     /// The journal of this number.
@@ -39,20 +38,7 @@ impl Paths {
 
     /// The folder that all of it is in.
     pub fn directory(&self) -> &Path {
-        match self.save.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        }
-    }
-
-    /// Makes the folder where it is missing.
-    pub fn make_directory(&self) -> io::Result<()> {
-        fs::create_dir_all(self.directory())
-    }
-
-    /// Makes renamed and deleted names last.
-    pub fn sync_directory(&self) -> io::Result<()> {
-        File::open(self.directory())?.sync_all()
+        state_file::directory(&self.save)
     }
 
     /// The numbers of the journals there are, ascending.
@@ -76,29 +62,6 @@ impl Paths {
         }
         Ok(())
     }
-}
-
-/// The path with something added to its last part.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Renames a file that cannot be used, so that it is in nobody's way and not lost; returns its
-/// new name.
-pub(super) fn set_aside(path: &Path, unix_secs: u64) -> io::Result<PathBuf> {
-    for attempt in 0..MAX_SET_ASIDE_NAMES {
-        let aside = match attempt {
-            0 => with_suffix(path, &format!(".set-aside-{unix_secs}")),
-            _ => with_suffix(path, &format!(".set-aside-{unix_secs}-{attempt}")),
-        };
-        if !aside.try_exists()? {
-            fs::rename(path, &aside)?;
-            return Ok(aside);
-        }
-    }
-    Err(io::Error::other("every name for it is taken"))
 }
 
 /// The number in a journal's name: digits only, as [`Paths::journal`] writes them.
@@ -130,17 +93,5 @@ mod tests {
         assert_eq!(paths.journals().unwrap(), [9, 10]);
         paths.delete_journals_before(10).unwrap();
         assert_eq!(paths.journals().unwrap(), [10]);
-    }
-
-    #[test]
-    fn setting_aside_never_overwrites() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sticks");
-        for (content, name) in [("a", "sticks.set-aside-5"), ("b", "sticks.set-aside-5-1")] {
-            fs::write(&path, content).unwrap();
-            let aside = set_aside(&path, 5).unwrap();
-            assert_eq!(aside, folder.path().join(name));
-            assert_eq!(fs::read_to_string(aside).unwrap(), content);
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Millis;
 use crate::config::{Balance, GroupConfig, GroupId, OnDisabled, StickTableFull};
-use crate::groups::{Group, GroupRegistry, Groups, Status, Target};
+use crate::groups::{Group, GroupRegistry, Groups, HealthStatus, Status, Target};
 
 use crate::stick::{
     Answer, Ask, Client, ClientIp, KeyRef, Refusal, Route, Settings, Sticks, Table, Ticket,
@@ -94,12 +94,13 @@ impl Cluster {
             transparent: false,
             healthchecks: Vec::new(),
         };
-        let address = |port| Target::fixed(SocketAddr::from(([127, 0, 0, 1], port)));
+        let address = |port| Target::fixed(config.id, SocketAddr::from(([127, 0, 0, 1], port)));
         let targets = wanted.ports.iter().map(|&port| (port, address(port)));
         Group::new(
             &config,
             targets.collect(),
             self.registry.counters(config.id),
+            Arc::new(HealthStatus::up()),
         )
     }
 

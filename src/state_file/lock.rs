@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::paths::{Paths, with_suffix};
+use super::{directory, lock_file_path, make_directory};
 
 /// Holds the lock of a state path for as long as it lives, and no longer than the process.
 #[derive(Debug)]
@@ -61,13 +61,12 @@ pub enum LockError {
 /// Locks `<path>.lock` for this process, so that no second one works on the same state. Makes the
 /// folder where it is missing. The lock ends with the process, however that ends; the file stays.
 pub fn lock_path(path: &Path) -> Result<PathLock, LockError> {
-    let paths = Paths::new(path);
-    paths.make_directory().map_err(|source| LockError::Folder {
+    make_directory(path).map_err(|source| LockError::Folder {
         path: path.to_owned(),
-        folder: paths.directory().to_owned(),
+        folder: directory(path).to_owned(),
         source,
     })?;
-    let lock = with_suffix(path, ".lock");
+    let lock = lock_file_path(path);
     let unlockable = |source| LockError::Unlockable {
         lock: lock.clone(),
         source,

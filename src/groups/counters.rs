@@ -1,0 +1,118 @@
+//! What is counted of a group as long as the process lives, whatever the generation.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_utils::CachePadded;
+
+use super::Status;
+use super::target::TargetState;
+use crate::clock::Millis;
+use crate::config::{GroupId, TargetAddr};
+
+/// Counts of one group that outlive a reload.
+#[derive(Debug)]
+pub struct GroupCounters {
+    /// Stick entries that name the group.
+    pub sticks: AtomicU64,
+    /// In [`Millis`]; zero: it is not Draining.
+    draining_since_ms: AtomicU64,
+    connections: Box<[CachePadded<AtomicI64>]>,
+}
+
+impl GroupCounters {
+    /// Counters for this many workers.
+    pub fn new(workers: usize) -> GroupCounters {
+        GroupCounters {
+            sticks: AtomicU64::new(0),
+            draining_since_ms: AtomicU64::new(0),
+            connections: (0..workers)
+                .map(|_| CachePadded::new(AtomicI64::new(0)))
+                .collect(),
+        }
+    }
+
+    /// When the group began to drain; `None` while it is not Draining.
+    pub fn draining_since(&self) -> Option<Millis> {
+        let since = self.draining_since_ms.load(Ordering::Relaxed);
+        (since != 0).then_some(Millis(since))
+    }
+
+    /// Notes the status that holds from now on.
+    pub fn note_status(&self, status: Status, now: Millis) {
+        if status != Status::Draining {
+            self.draining_since_ms.store(0, Ordering::Relaxed);
+        } else if self.draining_since().is_none() {
+            self.draining_since_ms.store(now.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds to the connections that `worker` has with the group. Each worker writes its own
+    /// cache line.
+    pub fn add_connections(&self, worker: usize, by: i64) {
+        self.connections[worker].fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Open connections with the group, over all workers.
+    pub fn connections(&self) -> u64 {
+        let sum: i64 = self
+            .connections
+            .iter()
+            .map(|cell| cell.load(Ordering::Relaxed))
+            .sum();
+        u64::try_from(sum).unwrap_or(0)
+    }
+}
+
+/// The counters of every group seen since the start, by id, and of the targets in use.
+#[derive(Debug)]
+pub struct GroupRegistry {
+    workers: usize,
+    counters: Mutex<HashMap<GroupId, Arc<GroupCounters>>>,
+    targets: Mutex<HashMap<(GroupId, TargetAddr), Arc<TargetState>>>,
+}
+
+impl GroupRegistry {
+    /// Groups that are `gone` are not Draining any more: should they come back, they begin anew.
+    pub fn forget_draining(&self, gone: impl Fn(GroupId) -> bool) {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        for counters in counters
+            .iter()
+            .filter(|(id, _)| gone(**id))
+            .map(|(_, counters)| counters)
+        {
+            counters.draining_since_ms.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// An empty registry for this many workers.
+    pub fn new(workers: usize) -> GroupRegistry {
+        GroupRegistry {
+            workers,
+            counters: Mutex::default(),
+            targets: Mutex::default(),
+        }
+    }
+
+    /// The counters of a group, made at first asking.
+    pub fn counters(&self, id: GroupId) -> Arc<GroupCounters> {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(GroupCounters::new(self.workers));
+        Arc::clone(counters.entry(id).or_insert_with(made))
+    }
+
+    /// What is counted of one target of a group, made at first asking.
+    pub fn target(&self, group: GroupId, configured: &TargetAddr) -> Arc<TargetState> {
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (group, configured.clone());
+        let made = || Arc::new(TargetState::new(group, configured.clone()));
+        Arc::clone(targets.entry(key).or_insert_with(made))
+    }
+
+    /// Forgets targets that no generation has any more.
+    pub fn forget_unused_targets(&self) {
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        targets.retain(|_, state| Arc::strong_count(state) > 1);
+    }
+}

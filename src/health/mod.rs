@@ -1,0 +1,268 @@
+//! Health checks: what this node finds out about the groups' servers, and what follows for the
+//! groups.
+//!
+//! ```text
+//! timetable → pool of threads: probe → board: streak → observation → verdict → group's status
+//! ```
+//!
+//! One thread, the [`scheduler`], starts checks when they are due and takes in their results;
+//! the checks themselves block threads of a pool. The [`board`] holds where every check stands
+//! and knows neither threads nor time. A group's status is written where every worker reads it at
+//! each route ([`HealthStatus`](crate::groups::HealthStatus)), so it holds for the next connection.
+//!
+//! What a node sees is an [`Observation`], what holds is a [`Verdict`]; alone, the one becomes the
+//! other directly.
+
+mod board; // where every check stands
+mod definition; // what identifies a check
+mod jitter; // chance, for spreading
+mod plan; // what a configuration has checked
+mod pool; // the threads that check
+mod probe; // one check of one target: TCP, HTTP
+mod save; // states kept across restarts
+mod scheduler; // the thread that has checks made
+mod streak; // rise and fall
+mod timetable; // the timer heap
+mod verdict; // what was seen, what holds
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use log::Level;
+
+use crate::clock::Clock;
+use crate::config::{Config, GroupId};
+use crate::groups::TargetState;
+use crate::own_listeners::OwnListeners;
+use crate::resolve::Names;
+use crate::state_file::{LockError, PathLock, lock_path};
+
+use board::Board;
+use jitter::Jitter;
+use pool::{MAX_THREADS, Pool};
+use save::Saver;
+use scheduler::Scheduler;
+use timetable::Timetable;
+
+pub use definition::CheckId;
+pub use plan::Plan;
+pub use probe::{Failure, NotRun, Outcome, Probe};
+pub use save::SaveError;
+pub use streak::{State, Streak};
+pub use verdict::{Observation, Verdict};
+
+/// Targets that real traffic could not connect to, waiting to be heard; beyond it their checks
+/// come at their interval.
+pub const QUEUE_FAILED_TARGETS: usize = 1024;
+/// The part of the process's descriptors that checks may take: one in so many.
+const DESCRIPTOR_SHARE: usize = 8;
+
+/// Told that a check of a group has come to a state, for this reason, that deserves this level in
+/// the log; the group's status is set already.
+pub type OnStatus = Box<dyn Fn(GroupId, &str, Level) + Send>;
+
+/// Health checks that have not begun: what an earlier process knew, and the first plan.
+#[derive(Debug)]
+pub struct Prepared {
+    board: Board,
+    plan: Plan,
+    saver: Saver,
+    lock: Option<PathLock>,
+}
+
+/// What running checks need from outside.
+pub struct Outside {
+    /// Where host names are now.
+    pub names: Arc<Names>,
+    /// The process's clock.
+    pub clock: Clock,
+    /// Told of every check that comes to another state.
+    pub on_status: OnStatus,
+    /// Targets that real traffic could not connect to.
+    pub failed_targets: Receiver<Arc<TargetState>>,
+    /// Descriptors that the process may open.
+    pub descriptor_limit: usize,
+}
+
+/// Running health checks.
+#[derive(Debug)]
+pub struct Health {
+    board: Arc<Mutex<Board>>,
+    commands: Sender<Command>,
+    saver: Arc<Saver>,
+    thread: JoinHandle<()>,
+    descriptor_limit: usize,
+    /// Held until everything is saved.
+    lock: Option<PathLock>,
+}
+
+/// What the scheduler is told; it stops when nobody is left to tell it anything.
+#[derive(Debug)]
+enum Command {
+    /// The board is another one.
+    FollowBoard {
+        own_listeners: Arc<OwnListeners>,
+        max_threads: usize,
+    },
+}
+
+/// Health checks cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process uses the state file.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The system gave no thread.
+    #[error("cannot start the threads of the health checks: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl Prepared {
+    /// Reads what an earlier process saved at `path`, and plans the checks of a configuration: a
+    /// group that was out is out from the start. A file that cannot be used is told in the log.
+    ///
+    /// # Errors
+    /// Another process uses the path, or there is no thread to be had.
+    pub fn new(config: &Config, path: &Path) -> Result<Prepared, StartError> {
+        let lock = match lock_path(path) {
+            Ok(lock) => Some(lock),
+            Err(error @ LockError::InUse { .. }) => return Err(error.into()),
+            Err(error) => {
+                log::error!("states of health checks are not kept: {error}");
+                None
+            }
+        };
+        let saved = save::load(path);
+        let plan = Plan::of(config, &Board::default());
+        let mut board = Board::default().successor(&plan);
+        let failing = board.restore(&saved);
+        if failing > 0 {
+            log::info!(
+                "{failing} failing health checks restored from {}",
+                path.display()
+            );
+        }
+        let saver = Saver::start(path)?;
+        Ok(Prepared {
+            board,
+            plan,
+            saver,
+            lock,
+        })
+    }
+
+    /// The plan of the configuration.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Begins to check.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn start(self, outside: Outside) -> Result<Health, StartError> {
+        let (commands, received) = unbounded();
+        let descriptor_limit = outside.descriptor_limit;
+        let max_threads = descriptors(&self.plan, descriptor_limit);
+        let (pool, results) = Pool::new(max_threads, Instant::now());
+        let board = Arc::new(Mutex::new(self.board));
+        let saver = Arc::new(self.saver);
+        let scheduler = Scheduler {
+            board: Arc::clone(&board),
+            names: outside.names,
+            own_listeners: self.plan.own_listeners,
+            on_status: outside.on_status,
+            saver: Arc::clone(&saver),
+            clock: outside.clock,
+            pool,
+            results,
+            failed_targets: outside.failed_targets,
+            commands: received,
+            timetable: Timetable::default(),
+            jitter: Jitter::new(),
+            reported: Vec::new(),
+        };
+        let thread = std::thread::Builder::new().name("health".to_owned());
+        let thread = thread.spawn(move || scheduler.run())?;
+        Ok(Health {
+            board,
+            commands,
+            saver,
+            thread,
+            descriptor_limit,
+            lock: self.lock,
+        })
+    }
+}
+
+impl Health {
+    /// Plans the checks of a configuration that may come into force; changes nothing.
+    pub fn plan(&self, config: &Config) -> Plan {
+        Plan::of(config, &self.board())
+    }
+
+    /// Has the checks of a configuration that has come into force take the place of those before.
+    /// Returns the groups whose status has changed since the plan was made.
+    pub fn adopt(&self, plan: Plan) -> Vec<GroupId> {
+        let max_threads = descriptors(&plan, self.descriptor_limit);
+        let mut board = self.board();
+        let planned: Vec<_> = plan.statuses().collect();
+        *board = board.successor(&plan);
+        let changed = planned
+            .into_iter()
+            .filter(|(id, status)| plan.status(*id).status() != *status)
+            .map(|(id, _)| id)
+            .collect();
+        let states = board.saved();
+        drop(board);
+        self.saver.save(states);
+        // The scheduler ends after this handle only.
+        let _ = self.commands.send(Command::FollowBoard {
+            own_listeners: plan.own_listeners,
+            max_threads,
+        });
+        changed
+    }
+
+    /// Ends the checks; those under way are not waited for. What they know is saved.
+    ///
+    /// # Errors
+    /// The states could not be saved.
+    pub fn stop(self) -> Result<(), SaveError> {
+        drop(self.commands);
+        // A scheduler that panicked has ended the process already.
+        let _ = self.thread.join();
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        if board.targets().next().is_some() {
+            self.saver.save(board.saved());
+        }
+        let result = match Arc::try_unwrap(self.saver) {
+            Ok(saver) => saver.stop(),
+            Err(_) => unreachable!("the scheduler has ended, and nobody else has the saver"),
+        };
+        drop(self.lock);
+        result
+    }
+
+    /// The descriptors, and threads, that the checks of a plan may take at once.
+    pub fn descriptors(&self, plan: &Plan) -> usize {
+        descriptors(plan, self.descriptor_limit)
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The descriptors, and threads, that the checks of a plan may take at once out of `limit`.
+pub fn descriptors(plan: &Plan, limit: usize) -> usize {
+    let most = MAX_THREADS.min(limit / DESCRIPTOR_SHARE);
+    plan.target_count().min(most)
+}

@@ -1,0 +1,124 @@
+//! One check of one target, blocking.
+
+mod http; // ask, and look at the status
+mod tcp; // connect, and no more
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::config::{HealthCheck, TargetAddr};
+
+use http::HttpProbe;
+
+/// Bytes of headers that an answer may have.
+pub const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// Bytes of an answer's body that are read; the rest is left.
+pub const MAX_BODY_BYTES: u64 = 64 * 1024;
+
+/// One check of one target, to be run again and again. Keeps no connection between runs.
+#[derive(Debug)]
+pub struct Probe {
+    timeout: Duration,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp,
+    Http(Box<HttpProbe>),
+}
+
+/// What became of one check.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The target is as it should be.
+    Passed,
+    /// The target is not.
+    Failed(Failure),
+    /// This host could not ask: says nothing about the target.
+    NotRun(NotRun),
+}
+
+/// What was wrong with a target.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// Nobody listens.
+    #[error("connection refused")]
+    Refused,
+    /// The handshake was not over in time.
+    #[error("no connection within {} s", .0.as_secs_f64())]
+    NoConnection(Duration),
+    /// The way to the target is closed, or something of the kind.
+    #[error("cannot connect: {0}")]
+    Connect(Errno),
+    /// The answer's status had not come in time.
+    #[error("no answer within {} s", .0.as_secs_f64())]
+    NoAnswer(Duration),
+    /// The connection was ended before the answer's status.
+    #[error("closed the connection without an answer")]
+    Closed,
+    /// The connection was reset before the answer's status.
+    #[error("reset the connection")]
+    Reset,
+    /// Another status than that of a healthy server.
+    #[error("answered {found}, expected {expected}")]
+    Status {
+        /// What it answered.
+        found: u16,
+        /// What a healthy server answers.
+        expected: u16,
+    },
+    /// More than [`MAX_HEADER_BYTES`].
+    #[error("headers larger than {} KiB", MAX_HEADER_BYTES / 1024)]
+    LargeHeaders,
+    /// Something else than HTTP.
+    #[error("the answer is not HTTP: {0}")]
+    NotHttp(String),
+}
+
+/// Why this host could not ask.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NotRun {
+    /// No descriptor, port or memory.
+    #[error("{0}")]
+    Local(Errno),
+    /// The request cannot be made.
+    #[error("the request cannot be made: {0}")]
+    Request(String),
+}
+
+impl Probe {
+    /// The check of a target. The target as configured gives the `Host` of requests; the check's
+    /// own port, if it has one, takes the place of the target's there.
+    pub fn new(check: &HealthCheck, target: &TargetAddr) -> Probe {
+        let http = check.http.as_ref();
+        Probe {
+            timeout: check.timeout,
+            kind: match http {
+                None => Kind::Tcp,
+                Some(http) => {
+                    let host = http::host(target, check.port);
+                    Kind::Http(Box::new(HttpProbe::new(http, &host, check.timeout)))
+                }
+            },
+        }
+    }
+
+    /// Checks the target, at `address`. Blocks for the check's timeout at most, and returns with
+    /// nothing left open.
+    pub fn run(&self, address: SocketAddr) -> Outcome {
+        let result = match &self.kind {
+            Kind::Tcp => tcp::connect(address, self.timeout).map(drop),
+            Kind::Http(http) => http.run(address),
+        };
+        match result {
+            Ok(()) => Outcome::Passed,
+            Err(outcome) => outcome,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Connecting to a target.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::fault::{Fault, is_connected_to_itself};
+
+use super::{Failure, NotRun, Outcome};
+
+/// Connects within `timeout`, or says what came of it.
+pub(super) fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStream, Outcome> {
+    let stream =
+        TcpStream::connect_timeout(&address, timeout).map_err(|error| judge(&error, timeout))?;
+    if is_connected_to_itself(&stream, address) {
+        return Err(Outcome::Failed(Failure::Refused));
+    }
+    Ok(stream)
+}
+
+/// Whose fault a failed connect was.
+pub(super) fn judge(error: &io::Error, timeout: Duration) -> Outcome {
+    let Some(errno) = Errno::from_io_error(error) else {
+        return match error.kind() {
+            ErrorKind::TimedOut => Outcome::Failed(Failure::NoConnection(timeout)),
+            // The standard library refuses what it is given, a time-out of zero for instance.
+            _ => Outcome::NotRun(NotRun::Request(error.to_string())),
+        };
+    };
+    match Fault::of(errno) {
+        Fault::Local(errno) => Outcome::NotRun(NotRun::Local(errno)),
+        Fault::Target(Errno::CONNREFUSED) => Outcome::Failed(Failure::Refused),
+        Fault::Target(Errno::TIMEDOUT) => Outcome::Failed(Failure::NoConnection(timeout)),
+        Fault::Target(errno) => Outcome::Failed(Failure::Connect(errno)),
+    }
+}
