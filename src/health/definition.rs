@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn the_hash_is_the_same_in_every_build() {
         // State files and peers of other versions know checks by these numbers.
-        assert_eq!(CheckId::of(&tcp()).to_string(), "TCP_HASH");
-        assert_eq!(CheckId::of(&http()).to_string(), "HTTP_HASH");
+        assert_eq!(CheckId::of(&tcp()).to_string(), "5f119204204fc0f9");
+        assert_eq!(CheckId::of(&http()).to_string(), "88fa1d99adb114c8");
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod probe; // one check of one target: TCP, HTTP
 mod save; // states kept across restarts
 mod scheduler; // the thread that has checks made
 mod streak; // rise and fall
-mod timetable; // the timer heap
+mod timetable; // the queue of timers
 mod verdict; // what was seen, what holds
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! When each target is checked next: the timer heap. No thread and no clock of its own.
+//! When each target is checked next: the queue of timers. No thread and no clock of its own.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::board::TargetKey;
@@ -14,8 +13,9 @@ const HURRIED_GAP: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Timetable {
     runs: HashMap<TargetKey, Run>,
-    /// Earliest first; an entry that is not its run's due time any more is void.
-    heap: BinaryHeap<Reverse<(Instant, TargetKey)>>,
+    /// The due time of each run, earliest first. A set and no heap: times that were brought forward
+    /// must not pile up behind.
+    queue: BTreeSet<(Instant, TargetKey)>,
 }
 
 #[derive(Debug)]
@@ -50,36 +50,30 @@ impl Timetable {
             is_running: false,
         };
         self.runs.insert(key, run);
-        self.heap.push(Reverse((first, key)));
+        self.queue.insert((first, key));
     }
 
     /// Forgets targets that are not `used`; one that is being checked now finishes in vain.
     pub fn retain(&mut self, used: impl Fn(TargetKey) -> bool) {
         self.runs.retain(|&key, _| used(key));
-        self.heap.retain(|Reverse((_, key))| used(*key));
+        self.queue.retain(|&(_, key)| used(key));
     }
 
     /// The next target whose time has come at `now`, if any. Its next time is one interval after
     /// the one that has come, not after now: delays do not add up.
     pub fn take_due(&mut self, now: Instant) -> Option<Due> {
-        while let Some(&Reverse((due, key))) = self.heap.peek() {
-            if due > now {
-                return None;
-            }
-            self.heap.pop();
-            let Some(run) = self.runs.get_mut(&key).filter(|run| run.due == due) else {
-                continue;
-            };
-            run.due = next_after(due, run.interval, now);
-            self.heap.push(Reverse((run.due, key)));
-            if run.is_running {
-                return Some(Due::LeftOut(key));
-            }
-            run.is_running = true;
-            run.started = Some(now);
-            return Some(Due::Start(key));
+        let &(due, key) = self.queue.first().filter(|(due, _)| *due <= now)?;
+        let run = self.runs.get_mut(&key);
+        let run = run.expect("whoever is in the queue has a run");
+        self.queue.remove(&(due, key));
+        run.due = next_after(due, run.interval, now);
+        self.queue.insert((run.due, key));
+        if run.is_running {
+            return Some(Due::LeftOut(key));
         }
-        None
+        run.is_running = true;
+        run.started = Some(now);
+        Some(Due::Start(key))
     }
 
     /// The target has been checked.
@@ -98,14 +92,15 @@ impl Timetable {
         let gap = run.interval.min(HURRIED_GAP);
         let earliest = run.started.map_or(now, |started| now.max(started + gap));
         if earliest < run.due {
+            self.queue.remove(&(run.due, key));
+            self.queue.insert((earliest, key));
             run.due = earliest;
-            self.heap.push(Reverse((earliest, key)));
         }
     }
 
     /// When the next target is due.
     pub fn next(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse((due, _))| *due)
+        self.queue.first().map(|(due, _)| *due)
     }
 }
 
@@ -157,6 +152,11 @@ mod tests {
         assert_eq!(table.take_due(later), Some(Due::LeftOut(key)));
         assert_eq!(table.take_due(later), None);
         table.finished(key);
+        table.finished(other);
+        assert_eq!(
+            table.take_due(start + SECOND * 3 / 2),
+            Some(Due::Start(other))
+        );
         assert_eq!(table.take_due(start + SECOND * 2), Some(Due::Start(key)));
     }
 

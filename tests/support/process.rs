@@ -9,6 +9,18 @@ pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
+/// The names of all threads.
+pub fn thread_names(pid: u32) -> Vec<String> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let names = tasks.flatten().filter_map(|task| {
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
+        Some(name.trim_end().to_owned())
+    });
+    names.collect()
+}
+
 /// Resident memory in bytes.
 pub fn resident_bytes(pid: u32) -> u64 {
     kilobytes(pid, "VmRSS:") * 1024

@@ -47,6 +47,11 @@ impl State {
         self.path("tcpffee.pid")
     }
 
+    /// The states of the health checks.
+    pub fn health_path(&self) -> PathBuf {
+        self.path("healthchecks")
+    }
+
     /// The save of the stick table.
     pub fn stick_table_path(&self) -> PathBuf {
         self.path("stick_table")
@@ -66,6 +71,7 @@ pub struct Builder {
     state: State,
     env: Vec<(String, String)>,
     descriptors: Option<u32>,
+    wrapper: Vec<String>,
     unread_stderr: bool,
 }
 
@@ -92,6 +98,12 @@ impl Builder {
     /// Soft and hard limit of descriptors.
     pub fn descriptors(mut self, limit: u32) -> Builder {
         self.descriptors = Some(limit);
+        self
+    }
+
+    /// Starts it by a command that becomes the proxy in the end (`exec`): the process id stays.
+    pub fn wrapped(mut self, command: &[&str]) -> Builder {
+        self.wrapper = command.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -139,9 +151,14 @@ impl Builder {
     }
 
     fn command(&self) -> Command {
-        let mut command = match self.descriptors {
-            None => Command::new(BINARY),
-            Some(limit) => {
+        let mut command = match (self.descriptors, self.wrapper.split_first()) {
+            (None, None) => Command::new(BINARY),
+            (None, Some((program, arguments))) => {
+                let mut wrapped = Command::new(program);
+                wrapped.args(arguments).arg(BINARY);
+                wrapped
+            }
+            (Some(limit), _) => {
                 // The shell sets both limits and becomes the proxy: the process id stays.
                 let mut shell = Command::new("sh");
                 shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
@@ -175,7 +192,7 @@ fn environment(command: &mut Command, state: &State) {
         .env("TCPFFEE_CONFIG_PATH", state.config_path())
         .env("TCPFFEE_PID_PATH", state.pid_path())
         .env("TCPFFEE_STICK_TABLE_SAVE_PATH", state.stick_table_path())
-        .env("TCPFFEE_HEALTHCHECK_SAVE_PATH", state.path("healthchecks"))
+        .env("TCPFFEE_HEALTHCHECK_SAVE_PATH", state.health_path())
         .env("TCPFFEE_RAFT_PATH", state.path("raft"))
         .env("RUST_LOG", "info,tcpffee::session=info");
 }
@@ -270,6 +287,7 @@ impl Proxy {
             state: State::new(),
             env: Vec::new(),
             descriptors: None,
+            wrapper: Vec::new(),
             unread_stderr: false,
         }
     }

@@ -84,6 +84,25 @@ impl Settings {
         self
     }
 
+    /// A health check more for a group: its keys in TOML.
+    pub fn check(mut self, id: u32, keys: &str) -> Settings {
+        let check: Table = keys.parse().expect("the keys of a check are TOML");
+        let groups = subtable(&mut self.table, "groups");
+        let checks = subtable(groups, &id.to_string())
+            .entry("healthchecks")
+            .or_insert_with(|| Value::Array(Vec::new()));
+        let checks = checks.as_array_mut().expect("only arrays are put there");
+        checks.push(Value::Table(check));
+        self
+    }
+
+    /// A group's health checks taken out.
+    pub fn without_checks(mut self, id: u32) -> Settings {
+        let groups = subtable(&mut self.table, "groups");
+        subtable(groups, &id.to_string()).remove("healthchecks");
+        self
+    }
+
     /// A group taken out.
     pub fn without_group(mut self, id: u32) -> Settings {
         subtable(&mut self.table, "groups").remove(&id.to_string());

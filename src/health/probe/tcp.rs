@@ -12,12 +12,16 @@ use super::{Failure, NotRun, Outcome};
 
 /// Connects within `timeout`, or says what came of it.
 pub(super) fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStream, Outcome> {
-    let stream =
-        TcpStream::connect_timeout(&address, timeout).map_err(|error| judge(&error, timeout))?;
-    if is_connected_to_itself(&stream, address) {
-        return Err(Outcome::Failed(Failure::Refused));
+    let stream = TcpStream::connect_timeout(&address, timeout);
+    not_itself(stream.map_err(|error| judge(&error, timeout))?, address)
+}
+
+/// A socket that connected to itself has met nobody.
+pub(super) fn not_itself(stream: TcpStream, address: SocketAddr) -> Result<TcpStream, Outcome> {
+    match is_connected_to_itself(&stream, address) {
+        true => Err(Outcome::Failed(Failure::Refused)),
+        false => Ok(stream),
     }
-    Ok(stream)
 }
 
 /// Whose fault a failed connect was.

@@ -89,6 +89,15 @@ impl Saver {
     }
 }
 
+#[cfg(test)]
+impl Saver {
+    /// Whether the disk has refused what lies on the desk.
+    pub fn is_waiting_to_retry(&self) -> bool {
+        let desk = self.shared.desk();
+        desk.states.is_some() && !desk.is_new
+    }
+}
+
 impl Shared {
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,111 @@
+//! A thousand checks at once.
+
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use support::{Backend, Block, Proxy, Settings, eventually, process};
+
+const PORT: u16 = 5280;
+const CHECKS: usize = 1_000;
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// When each check came, by its local address and port.
+type Arrivals = Arc<Mutex<HashMap<SocketAddr, Vec<Instant>>>>;
+
+/// A thousand groups checked every second. Groups share four servers with 250 ports each.
+fn run(keys: &str, answers_http: bool) {
+    let block = Block::claim();
+    let arrivals: Arrivals = Arc::default();
+    let mut settings = Settings::new(&block).ports(&[PORT]);
+    let mut servers = Vec::new();
+    for server in 0..4_u8 {
+        let address = block.backend(server);
+        let ports: Vec<u16> = (7_000..7_250).collect();
+        for &port in &ports {
+            let id = u32::from(server) * 250 + u32::from(port - 7_000);
+            settings = settings
+                .group(id, address)
+                .check(id, &format!("interval = 1\nport = {port}\n{keys}"));
+        }
+        let arrivals = Arc::clone(&arrivals);
+        servers.push(Backend::start("server", address, &ports, move |conn| {
+            let place = SocketAddr::new(address.into(), conn.port);
+            arrivals
+                .lock()
+                .unwrap()
+                .entry(place)
+                .or_default()
+                .push(Instant::now());
+            if answers_http {
+                let _ = (&*conn.stream).read(&mut [0; 1024]);
+                let _ = (&*conn.stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        }));
+    }
+    let proxy = Proxy::start(&settings);
+    let rounds = |count: usize| {
+        let arrivals = arrivals.lock().unwrap();
+        arrivals.len() == CHECKS && arrivals.values().all(|times| times.len() >= count)
+    };
+    eventually("every check has come twice", || rounds(2));
+    let (cpu, begun) = (process::cpu_seconds(proxy.pid()), Instant::now());
+    eventually("every check has come ten times", || rounds(10));
+    let share = (process::cpu_seconds(proxy.pid()) - cpu) / begun.elapsed().as_secs_f64();
+    let arrivals = arrivals.lock().unwrap();
+    let mut errors: Vec<f64> = arrivals
+        .values()
+        .map(|times| {
+            // Over nine intervals: what counts is the pace, not one arrival on a busy machine.
+            let whole = times[9].duration_since(times[0]).as_secs_f64();
+            (whole / 9.0 / INTERVAL.as_secs_f64() - 1.0).abs()
+        })
+        .collect();
+    errors.sort_by(f64::total_cmp);
+    let mut gaps: Vec<f64> = arrivals
+        .values()
+        .flat_map(|times| times.windows(2).map(|pair| pair[1].duration_since(pair[0])))
+        .map(|gap| (gap.as_secs_f64() / INTERVAL.as_secs_f64() - 1.0).abs())
+        .collect();
+    gaps.sort_by(f64::total_cmp);
+    let threads = process::thread_names(proxy.pid())
+        .iter()
+        .filter(|name| name.starts_with("check-"))
+        .count();
+    println!(
+        "{CHECKS} checks a second: pace off by {:.4} at most; single intervals off by {:.4} \
+         (median), {:.4} (99 %), {:.4} (most); {threads} threads, {:.1} % of a core",
+        errors[errors.len() - 1],
+        gaps[gaps.len() / 2],
+        gaps[gaps.len() * 99 / 100],
+        gaps[gaps.len() - 1],
+        share * 100.0
+    );
+    assert!(errors[errors.len() - 1] < 0.1, "{errors:?}");
+    assert!(
+        gaps[gaps.len() * 99 / 100] < 0.1,
+        "{}",
+        gaps[gaps.len() * 99 / 100]
+    );
+    assert!(threads <= 16, "{threads} threads for quick checks");
+    assert!(
+        share < 0.6,
+        "{share} of a core, in a build without optimisation"
+    );
+    assert!(!proxy.log.text().contains(" -> "), "{}", proxy.log.text());
+}
+
+/// One after the other: together they would measure each other.
+#[test]
+fn a_thousand_checks_a_second_keep_their_pace_with_few_threads() {
+    // The servers' listeners are this process's own.
+    tcpffee::proxy::raise_limit();
+    run("", false);
+    run("http_target = \"/\"", true);
+}
