@@ -77,7 +77,7 @@ fn what_is_saved_is_found_again() {
     let mut newest = some();
     newest[0].run = 19;
     assert_eq!(load(&path), newest);
-    assert_eq!(others(&path), [PathBuf::new(); 0]);
+    assert_eq!(others(&path), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn what_a_crash_left_beside_is_written_over() {
     saver.save(some()[..1].to_vec());
     saver.stop().unwrap();
     assert_eq!(load(&path), some()[..1]);
-    assert_eq!(others(&path), [PathBuf::new(); 0]);
+    assert_eq!(others(&path), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -190,7 +190,8 @@ fn a_refused_save_is_tried_again_without_a_change() {
 fn any_target() -> impl Strategy<Value = TargetAddr> {
     let socket = any::<SocketAddr>().prop_map(|mut address| {
         if let SocketAddr::V6(v6) = &mut address {
-            (v6.set_scope_id(0), v6.set_flowinfo(0));
+            v6.set_scope_id(0);
+            v6.set_flowinfo(0);
         }
         TargetAddr::Socket(address)
     });
