@@ -2,7 +2,8 @@
 //!
 //! The scheduler alone decides how many there are. While fewer checks are under way than there
 //! are threads, none is added: a thousand quick checks share a few. A check that hangs holds its
-//! thread until its time-out; a queue that does not get shorter gets more threads.
+//! thread until its time-out; a queue that waits for threads that hang gets more of them, one that
+//! waits for a busy processor does not: more threads would make that worse.
 
 use std::io;
 use std::sync::Arc;
@@ -64,8 +65,10 @@ pub(super) struct Pool {
     /// The most under way since the last review.
     peak: usize,
     review_at: Instant,
-    /// Since when more are under way than there are threads.
+    /// Since when more are under way than there are threads, and no reason was seen why.
     short_since: Option<Instant>,
+    /// Results since then.
+    done_since: usize,
 }
 
 impl Pool {
@@ -85,6 +88,7 @@ impl Pool {
             peak: 0,
             review_at: now + REVIEW,
             short_since: None,
+            done_since: 0,
         };
         (pool, results)
     }
@@ -120,6 +124,7 @@ impl Pool {
     /// A result has come out.
     pub fn note_done(&mut self) {
         self.under_way -= 1;
+        self.done_since += 1;
     }
 
     /// Adds threads where checks wait, and ends those that are too many.
@@ -134,12 +139,7 @@ impl Pool {
             self.add(wanted.min(FEW_THREADS))?;
         }
         if wanted > self.threads {
-            let since = *self.short_since.get_or_insert(now);
-            if now.duration_since(since) >= PATIENCE {
-                // Twice as many each time: a thousand hanging checks are a matter of 50 ms.
-                self.short_since = Some(now);
-                self.add(wanted.min(self.threads * 2))?;
-            }
+            self.relieve(wanted, now)?;
         }
         if now >= self.review_at {
             self.dismiss();
@@ -154,6 +154,24 @@ impl Pool {
         let add_at = self.short_since.map(|since| since + PATIENCE);
         let dismiss_at = (self.threads > 0).then_some(self.review_at);
         [add_at, dismiss_at].into_iter().flatten().min()
+    }
+
+    /// Checks wait: adds threads where those there are do not get on.
+    fn relieve(&mut self, wanted: usize, now: Instant) -> io::Result<()> {
+        let Some(since) = self.short_since else {
+            (self.short_since, self.done_since) = (Some(now), 0);
+            return Ok(());
+        };
+        if now.duration_since(since) < PATIENCE {
+            return Ok(());
+        }
+        let they_get_on = self.done_since >= self.threads;
+        (self.short_since, self.done_since) = (Some(now), 0);
+        match they_get_on {
+            true => Ok(()),
+            // Twice as many each time: a thousand hanging checks are a matter of 50 ms.
+            false => self.add(wanted.min(self.threads * 2)),
+        }
     }
 
     fn add(&mut self, wanted: usize) -> io::Result<()> {
@@ -202,3 +220,6 @@ fn work(orders: &Receiver<Order>, done: &Sender<Done>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
