@@ -242,6 +242,11 @@ fn states_of_checks_that_are_no_more_are_dropped() {
         text.contains("\"group\":0") && !text.contains("\"group\":1"),
         "{text}"
     );
+    // With no check at all nothing is left to come back with a later one.
+    let mut proxy = proxy.start_again(&fleet.settings);
+    assert_eq!(proxy.stop(), 0);
+    let text = fs::read_to_string(proxy.state().health_path()).unwrap();
+    assert!(!text.contains("\"group\""), "{text}");
 }
 
 #[test]

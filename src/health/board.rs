@@ -1,7 +1,7 @@
 //! Where every check stands: the streak of each target, the verdict on each check, and the
 //! status that follows for each group. No thread, no clock, no socket.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::config::{FallAction, GroupId, HealthCheck, TargetAddr};
@@ -197,6 +197,20 @@ impl Board {
             group.settle(id);
         }
         failing
+    }
+
+    /// Whether some of what an earlier process saved is of no check any more: a later one with the
+    /// same definition must not take it up.
+    pub(super) fn drops_any(&self, saved: &[SavedState]) -> bool {
+        let mut known = HashSet::new();
+        for (&group, checked) in &self.groups {
+            for check in &checked.checks {
+                let targets = check.targets.iter();
+                known.extend(targets.map(|target| (group, check.id, &target.target)));
+            }
+        }
+        let mut saved = saved.iter();
+        saved.any(|state| !known.contains(&(state.group, state.check, &state.target)))
     }
 
     /// What is worth keeping across a restart.

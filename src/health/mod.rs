@@ -150,6 +150,9 @@ impl Prepared {
             );
         }
         let saver = Saver::start(path)?;
+        if board.drops_any(&saved) {
+            saver.save(board.saved());
+        }
         Ok(Prepared {
             board,
             plan,
