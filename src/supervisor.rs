@@ -246,17 +246,15 @@ impl Supervisor {
         let settings = table_settings(&new);
         let interval = new.stick_table_save_interval;
         let used = host_names(&new);
-        let plan = self.health.plan(&new);
+        let change = self.health.change_to(&new);
         let checks = proxy::Health {
-            of: &|id| plan.status(id),
-            descriptors: self.health.descriptors(&plan),
+            of: &|id| change.plan().status(id),
+            descriptors: change.descriptors(),
         };
         self.proxy
             .reload(new, checks, &|host| answer(&names, host))
             .map_err(|error| vec![error.to_string()])?;
-        for group in self.health.adopt(plan) {
-            self.proxy.statuses().catch_up(group);
-        }
+        change.adopt();
         self.table.apply(settings);
         self.keeper.set_save_interval(interval);
         self.names.retain(&used);

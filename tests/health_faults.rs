@@ -399,7 +399,7 @@ fn an_unwritable_folder_for_states_does_not_keep_the_proxy_from_starting() {
         .start();
     let line = proxy
         .log
-        .wait("the error", |line| line.contains("are not kept"));
+        .wait("the error", |line| line.contains("are kept without a lock"));
     assert!(
         line.contains("[ERROR]") && line.contains(in_the_way.to_str().unwrap()),
         "{line}"

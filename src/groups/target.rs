@@ -101,3 +101,19 @@ impl TargetState {
         self.failed_connects.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failed_connect_is_counted_and_told_once_until_it_was_looked_at() {
+        let address = "127.0.0.1:80".parse().expect("it is an address");
+        let target = TargetState::new(GroupId(1), TargetAddr::Socket(address));
+        assert!(target.note_failed_connect());
+        assert!(!target.note_failed_connect());
+        target.forget_report();
+        assert!(target.note_failed_connect());
+        assert_eq!(target.failed_connects(), 3);
+    }
+}

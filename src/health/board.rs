@@ -1,7 +1,7 @@
 //! Where every check stands: the streak of each target, the verdict on each check, and the
 //! status that follows for each group. No thread, no clock, no socket.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::config::{FallAction, GroupId, HealthCheck, TargetAddr};
@@ -70,6 +70,16 @@ pub(super) struct CheckedTarget {
     pub streak: Streak,
     /// How it came to the state that it is in; empty while it has always been passing.
     because: String,
+}
+
+/// Whether to save how many results in a row speak against a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Runs {
+    /// Nothing comes after: the next process goes on from there.
+    Kept,
+    /// Results go on coming in, and not each of them is saved: a run that was broken off since must
+    /// not come back.
+    Left,
 }
 
 /// A target whose state is another one now.
@@ -199,22 +209,8 @@ impl Board {
         failing
     }
 
-    /// Whether some of what an earlier process saved is of no check any more: a later one with the
-    /// same definition must not take it up.
-    pub(super) fn drops_any(&self, saved: &[SavedState]) -> bool {
-        let mut known = HashSet::new();
-        for (&group, checked) in &self.groups {
-            for check in &checked.checks {
-                let targets = check.targets.iter();
-                known.extend(targets.map(|target| (group, check.id, &target.target)));
-            }
-        }
-        let mut saved = saved.iter();
-        saved.any(|state| !known.contains(&(state.group, state.check, &state.target)))
-    }
-
     /// What is worth keeping across a restart.
-    pub(super) fn saved(&self) -> Vec<SavedState> {
+    pub(super) fn saved(&self, runs: Runs) -> Vec<SavedState> {
         let mut saved = Vec::new();
         for (&group, checked) in &self.groups {
             for check in &checked.checks {
@@ -223,7 +219,10 @@ impl Board {
                     check: check.id,
                     target: target.target.clone(),
                     state: target.streak.state,
-                    run: target.streak.against,
+                    run: match runs {
+                        Runs::Kept => target.streak.against,
+                        Runs::Left => 0,
+                    },
                 }));
             }
         }
@@ -249,11 +248,14 @@ impl Board {
         };
         let because = target.because.clone();
         let observation = check.observation(place.group);
+        let is_news = check.state() != before;
+        // The reason may name another target now.
+        group.decide();
         Some(Turn {
             group: place.group,
             state,
             because,
-            observation: (check.state() != before).then_some(observation),
+            observation: is_news.then_some(observation),
         })
     }
 

@@ -44,7 +44,7 @@ use crate::own_listeners::OwnListeners;
 use crate::resolve::Names;
 use crate::state_file::{LockError, PathLock, lock_path};
 
-use board::Board;
+use board::{Board, Runs};
 use jitter::Jitter;
 use pool::{MAX_THREADS, Pool};
 use save::Saver;
@@ -103,6 +103,15 @@ pub struct Health {
     lock: Option<PathLock>,
 }
 
+/// A configuration that is about to come into force.
+#[derive(Debug)]
+pub struct Change<'a> {
+    health: &'a Health,
+    board: MutexGuard<'a, Board>,
+    next: Board,
+    plan: Plan,
+}
+
 /// What the scheduler is told; it stops when nobody is left to tell it anything.
 #[derive(Debug)]
 enum Command {
@@ -135,12 +144,12 @@ impl Prepared {
             Ok(lock) => Some(lock),
             Err(error @ LockError::InUse { .. }) => return Err(error.into()),
             Err(error) => {
-                log::error!("states of health checks are not kept: {error}");
+                log::error!("the states of health checks are kept without a lock: {error}");
                 None
             }
         };
         let saved = save::load(path);
-        let plan = Plan::of(config, &Board::default());
+        let plan = Plan::of(config);
         let mut board = Board::default().successor(&plan);
         let failing = board.restore(&saved);
         if failing > 0 {
@@ -150,8 +159,10 @@ impl Prepared {
             );
         }
         let saver = Saver::start(path)?;
-        if board.drops_any(&saved) {
-            saver.save(board.saved());
+        // Checks that are gone and runs that go on from here must not be taken up a second time.
+        let kept = board.saved(Runs::Left);
+        if !saved.is_empty() && kept != saved {
+            saver.save(kept);
         }
         Ok(Prepared {
             board,
@@ -191,6 +202,7 @@ impl Prepared {
             timetable: Timetable::default(),
             jitter: Jitter::new(),
             reported: Vec::new(),
+            is_unsaved: false,
         };
         let thread = std::thread::Builder::new().name("health".to_owned());
         let thread = thread.spawn(move || scheduler.run())?;
@@ -206,32 +218,18 @@ impl Prepared {
 }
 
 impl Health {
-    /// Plans the checks of a configuration that may come into force; changes nothing.
-    pub fn plan(&self, config: &Config) -> Plan {
-        Plan::of(config, &self.board())
-    }
-
-    /// Has the checks of a configuration that has come into force take the place of those before.
-    /// Returns the groups whose status has changed since the plan was made.
-    pub fn adopt(&self, plan: Plan) -> Vec<GroupId> {
-        let max_threads = descriptors(&plan, self.descriptor_limit);
-        let mut board = self.board();
-        let planned: Vec<_> = plan.statuses().collect();
-        *board = board.successor(&plan);
-        let changed = planned
-            .into_iter()
-            .filter(|(id, status)| plan.status(*id).status() != *status)
-            .map(|(id, _)| id)
-            .collect();
-        let states = board.saved();
-        drop(board);
-        self.saver.save(states);
-        // The scheduler ends after this handle only.
-        let _ = self.commands.send(Command::FollowBoard {
-            own_listeners: plan.own_listeners,
-            max_threads,
-        });
-        changed
+    /// Plans the checks of a configuration that may come into force. Until the change is adopted or
+    /// dropped no result is taken in: nothing can turn between the plan and its being in force.
+    pub fn change_to(&self, config: &Config) -> Change<'_> {
+        let plan = Plan::of(config);
+        let board = self.board();
+        let next = board.successor(&plan);
+        Change {
+            health: self,
+            board,
+            next,
+            plan,
+        }
     }
 
     /// Ends the checks; those under way are not waited for. What they know is saved.
@@ -244,7 +242,7 @@ impl Health {
         let _ = self.thread.join();
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         if board.targets().next().is_some() {
-            self.saver.save(board.saved());
+            self.saver.save(board.saved(Runs::Kept));
         }
         let result = match Arc::try_unwrap(self.saver) {
             Ok(saver) => saver.stop(),
@@ -254,13 +252,32 @@ impl Health {
         result
     }
 
-    /// The descriptors, and threads, that the checks of a plan may take at once.
-    pub fn descriptors(&self, plan: &Plan) -> usize {
-        descriptors(plan, self.descriptor_limit)
-    }
-
     fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Change<'_> {
+    /// The plan of the configuration.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The descriptors, and threads, that its checks may take at once.
+    pub fn descriptors(&self) -> usize {
+        descriptors(&self.plan, self.health.descriptor_limit)
+    }
+
+    /// Has its checks take the place of those before: the configuration is in force.
+    pub fn adopt(mut self) {
+        let max_threads = self.descriptors();
+        *self.board = self.next;
+        self.health.saver.save(self.board.saved(Runs::Left));
+        // The scheduler ends after the handle only.
+        let _ = self.health.commands.send(Command::FollowBoard {
+            own_listeners: self.plan.own_listeners,
+            max_threads,
+        });
     }
 }
 

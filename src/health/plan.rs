@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::{Config, GroupConfig, GroupId, HealthCheck, TargetAddr};
-use crate::groups::{HealthStatus, Status};
+use crate::groups::HealthStatus;
 use crate::own_listeners::OwnListeners;
 
-use super::board::Board;
 use super::definition::CheckId;
 
 /// The checks of a configuration, before it is in force.
@@ -45,16 +44,13 @@ pub(super) struct PlannedTarget {
 }
 
 impl Plan {
-    /// The plan of a configuration; groups begin with what `board` knows of their checks.
-    pub(super) fn of(config: &Config, board: &Board) -> Plan {
+    /// The plan of a configuration; every group is Up until a board has taken it up.
+    pub(super) fn of(config: &Config) -> Plan {
         let groups = config.groups.iter().map(|group| (group.id, planned(group)));
-        let plan = Plan {
+        Plan {
             groups: groups.collect(),
             own_listeners: Arc::new(OwnListeners::of(config)),
-        };
-        // Made for its effect on the statuses alone: results go on coming in to the old board.
-        board.successor(&plan);
-        plan
+        }
     }
 
     /// What the checks make of a group, now and as long as the plan is in force.
@@ -63,12 +59,6 @@ impl Plan {
             Some(planned) => Arc::clone(&planned.status),
             None => Arc::new(HealthStatus::up()),
         }
-    }
-
-    /// What the checks make of each group now.
-    pub(super) fn statuses(&self) -> impl Iterator<Item = (GroupId, Status)> {
-        let statuses = self.groups.iter();
-        statuses.map(|(&id, group)| (id, group.status.status()))
     }
 
     /// Targets to check, each as often as there are checks of it.

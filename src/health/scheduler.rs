@@ -14,7 +14,7 @@ use crate::logging::RateLimit;
 use crate::own_listeners::OwnListeners;
 use crate::resolve::Names;
 
-use super::board::{Board, TargetKey};
+use super::board::{Board, Runs, TargetKey};
 use super::jitter::Jitter;
 use super::pool::{Done, Job, Pool};
 use super::probe::Outcome;
@@ -32,6 +32,7 @@ const MAX_SPREAD: Duration = Duration::from_secs(1);
 const LATE_PART: u32 = 10;
 
 static NOT_RUN: RateLimit = RateLimit::new();
+static OWN_LISTENER: RateLimit = RateLimit::new();
 static LATE: RateLimit = RateLimit::new();
 static NO_THREAD: RateLimit = RateLimit::new();
 
@@ -51,6 +52,8 @@ pub(super) struct Scheduler {
     pub jitter: Jitter,
     /// Targets reported by real traffic whose check has not begun since.
     pub reported: Vec<(TargetKey, Arc<TargetState>)>,
+    /// A state has turned and was not saved yet.
+    pub is_unsaved: bool,
 }
 
 impl Scheduler {
@@ -78,6 +81,7 @@ impl Scheduler {
                 default(self.time_to_next()) => {}
             }
             self.start_due();
+            self.save();
             if let Err(error) = self.pool.tend(Instant::now())
                 && let Some(left_out) = NO_THREAD.admit(self.clock.now())
             {
@@ -87,6 +91,16 @@ impl Scheduler {
                      may come late{left_out}"
                 );
             }
+        }
+    }
+
+    /// Hands over what has changed, once for all results that have come at the same time.
+    fn save(&mut self) {
+        if self.is_unsaved && self.results.is_empty() {
+            self.is_unsaved = false;
+            // Under the board's lock: what comes into force meanwhile is saved after this.
+            let board = self.board();
+            self.saver.save(board.saved(Runs::Left));
         }
     }
 
@@ -156,12 +170,12 @@ impl Scheduler {
                 submitted: now,
             }),
             Err(Absent::Unresolved) => {
-                self.timetable.finished(key);
+                self.timetable.finished(key, now);
                 self.take_in(key, Err("the name does not resolve"));
             }
             Err(Absent::OwnListener) => {
-                self.timetable.finished(key);
-                if let Some(left_out) = NOT_RUN.admit(self.clock.now()) {
+                self.timetable.finished(key, now);
+                if let Some(left_out) = OWN_LISTENER.admit(self.clock.now()) {
                     log::warn!(
                         "{}: that is a listener of this proxy itself, which is never \
                          checked{left_out}",
@@ -191,7 +205,7 @@ impl Scheduler {
     /// One check is made.
     fn settle(&mut self, done: Done) {
         self.pool.note_done();
-        self.timetable.finished(done.key);
+        self.timetable.finished(done.key, Instant::now());
         if log::log_enabled!(Level::Debug) {
             let (title, took_ms) = (self.title(done.key), done.took.as_millis());
             match &done.outcome {
@@ -217,17 +231,18 @@ impl Scheduler {
     }
 
     /// Takes in what was found out about a target, and has what follows take effect.
-    fn take_in(&self, key: TargetKey, result: Result<(), &str>) {
-        let mut board = self.board();
+    /// The board is held until the change is told: a configuration that comes into force meanwhile
+    /// would be told the wrong way round.
+    fn take_in(&mut self, key: TargetKey, result: Result<(), &str>) {
+        let board = Arc::clone(&self.board);
+        let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(turn) = board.note(key, result) else {
             return;
         };
         if let Some(observation) = turn.observation {
             board.apply(Verdict::alone(observation));
         }
-        let states = board.saved();
-        drop(board);
-        self.saver.save(states);
+        self.is_unsaved = true;
         let level = match turn.state {
             State::Failing => Level::Warn,
             State::Passing => Level::Info,

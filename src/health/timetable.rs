@@ -24,6 +24,8 @@ struct Run {
     due: Instant,
     started: Option<Instant>,
     is_running: bool,
+    /// To be checked again as soon as the check under way is done.
+    is_hurried: bool,
 }
 
 /// A target whose time has come.
@@ -48,6 +50,7 @@ impl Timetable {
             due: first,
             started: None,
             is_running: false,
+            is_hurried: false,
         };
         self.runs.insert(key, run);
         self.queue.insert((first, key));
@@ -77,18 +80,26 @@ impl Timetable {
     }
 
     /// The target has been checked.
-    pub fn finished(&mut self, key: TargetKey) {
-        if let Some(run) = self.runs.get_mut(&key) {
-            run.is_running = false;
+    pub fn finished(&mut self, key: TargetKey, now: Instant) {
+        let Some(run) = self.runs.get_mut(&key) else {
+            return;
+        };
+        run.is_running = false;
+        if std::mem::take(&mut run.is_hurried) {
+            self.hurry(key, now);
         }
     }
 
     /// Has the target checked at once, but no sooner than [`HURRIED_GAP`] after its last start;
-    /// the interval counts from there.
+    /// the interval counts from there. While it is being checked, once that is done.
     pub fn hurry(&mut self, key: TargetKey, now: Instant) {
         let Some(run) = self.runs.get_mut(&key) else {
             return;
         };
+        if run.is_running {
+            run.is_hurried = true;
+            return;
+        }
         let gap = run.interval.min(HURRIED_GAP);
         let earliest = run.started.map_or(now, |started| now.max(started + gap));
         if earliest < run.due {
@@ -136,7 +147,7 @@ mod tests {
             // A little late each time: it does not add up.
             assert_eq!(table.take_due(due + SECOND / 20), Some(Due::Start(key)));
             assert_eq!(table.take_due(due + SECOND / 20), None);
-            table.finished(key);
+            table.finished(key, due + SECOND / 20);
         }
         assert_eq!(table.next(), Some(start + SECOND * 5));
     }
@@ -151,8 +162,8 @@ mod tests {
         assert_eq!(table.take_due(later), Some(Due::Start(other)));
         assert_eq!(table.take_due(later), Some(Due::LeftOut(key)));
         assert_eq!(table.take_due(later), None);
-        table.finished(key);
-        table.finished(other);
+        table.finished(key, later);
+        table.finished(other, later);
         assert_eq!(
             table.take_due(start + SECOND * 3 / 2),
             Some(Due::Start(other))
@@ -175,16 +186,37 @@ mod tests {
         let (mut table, start, [key, _]) = (Timetable::default(), Instant::now(), keys());
         table.add(key, SECOND * 3_600, start);
         assert_eq!(table.take_due(start), Some(Due::Start(key)));
-        table.finished(key);
+        table.finished(key, start);
         let later = start + SECOND * 10;
         table.hurry(key, later);
         assert_eq!(table.take_due(later), Some(Due::Start(key)));
-        table.finished(key);
+        table.finished(key, later);
         table.hurry(key, later + SECOND / 10);
         table.hurry(key, later + SECOND / 5);
         assert_eq!(table.take_due(later + SECOND / 2), None);
         assert_eq!(table.take_due(later + SECOND), Some(Due::Start(key)));
         assert_eq!(table.next(), Some(later + SECOND * 3_601));
+    }
+
+    /// A check that hangs while clients fail to connect must not put off the next one.
+    #[test]
+    fn a_target_hurried_while_it_is_checked_is_due_once_that_is_done() {
+        let (mut table, start, [key, _]) = (Timetable::default(), Instant::now(), keys());
+        table.add(key, SECOND * 5, start);
+        assert_eq!(table.take_due(start), Some(Due::Start(key)));
+        let later = start + SECOND * 2;
+        table.hurry(key, later);
+        table.hurry(key, later + SECOND / 10);
+        assert_eq!(
+            table.take_due(later + SECOND / 5),
+            None,
+            "it is not left out"
+        );
+        let done = start + SECOND * 5 / 2;
+        table.finished(key, done);
+        assert_eq!(table.take_due(done), Some(Due::Start(key)));
+        table.finished(key, done);
+        assert_eq!(table.next(), Some(done + SECOND * 5), "hurried once");
     }
 
     #[test]
@@ -194,12 +226,12 @@ mod tests {
         table.add(other, SECOND, start);
         assert!(table.take_due(start).is_some());
         table.retain(|key| key == other);
-        table.finished(key);
-        table.finished(other);
+        table.finished(key, start);
+        table.finished(other, start);
         for round in 1..4 {
             while let Some(due) = table.take_due(start + SECOND * round) {
                 assert_eq!(due, Due::Start(other));
-                table.finished(other);
+                table.finished(other, start + SECOND * round);
             }
         }
         assert!(table.has(other) && !table.has(key));

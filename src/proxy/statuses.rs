@@ -38,31 +38,19 @@ impl Statuses {
 
     /// A health check has come to another state, for this `cause`: tells what became of the
     /// group's status, or, at `level`, that it stays. Where it is another one every worker applies
-    /// `on_disabled` and `drain_timeout`; routes see it in any case. Never waits for a worker.
+    /// `on_disabled` and `drain_timeout`; routes see it in any case. Never waits for a worker. Not
+    /// to be called while a generation is being published: the health checks hold back until then.
     pub fn review(&self, id: GroupId, cause: &str, level: Level) {
         let generation = self.shared.generation.load_full();
         let Some(group) = generation.groups.get(id) else {
             return;
         };
         if self.tell(&mut self.told(), group, Some(cause)) {
-            self.enforce();
+            for handle in &self.handles {
+                handle.enforce_statuses();
+            }
         } else {
             log::log!(target: TARGET, level, "{} stays {}: {cause}", group.title(), group.status());
-        }
-    }
-
-    /// The group's status may be another one than was told.
-    pub fn catch_up(&self, id: GroupId) {
-        let generation = self.shared.generation.load_full();
-        let group = generation.groups.get(id);
-        if group.is_some_and(|group| self.tell(&mut self.told(), group, None)) {
-            self.enforce();
-        }
-    }
-
-    fn enforce(&self) {
-        for handle in &self.handles {
-            handle.enforce_statuses();
         }
     }
 

@@ -94,6 +94,9 @@ impl HttpProbe {
             },
             Error::Timeout(_) => Failure::NoAnswer(self.timeout),
             Error::LargeResponseHeader(..) => Failure::LargeHeaders,
+            Error::Io(error) if is_lack_of_memory(&error) => {
+                return Outcome::NotRun(NotRun::Request(error.to_string()));
+            }
             Error::Io(error) => match error.kind() {
                 ErrorKind::UnexpectedEof => Failure::Closed,
                 ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Failure::Reset,
@@ -106,6 +109,15 @@ impl HttpProbe {
         };
         Outcome::Failed(failure)
     }
+}
+
+/// The host has none left for a socket that is connected already.
+fn is_lack_of_memory(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    matches!(
+        errno,
+        Some(rustix::io::Errno::NOBUFS | rustix::io::Errno::NOMEM)
+    )
 }
 
 /// What stands in `Host`: the target as configured, without the port that goes without saying.
