@@ -79,7 +79,7 @@ fn a_reload_starts_new_checks_and_stops_removed_ones_within_an_interval() {
     wards[0].wait_asked(10);
     assert!(wards[1].count() <= last + 1, "it is asked no more");
     let line = wait_change(&proxy, 0, 1, "Draining -> Up");
-    assert!(line.contains("no check fails"), "{line}");
+    assert!(line.contains("no check keeps it out"), "{line}");
     proxy.reload_ok(&none.clone().without_group(0));
     eventually("no thread is left", || threads_named(&proxy, "check-") == 0);
     let last = wards[0].count();
@@ -100,6 +100,27 @@ fn a_hanging_check_that_is_removed_leaves_no_thread_behind() {
     eventually("it hangs", || threads_named(&proxy, "check-") >= 1);
     proxy.reload_ok(&fleet.settings);
     eventually("no thread is left", || threads_named(&proxy, "check-") == 0);
+}
+
+#[test]
+fn a_hanging_check_that_is_removed_holds_up_no_other() {
+    let fleet = Fleet::on_ports(2, &[PORT]);
+    let _silent = Backend::silent("silent", fleet.block.backend(0), &[WARD_PORT]);
+    let ward = Ward::start(fleet.block.backend(1));
+    let kept = fleet.settings.clone().check(1, &http(QUICK));
+    let hanging = http("interval = 3600\ntimeout = 3600");
+    let mut proxy = Proxy::start(&kept.clone().check(0, &hanging));
+    ward.wait_asked(3);
+    // Edited again and again: each edit leaves one behind that hangs.
+    for edit in 0..5 {
+        let target = format!("{hanging}\nhttp_headers = {{ Edit = \"{edit}\" }}");
+        proxy.reload_ok(&kept.clone().check(0, &target));
+        ward.wait_asked(3);
+    }
+    proxy.reload_ok(&kept);
+    ward.wait_asked(3);
+    ward.set_well(false);
+    wait_change(&proxy, 0, 1, "Up -> Draining");
 }
 
 #[test]

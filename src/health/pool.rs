@@ -62,6 +62,9 @@ pub(super) struct Pool {
     started: usize,
     /// Checks submitted and not done.
     under_way: usize,
+    /// Of those: checks that are no more. They hold a thread each until their time-out, which must
+    /// not be one of those that the others need.
+    abandoned: usize,
     /// The most under way since the last review.
     peak: usize,
     review_at: Instant,
@@ -85,6 +88,7 @@ impl Pool {
             threads: 0,
             started: 0,
             under_way: 0,
+            abandoned: 0,
             peak: 0,
             review_at: now + REVIEW,
             short_since: None,
@@ -127,12 +131,27 @@ impl Pool {
         self.done_since += 1;
     }
 
+    /// So many of the checks under way are no more.
+    pub fn abandon(&mut self, checks: usize) {
+        self.abandoned += checks;
+    }
+
+    /// One of them is done.
+    pub fn note_abandoned_done(&mut self) {
+        self.abandoned = self.abandoned.saturating_sub(1);
+    }
+
+    /// The bound on threads for the moment.
+    fn most(&self) -> usize {
+        MAX_THREADS.min(self.max_threads + self.abandoned)
+    }
+
     /// Adds threads where checks wait, and ends those that are too many.
     ///
     /// # Errors
     /// The system gives no thread; what runs goes on.
     pub fn tend(&mut self, now: Instant) -> io::Result<()> {
-        let wanted = self.under_way.min(self.max_threads);
+        let wanted = self.under_way.min(self.most());
         if wanted <= self.threads {
             self.short_since = None;
         } else if self.threads < FEW_THREADS {
@@ -189,7 +208,7 @@ impl Pool {
     }
 
     fn dismiss(&mut self) {
-        let needed = self.peak.min(self.max_threads);
+        let needed = self.peak.min(self.most());
         while self.threads > needed {
             let _ = self.orders.send(Order::End);
             self.threads -= 1;

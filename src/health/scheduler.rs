@@ -132,7 +132,8 @@ impl Scheduler {
             let first = now + self.jitter.within(spread.min(interval));
             self.timetable.add(key, interval, first);
         }
-        self.timetable.retain(|key| board.has(key));
+        let abandoned = self.timetable.retain(|key| board.has(key));
+        self.pool.abandon(abandoned);
         for (_, state) in self.reported.drain(..) {
             state.forget_report();
         }
@@ -205,6 +206,9 @@ impl Scheduler {
     /// One check is made.
     fn settle(&mut self, done: Done) {
         self.pool.note_done();
+        if !self.timetable.has(done.key) {
+            self.pool.note_abandoned_done();
+        }
         self.timetable.finished(done.key, Instant::now());
         if log::log_enabled!(Level::Debug) {
             let (title, took_ms) = (self.title(done.key), done.took.as_millis());

@@ -56,10 +56,17 @@ impl Timetable {
         self.queue.insert((first, key));
     }
 
-    /// Forgets targets that are not `used`; one that is being checked now finishes in vain.
-    pub fn retain(&mut self, used: impl Fn(TargetKey) -> bool) {
-        self.runs.retain(|&key, _| used(key));
+    /// Forgets targets that are not `used`. Returns how many of them are being checked now: that
+    /// finishes in vain.
+    pub fn retain(&mut self, used: impl Fn(TargetKey) -> bool) -> usize {
+        let mut abandoned = 0;
+        self.runs.retain(|&key, run| {
+            let is_used = used(key);
+            abandoned += usize::from(run.is_running && !is_used);
+            is_used
+        });
         self.queue.retain(|&(_, key)| used(key));
+        abandoned
     }
 
     /// The next target whose time has come at `now`, if any. Its next time is one interval after
@@ -225,7 +232,7 @@ mod tests {
         table.add(key, SECOND, start);
         table.add(other, SECOND, start);
         assert!(table.take_due(start).is_some());
-        table.retain(|key| key == other);
+        assert_eq!(table.retain(|key| key == other), 1, "one is under way");
         table.finished(key, start);
         table.finished(other, start);
         for round in 1..4 {

@@ -25,7 +25,8 @@ pub struct Statuses {
 /// What the log knows these lines by, wherever they are written.
 const TARGET: &str = "tcpffee::groups";
 /// Why a group may have become Up again where no health check says so.
-const CONFIGURED_UP: &str = "the configuration has neither drain nor disabled, and no check fails";
+const CONFIGURED_UP: &str =
+    "the configuration has neither drain nor disabled, and no check keeps it out";
 
 impl Statuses {
     pub(super) fn new(shared: Arc<Shared>, handles: Vec<WorkerHandle>) -> Statuses {

@@ -89,6 +89,19 @@ fn a_queue_that_moves_gets_no_more_threads() {
     assert_eq!(pool.threads(), FEW_THREADS * 2);
 }
 
+/// A removed check that hangs must not keep the others from being made.
+#[test]
+fn checks_that_are_no_more_take_no_thread_from_the_others() {
+    let begun = Instant::now();
+    let (mut pool, _results, _listener) = busy(5, 10, begun);
+    pool.set_max_threads(1);
+    pool.abandon(4);
+    for step in 0..10 {
+        pool.tend(begun + PATIENCE * step).unwrap();
+    }
+    assert_eq!(pool.threads(), 5);
+}
+
 #[test]
 fn threads_that_nobody_needs_end_at_the_next_but_one_review() {
     let begun = Instant::now();
