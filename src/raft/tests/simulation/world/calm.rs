@@ -39,16 +39,13 @@ impl World {
         for at in 0..self.nodes.len() {
             self.states(at, self.desired.clone())?;
         }
+        // Each client asks for one thing more.
         for client in 0..self.clients.len() {
+            self.clients[client].begins(1);
             self.later(0, Event::ClientNext { client });
         }
         self.later(LOOK_EVERY_US, Event::Look);
         Ok(())
-    }
-
-    /// Clients begin nothing more once the members are whole.
-    pub(super) fn load_is_over(&self) -> bool {
-        self.calm_since_us.is_some() && self.members_lack().is_none()
     }
 
     /// Has the world come to rest?

@@ -24,6 +24,7 @@ pub struct Client {
     target: usize,
     hops: u32,
     invoked_after: Index,
+    left: u64,
 }
 
 impl Client {
@@ -40,19 +41,25 @@ impl Client {
             target: 0,
             hops: 0,
             invoked_after: Index(0),
+            left: u64::MAX,
         }
     }
 
-    /// Whether it waits for an answer.
+    /// How many commands it begins from now on.
+    pub fn begins(&mut self, left: u64) {
+        self.left = left;
+    }
+
+    /// Whether it waits for an answer, or is to ask for one.
     pub fn waits(&self) -> bool {
-        self.asks.is_some()
+        self.asks.is_some() || self.left > 0
     }
 }
 
 impl World {
     /// A client begins its next command.
     pub(super) fn client_next(&mut self, at: usize) -> Checked {
-        if self.clients[at].asks.is_some() || self.load_is_over() {
+        if self.clients[at].asks.is_some() || self.clients[at].left == 0 {
             return Ok(());
         }
         let register = self.rng.below(REGISTERS) as u8;
@@ -61,6 +68,7 @@ impl World {
         let target = self.rng.below(self.nodes.len() as u64) as usize;
         let client = &mut self.clients[at];
         client.sequence += 1;
+        client.left -= 1;
         client.hops = 0;
         client.invoked_after = self.history.newest_acknowledged;
         if self.rng.percent(30) {

@@ -245,6 +245,5 @@ pub fn founded(entries: Vec<tcpffee_raft::entry::Entry>, state: HardState) -> Wr
         reset: None,
         hard_state: Some(state),
         entries,
-        must_sync: true,
     }
 }

@@ -8,7 +8,7 @@ use tcpffee_raft::durable::Recovered;
 use tcpffee_raft::entry::Payload;
 use tcpffee_raft::ids::{Index, NodeId, Term};
 use tcpffee_raft::membership::Membership;
-use tcpffee_raft::message::{Envelope, Message};
+use tcpffee_raft::message::Envelope;
 
 use super::World;
 use super::coverage::Seen;
@@ -40,8 +40,10 @@ impl World {
         }
         self.say(|| {
             format!(
-                "n{} starts: {incarnation}, log ends at {}, {:?}",
+                "n{} starts: store {:04x}/{}, log ends at {}, {:?}",
                 at + 1,
+                incarnation.store.0 as u16,
+                incarnation.start,
                 log.last(),
                 recovered.hard_state
             )
@@ -79,6 +81,7 @@ impl World {
             state: core.hard_state(),
             applied: core.applied_index(),
             memberships,
+            membership_at: Index(0),
             role: Role::Follower,
             proposals: BTreeMap::new(),
             lease: None,
@@ -237,6 +240,7 @@ impl World {
         let node = &mut self.nodes[at];
         node.disk.wipe(&mut self.rng);
         node.damaged = Some(None);
+        node.store = None;
         node.durable = None;
         node.unsure.clear();
     }
@@ -266,16 +270,13 @@ impl World {
         }
         self.say(|| {
             format!(
-                "n{} hears n{} t{}: {:?}",
+                "n{} hears n{} t{}: {}",
                 to + 1,
                 from + 1,
                 envelope.term,
-                envelope.message
+                super::brief::message(&envelope.message)
             )
         });
-        if matches!(envelope.message, Message::Heartbeat { .. }) {
-            self.stamps(to);
-        }
         self.input(to, |core| core.receive(envelope))
     }
 
@@ -291,6 +292,7 @@ impl World {
         at: usize,
         give: impl FnOnce(&mut Core) -> R,
     ) -> Result<Option<R>, Violation> {
+        self.stamps(at);
         let now = self.nodes[at].clock.at(self.now_us);
         let Some(live) = &mut self.nodes[at].live else {
             return Ok(None);

@@ -4,6 +4,7 @@
 //! Nothing here but the seed decides what happens: no clock, no thread, no address, no order of
 //! a hash map. What must hold is checked after each step ([`history`], [`observe`]).
 
+mod brief;
 mod calm;
 mod clients;
 pub mod coverage;

@@ -103,6 +103,8 @@ pub struct Life {
     pub applied: Index,
     /// The memberships in the log.
     pub memberships: Vec<(Index, Arc<Membership>)>,
+    /// Where the membership in force at the last look stands.
+    pub membership_at: Index,
     /// The role at the last look.
     pub role: Role,
     /// Proposals that wait: the term, the client, its number.
@@ -152,8 +154,8 @@ pub struct Node {
     pub images: Vec<Image>,
     /// How much slower than usual its disk is.
     pub slowness: u64,
-    /// What was committed when it first sent a stamp of its clock.
-    pub stamps: BTreeMap<NodeTime, Index>,
+    /// What was committed when its clock first showed a time, in the last seconds.
+    pub stamps: VecDeque<(NodeTime, Index)>,
     /// What its configuration states.
     pub statement: Option<Statement>,
     /// It was told that it is dismissed.
@@ -179,7 +181,7 @@ impl Node {
             membership: Arc::default(),
             images: Vec::new(),
             slowness: 1,
-            stamps: BTreeMap::new(),
+            stamps: VecDeque::new(),
             statement,
             dismissed: false,
         }

@@ -4,6 +4,7 @@ use tcpffee_raft::core::Role;
 use tcpffee_raft::durable::Write;
 use tcpffee_raft::entry::{Entry, Payload};
 use tcpffee_raft::ids::{Index, Position};
+use tcpffee_raft::membership::Membership;
 use tcpffee_raft::message::{Envelope, LeaseGrant, Message};
 
 use super::coverage::Seen;
@@ -19,6 +20,9 @@ impl World {
         self.observe_state(at)?;
         self.observe_leader(at)?;
         self.observe_commit(at)?;
+        if let Some(live) = &mut self.nodes[at].live {
+            live.membership_at = live.core.in_force().0;
+        }
         self.observe_leases(at)
     }
 
@@ -108,38 +112,48 @@ impl World {
         if self.checks != Checks::All {
             return Ok(());
         }
-        let membership = live.core.membership();
-        let holding = membership
-            .voters()
-            .filter_map(|id| self.node_at(id))
-            .filter(|voter| {
-                let node = &self.nodes[*voter];
-                node.damaged.is_some() || node.has_durably(position)
-            })
-            .count();
+        // Since the last look the membership may have changed, before or after.
+        let holds = |membership: &Membership| {
+            let holding = membership
+                .voters()
+                .filter_map(|id| self.node_at(id))
+                .filter(|voter| {
+                    let node = &self.nodes[*voter];
+                    node.damaged.is_some() || node.has_durably(position)
+                })
+                .count();
+            holding >= membership.majority()
+        };
+        let since = live.membership_at;
         ensure(
-            holding >= membership.majority(),
+            live.memberships
+                .iter()
+                .filter(|(at, _)| *at >= since)
+                .any(|(_, membership)| holds(membership)),
             "what is committed is durable with a majority of the voters",
             || {
                 format!(
-                    "node {} commits {position}, held by {holding} voters of {:?}",
+                    "node {} commits {position}, voters are {:?}",
                     at + 1,
-                    membership.voters().collect::<Vec<_>>()
+                    live.core.membership().voters().collect::<Vec<_>>()
                 )
             },
         )
     }
 
-    /// A node puts its clock's stamp into what it answers: what is committed by then?
+    /// A node may take its clock's stamp now: what is committed by then?
     pub(super) fn stamps(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         let stamp = node.clock.at(self.now_us);
-        node.stamps.entry(stamp).or_insert(self.history.committed());
-        while let Some((first, _)) = node.stamps.first_key_value() {
+        if node.stamps.back().is_some_and(|(last, _)| *last == stamp) {
+            return;
+        }
+        node.stamps.push_back((stamp, self.history.committed()));
+        while let Some((first, _)) = node.stamps.front() {
             if first.plus(STAMPS_KEPT_MS) >= stamp {
                 break;
             }
-            node.stamps.pop_first();
+            node.stamps.pop_front();
         }
     }
 
@@ -193,9 +207,12 @@ impl World {
             "a lease begins once its commit index is applied",
             || format!("node {} is at {}, {grant:?}", at + 1, live.machine.last),
         )?;
-        let committed_then = node.stamps.get(&grant.stamp);
+        let found = node
+            .stamps
+            .binary_search_by_key(&grant.stamp, |(stamp, _)| *stamp);
+        let committed_then = found.ok().map(|found| node.stamps[found].1);
         ensure(
-            committed_then.is_some_and(|then| *then <= grant.commit),
+            committed_then.is_some_and(|then| then <= grant.commit),
             "a lease knows all that was committed at its stamp",
             || {
                 format!(
@@ -269,7 +286,7 @@ impl World {
             let before = live.memberships.last().cloned();
             live.memberships.push((entry.index, membership.clone()));
             let makes = live.core.role() == Role::Leader && live.core.term() == entry.term;
-            let (true, Some((before_at, before))) = (makes, before) else {
+            let (true, Some((_, before))) = (makes, before) else {
                 continue;
             };
             ensure(
@@ -277,13 +294,21 @@ impl World {
                 "one step of membership at a time",
                 || format!("{before:?} is to become {membership:?}"),
             )?;
+            // What changes no voter changes no majority.
+            if before.changed_voters(membership) == 0 {
+                continue;
+            }
             let commit = live.core.commit();
+            let under_way = live.memberships[..live.memberships.len() - 1]
+                .windows(2)
+                .any(|pair| pair[1].0 > commit && pair[0].1.changed_voters(&pair[1].1) > 0);
             ensure(
-                before_at <= commit && live.log.term_at(commit) == Some(entry.term),
+                !under_way && live.log.term_at(commit) == Some(entry.term),
                 "a change waits for the one before and for an entry of its term",
                 || {
                     format!(
-                        "node {} changes at {}, before at {before_at}, committed {commit}",
+                        "node {} changes at {}, another is under way: {under_way}, committed \
+                         {commit}",
                         at + 1,
                         entry.position()
                     )
@@ -328,11 +353,11 @@ impl World {
     /// A membership is committed: which disks are whole again, and what was seen.
     fn membership_agreed(
         &mut self,
-        before: &tcpffee_raft::membership::Membership,
-        now: &tcpffee_raft::membership::Membership,
+        before: &Membership,
+        now: &Membership,
         position: Position,
     ) {
-        self.say(|| format!("MEMBERSHIP {position}: {now:?}"));
+        self.say(|| format!("MEMBERSHIP {position}: {}", super::brief::membership(now)));
         for (id, member) in &now.members {
             let Some(at) = self.node_at(*id) else {
                 continue;
@@ -357,7 +382,11 @@ impl World {
             let Some(copy) = node.damaged else {
                 continue;
             };
-            if now.is_voter(*id) && store == node.store && copy != node.store {
+            if now.is_voter(*id)
+                && store.is_some()
+                && store == node.store
+                && copy != node.store
+            {
                 node.damaged = None;
                 self.see(Seen::WipedVoterBack);
             }

@@ -163,21 +163,10 @@ impl World {
             live.disk = DiskPhase::Idle;
             return Ok(());
         };
-        let must_sync = batch.iter().any(|write| write.must_sync);
         if let Err(error) = node.disk.write(&batch) {
             return self.disk_fails(at, &error);
         }
         live.written.extend(batch);
-        if !must_sync && self.rng.percent(50) {
-            live.disk = DiskPhase::Syncing(last);
-            let event = Event::DiskDone {
-                node: at,
-                life,
-                write: last,
-            };
-            self.later(50, event);
-            return Ok(());
-        }
         live.disk = DiskPhase::Syncing(last);
         let after_us = self.sync_us(at);
         self.later(after_us, Event::DiskSync { node: at, life });

@@ -126,17 +126,23 @@ impl Plan {
             7 => rng.below(2),
             _ => rng.below(3),
         } as usize;
+        let way_us = *rng.pick(&[50, 300, 1_000, 5_000, 20_000]);
+        let mut settings = Plan::settings(rng);
+        if way_us > 1_000 {
+            // One entry for each way to and fro is too slow to get anywhere.
+            settings.max_inflight_messages = settings.max_inflight_messages.max(8);
+        }
         Plan {
             founders,
             spares,
             chaos_ms: rng.between(5_000, 16_000),
-            settings: Plan::settings(rng),
+            settings,
             faults,
             loss_ppm: Plan::rate(rng, 50, 150_000),
             double_ppm: Plan::rate(rng, 40, 100_000),
             delay_ppm: Plan::rate(rng, 40, 50_000),
             reorder: rng.percent(60),
-            way_us: *rng.pick(&[50, 300, 1_000, 5_000, 20_000]),
+            way_us,
             drift_ppm: *rng.pick(&[0, 100, 2_000, 10_000]),
             step_crash_ppm: Plan::rate(rng, 40, 1_500),
             late_drain_percent: *rng.pick(&[0, 0, 10, 60]),

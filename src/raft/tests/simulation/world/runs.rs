@@ -161,18 +161,17 @@ impl Runs {
             Ok(_) => (false, String::new()),
             Err(again) => (again.step == failure.step, again.story.clone()),
         };
+        let way = match same {
+            true => "",
+            false => " (which went another way: it is not deterministic)",
+        };
         format!(
-            "seed {} failed at step {}: {}\n{}\n\nThe run in words{}:\n{}\n\nAgain: RAFT_SEED={} \
-             cargo test -p tcpffee-raft --test simulation replay -- --nocapture",
+            "{story}\n\nThis was the run in words{way}.\nSeed {} failed at step {}: {}\n{}\nAgain: \
+             RAFT_SEED={} cargo test -p tcpffee-raft --test simulation replay -- --nocapture",
             failure.seed,
             failure.step,
             failure.violation.invariant,
             failure.violation.detail,
-            match same {
-                true => "",
-                false => " (which went another way: it is not deterministic)",
-            },
-            story,
             failure.seed
         )
     }
