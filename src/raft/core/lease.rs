@@ -131,7 +131,7 @@ impl Core {
     }
 
     /// Whether the life that a member was heard in is the one on record.
-    fn counts(&self, id: NodeId) -> bool {
+    pub(super) fn counts(&self, id: NodeId) -> bool {
         self.progress(id)
             .and_then(|progress| progress.life)
             .is_some_and(|life| self.standing(id, life) == Standing::Recorded)

@@ -58,6 +58,10 @@ impl World {
             return Ok(());
         };
         if after_ms > REST_ELECTIONS * self.plan.settings.election_max_ms {
+            if self.overwhelmed {
+                self.rested_ms = Some(0);
+                return Ok(());
+            }
             return Err(Violation {
                 invariant: "after the faults the cluster becomes whole",
                 detail: format!("{after_ms} ms later: {lacks}"),

@@ -47,6 +47,7 @@ pub enum Seen {
     Steered,
     Stated,
     NewerLifeRecorded,
+    Overwhelmed,
     Rested,
     Lease,
     FenceHeldBack,

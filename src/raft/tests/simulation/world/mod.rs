@@ -67,6 +67,8 @@ pub struct World {
     calm_since_us: Option<u64>,
     rested_ms: Option<u64>,
     desired: Vec<NodeId>,
+    /// More disks are lost than a membership survives: it need not become whole again.
+    overwhelmed: bool,
 }
 
 /// The version of commands that all nodes of the simulation understand.
@@ -99,6 +101,7 @@ impl World {
             calm_since_us: None,
             rested_ms: None,
             desired: founders,
+            overwhelmed: false,
             nodes,
             rng,
             plan,

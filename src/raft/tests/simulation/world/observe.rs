@@ -60,6 +60,9 @@ impl World {
         if role != Role::Leader {
             return Ok(());
         }
+        ensure(!live.failed, "nobody leads without a disk", || {
+            format!("node {}", at + 1)
+        })?;
         let term = live.core.term();
         if !self.history.leads(term, at, life)? {
             return Ok(());
@@ -85,7 +88,8 @@ impl World {
             return Ok(());
         };
         let (from, to) = (live.commit, live.core.commit());
-        if to == from {
+        // Without a disk it writes nothing down any more, and must promise nothing.
+        if to == from || live.failed {
             return Ok(());
         }
         live.commit = to;
@@ -272,6 +276,11 @@ impl World {
     /// Changes of the membership that a leader makes go one at a time, after an entry of its own
     /// term is committed.
     pub(super) fn changes(&mut self, at: usize, write: &Write) -> Checked {
+        let changes = |entry: &Entry| matches!(entry.payload, Payload::Membership(_));
+        let damaged: Vec<bool> = match write.entries.iter().any(changes) {
+            true => self.nodes.iter().map(|node| node.damaged.is_some()).collect(),
+            false => Vec::new(),
+        };
         let Some(live) = &mut self.nodes[at].live else {
             return Ok(());
         };
@@ -297,6 +306,16 @@ impl World {
             // What changes no voter changes no majority.
             if before.changed_voters(membership) == 0 {
                 continue;
+            }
+            let lost = membership
+                .voters()
+                .filter_map(|id| damaged.get(id.0 as usize - 1))
+                .filter(|damaged| **damaged)
+                .count();
+            if 2 * lost >= membership.voters().count() {
+                // The leader could not know yet: now too many disks are lost.
+                self.overwhelmed = true;
+                self.coverage.see(Seen::Overwhelmed);
             }
             let commit = live.core.commit();
             let under_way = live.memberships[..live.memberships.len() - 1]
