@@ -248,6 +248,7 @@ impl Lab {
             statement: node.statement.clone(),
             recovered: node.disk.recovered(),
         }));
+        self.take_output(n);
     }
 
     /// The disk is lost; the node comes back with an empty one.

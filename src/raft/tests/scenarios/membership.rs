@@ -115,7 +115,7 @@ fn no_change_before_an_entry_of_the_leaders_own_term_is_committed() {
     for n in [2, 3, 4] {
         lab.node(n).disk_waits = false;
     }
-    lab.run(100);
+    lab.run(1000);
     lab.change(1, Change::Remove(id(4)));
 }
 
