@@ -1,6 +1,6 @@
 //! Every queue has a bound, and says so when it is reached.
 
-use tcpffee_raft::core::ProposeError;
+use tcpffee_raft::core::{CoreEvent, ProposeError};
 use tcpffee_raft::ids::Index;
 use tcpffee_raft::message::Message;
 use tcpffee_raft::settings::Settings;
@@ -74,6 +74,40 @@ fn a_full_log_takes_no_proposal_until_it_is_cut() {
     assert!(matches!(refused, ProposeError::LogFull { .. }), "{refused}");
     lab.snapshot(1, 0);
     lab.propose(1, "x").expect("there is room again");
+}
+
+#[test]
+fn a_follower_whose_log_is_full_says_so_and_takes_no_more_until_it_is_cut() {
+    let mut lab = Lab::formed_with(
+        3,
+        Settings {
+            max_log_bytes: 1_000_000,
+            ..settings()
+        },
+    );
+    lab.elect(1);
+    lab.run(100);
+    // Node 3 has a smaller bound than the leader.
+    lab.crash(3);
+    lab.restart_with(
+        3,
+        Settings {
+            max_log_bytes: 1000,
+            ..settings()
+        },
+    );
+    lab.run(500);
+    for _ in 0..40 {
+        lab.propose(1, &"x".repeat(100))
+            .expect("the leader takes it");
+        lab.run(20);
+    }
+    assert!(lab.has_event(3, |event| *event == CoreEvent::LogFull));
+    assert!(lab.core(3).log_bytes() <= 2000);
+    lab.snapshot(3, 0);
+    let before = lab.core(3).last().index;
+    lab.run(1000);
+    assert!(lab.core(3).last().index > before, "there is room again");
 }
 
 #[test]

@@ -235,7 +235,11 @@ impl Lab {
 
     /// The next life on the same disk.
     pub fn restart(&mut self, n: u64) {
-        let settings = self.settings;
+        self.restart_with(n, self.settings);
+    }
+
+    /// The same with times and bounds of its own.
+    pub fn restart_with(&mut self, n: u64, settings: Settings) {
         let node = self.node(n);
         node.life.start += 1;
         node.life.boot += 1;

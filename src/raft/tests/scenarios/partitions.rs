@@ -114,3 +114,19 @@ fn a_node_stuck_in_a_later_term_brings_the_leader_there() {
         assert_eq!(lab.applied(n), ["a"], "node {n}");
     }
 }
+
+#[test]
+fn what_waits_for_an_answer_is_sent_again_as_soon_as_there_is_a_connection() {
+    let mut lab = Lab::formed(3);
+    lab.elect(1);
+    lab.run(100);
+    lab.isolate(3);
+    lab.with(1, |core| core.unreachable(tcpffee_raft::ids::NodeId(3)));
+    lab.propose(1, "a").expect("the leader takes it");
+    lab.settle();
+    lab.heal();
+    lab.with(1, |core| core.reachable(tcpffee_raft::ids::NodeId(3)));
+    lab.settle();
+    lab.run(60);
+    assert_eq!(lab.applied(3), ["a"]);
+}
