@@ -275,6 +275,7 @@ impl Core {
 
     /// Follows in a later term.
     pub(super) fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
+        self.keep_log_time();
         self.take_term(term, None);
         self.verified = Index(0);
         self.state = State::Follower;
@@ -285,6 +286,7 @@ impl Core {
 
     /// Leads no longer, in the same term.
     pub(super) fn step_down(&mut self, leader: Option<NodeId>) {
+        self.keep_log_time();
         self.state = State::Follower;
         self.role_changed();
         self.follow_leader(leader);

@@ -208,6 +208,11 @@ impl Core {
         }
     }
 
+    /// What a leader knows of time it goes on knowing when it leads no longer.
+    pub(super) fn keep_log_time(&mut self) {
+        self.known_time = self.log_time();
+    }
+
     /// Log time goes on only while a majority answers.
     pub(super) fn advance_log_time(&mut self, elapsed_ms: u64) {
         let heard = self.majority_heard_within(self.settings.election_min_ms);
