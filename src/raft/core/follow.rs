@@ -126,7 +126,8 @@ impl Core {
         self.known_time = self.known_time.max(time);
         self.commit_to(commit.min(self.verified));
         if let Some(lease) = lease {
-            self.take_lease(lease);
+            let stamp = self.read_stamp(lease.stamp);
+            self.take_lease(LeaseGrant { stamp, ..lease });
         }
         let on_record = self
             .membership()
@@ -139,7 +140,7 @@ impl Core {
             .filter(|statement| on_record != Some(statement));
         let reply = Message::HeartbeatReply {
             round,
-            stamp: self.now,
+            stamp: self.stamp(),
             applied: self.applied,
             statement,
         };

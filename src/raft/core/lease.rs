@@ -149,6 +149,18 @@ impl Core {
         self.settings.hit_lease_ms + self.settings.hit_lease_ms / 32 + 1
     }
 
+    /// This node's clock as only this life can read it: the clocks of two boots of one machine
+    /// show the same times again, and an echo from before the last one must not pass for a new
+    /// one.
+    pub(super) fn stamp(&self) -> NodeTime {
+        NodeTime(self.now.0.wrapping_add(self.incarnation.boot))
+    }
+
+    /// The clock's time in an echoed stamp; far off where another life made it.
+    pub(super) fn read_stamp(&self, stamp: NodeTime) -> NodeTime {
+        NodeTime(stamp.0.wrapping_sub(self.incarnation.boot))
+    }
+
     /// Takes a lease, to be in force once what was committed at its moment is applied.
     pub(super) fn take_lease(&mut self, grant: LeaseGrant) {
         let plausible = grant.stamp >= self.began && grant.stamp <= self.now;
