@@ -54,6 +54,7 @@ pub enum Seen {
     RetryAnsweredOnce,
     ProposalLost,
     BackPressure,
+    LogFull,
     StepDown,
     CommittedAcrossTerms,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tcpffee_raft::entry::{ClientId, Command, Entry, Payload};
-use tcpffee_raft::ids::{Index, LogTime, NodeId, Position, Term};
+use tcpffee_raft::ids::{Index, LogTime, NodeId, Position};
 use tcpffee_raft::membership::Membership;
 use tcpffee_raft::message::SnapshotMeta;
 
@@ -95,7 +95,15 @@ pub struct Machine {
     /// Everything that was applied, as one number.
     pub chain: u64,
     registers: BTreeMap<u8, u64>,
-    sessions: BTreeMap<ClientId, BTreeMap<u64, Effect>>,
+    sessions: BTreeMap<ClientId, Session>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Session {
+    /// All below this number are answered and never asked for again: what still comes was on
+    /// its way for long.
+    answered_below: u64,
+    effects: BTreeMap<u64, Effect>,
 }
 
 /// Registers.
@@ -124,7 +132,7 @@ impl Machine {
                 self.membership_index = entry.index;
                 None
             }
-            Payload::Command(command) => Some(self.command(entry.index, command)),
+            Payload::Command(command) => self.command(entry.index, command),
         };
         if let Some((effect, _)) = effect {
             effect.before.hash(&mut link);
@@ -136,19 +144,24 @@ impl Machine {
         effect
     }
 
-    fn command(&mut self, index: Index, command: &Command) -> (Effect, bool) {
+    fn command(&mut self, index: Index, command: &Command) -> Option<(Effect, bool)> {
         let session = self.sessions.entry(command.client).or_default();
-        if let Some(effect) = session.get(&command.sequence) {
-            return (*effect, false);
+        if let Some(effect) = session.effects.get(&command.sequence) {
+            return Some((*effect, false));
         }
-        session.retain(|sequence, _| *sequence >= command.answered_below);
+        if command.sequence < session.answered_below {
+            return None;
+        }
+        session.answered_below = session.answered_below.max(command.answered_below);
+        let below = session.answered_below;
+        session.effects.retain(|sequence, _| *sequence >= below);
         let mut body = command.body.clone();
         let register = body.get_u8();
         let value = body.get_u64_le();
         let before = self.registers.insert(register, value).unwrap_or(0);
         let effect = Effect { index, before };
-        session.insert(command.sequence, effect);
-        (effect, true)
+        session.effects.insert(command.sequence, effect);
+        Some((effect, true))
     }
 
     /// The state as bytes, without what a snapshot's head says.
@@ -161,9 +174,11 @@ impl Machine {
             out.put_u64_le(*value);
         }
         out.put_u32_le(self.sessions.len() as u32);
-        for (client, effects) in &self.sessions {
+        for (client, session) in &self.sessions {
+            let effects = &session.effects;
             out.put_u64_le(client.node.0);
             out.put_u64_le(client.boot);
+            out.put_u64_le(session.answered_below);
             out.put_u32_le(effects.len() as u32);
             for (sequence, effect) in effects {
                 out.put_u64_le(*sequence);
@@ -193,20 +208,16 @@ impl Machine {
                 node: NodeId(bytes.get_u64_le()),
                 boot: bytes.get_u64_le(),
             };
-            let effects = machine.sessions.entry(client).or_default();
+            let session = machine.sessions.entry(client).or_default();
+            session.answered_below = bytes.get_u64_le();
             for _ in 0..bytes.get_u32_le() {
                 let sequence = bytes.get_u64_le();
                 let index = Index(bytes.get_u64_le());
                 let before = bytes.get_u64_le();
-                effects.insert(sequence, Effect { index, before });
+                let effect = Effect { index, before };
+                session.effects.insert(sequence, effect);
             }
         }
         machine
     }
 }
-
-/// A place before everything.
-pub const NOWHERE: Position = Position {
-    term: Term(0),
-    index: Index(0),
-};

@@ -87,6 +87,10 @@ impl World {
                     detail: format!("node {} at {place}: {what}", at + 1),
                 });
             }
+            CoreEvent::LogFull => {
+                self.see(Seen::LogFull);
+                self.takes_snapshot(at);
+            }
             CoreEvent::Role { .. }
             | CoreEvent::Leader(_)
             | CoreEvent::LeaderReady(_)
