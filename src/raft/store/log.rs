@@ -190,6 +190,11 @@ impl<F: Files> Log<F> {
         self.full.len() + 1
     }
 
+    /// The newest hard state that was written.
+    pub(super) fn hard_state(&self) -> HardState {
+        self.end.hard_state
+    }
+
     fn usable(&self) -> Result<(), StoreError> {
         match &self.broken {
             None => Ok(()),
