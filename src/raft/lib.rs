@@ -11,3 +11,4 @@ pub mod membership; // who belongs to the cluster
 pub mod message; // what nodes say to each other
 pub mod progress; // what a leader knows of each other log
 pub mod settings; // times and bounds
+pub mod store; // what outlives a crash: write-ahead log, snapshots, identity
