@@ -53,10 +53,11 @@ impl Core {
     }
 
     /// Adds the entries that are not there, as long as the log is not full, and drops what
-    /// contradicts them. Answers up to where the log then agrees with the leader's.
+    /// contradicts them. Answers up to where the log then agrees with the leader's; nothing where
+    /// it had room for none of them, so that the leader waits before it sends them again.
     fn take_in(&mut self, previous: Index, entries: Vec<Entry>) -> Option<Index> {
         let mut agrees = previous;
-        let mut members = false;
+        let (mut members, mut grown) = (false, false);
         for entry in entries {
             if self.log.holds(entry.position()) {
                 agrees = entry.index;
@@ -65,6 +66,9 @@ impl Core {
             // A leader stops at its own bound, which is half of this.
             if self.log.bytes() + entry.size_bytes() > 2 * self.settings.max_log_bytes {
                 self.event(CoreEvent::LogFull);
+                if !grown {
+                    return None;
+                }
                 break;
             }
             if entry.index <= self.commit {
@@ -83,6 +87,7 @@ impl Core {
                 members = true;
             }
             agrees = entry.index;
+            grown = true;
             self.disk.appended(entry.index);
             self.log.append(entry);
         }
