@@ -216,7 +216,6 @@ fn open_log<F: Files>(
         },
         hard_state: (raw != recovered.hard_state).then_some(recovered.hard_state),
         entries: Vec::new(),
-        must_sync: true,
     };
     if write.reset.is_some() || write.hard_state.is_some() {
         // What a start is told is what the next one finds.

@@ -1,120 +1,109 @@
-//! A node's disk: what is written, what is durable, and what of it a crash leaves.
+//! A node's disk: the real store over a disk in memory that loses and tears what was not synced.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io::Read;
+use std::path::Path;
 
 use bytes::Bytes;
 use tcpffee_raft::core::ChunkWrite;
-use tcpffee_raft::durable::{HardState, Identity, Recovered, Write};
+use tcpffee_raft::durable::{HardState, Identity, Recovered, Write, WriteId};
+use tcpffee_raft::entry::Entry;
 use tcpffee_raft::ids::{Index, NodeId, Position, StoreId};
 use tcpffee_raft::message::SnapshotMeta;
+use tcpffee_raft::store::memory::{DiskImage, Fault, MemoryDisk};
+use tcpffee_raft::store::{Limits, Store, StoreError, set_aside};
 
 use super::rng::Rng;
 
-#[derive(Clone, Default)]
-struct Content {
-    identity: Option<(StoreId, u64)>,
-    recovered: Recovered,
-    snapshots: BTreeMap<Index, (SnapshotMeta, Bytes)>,
-}
-
-impl Content {
-    fn take(&mut self, write: &Write) {
-        if let Some(meta) = &write.reset {
-            self.recovered.entries.clear();
-            self.recovered.snapshot = Some((**meta).clone());
-        }
-        if let Some(state) = write.hard_state {
-            self.recovered.hard_state = state;
-        }
-        if let Some(first) = write.entries.first() {
-            while self
-                .recovered
-                .entries
-                .last()
-                .is_some_and(|last| last.index >= first.index)
-            {
-                self.recovered.entries.pop();
-            }
-            self.recovered.entries.extend(write.entries.iter().cloned());
-        }
-    }
-}
+const FOLDER: &str = "/raft";
 
 /// A copy of a whole disk.
 #[derive(Clone)]
 pub struct Image {
-    content: Content,
+    content: DiskImage,
     /// The store on it, and how often it had been started.
     pub store: Option<(StoreId, u64)>,
 }
 
-/// A disk.
+/// A disk, and the store on it while the node lives.
 pub struct Disk {
     node: NodeId,
-    durable: Content,
-    unsynced: Vec<Write>,
-    partial: Option<(Arc<SnapshotMeta>, Vec<u8>)>,
-    skip_sync: bool,
+    memory: MemoryDisk,
+    limits: Limits,
+    opened: Option<Store<MemoryDisk>>,
+    store: Option<(StoreId, u64)>,
     fails: bool,
+}
+
+/// What went wrong, in words.
+type Done<T> = Result<T, String>;
+
+fn words(error: StoreError) -> String {
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        words += &format!(": {error}");
+        cause = error.source();
+    }
+    words
 }
 
 impl Disk {
     /// An empty one.
-    pub fn new(node: NodeId, _seed: u64, skip_sync: bool) -> Disk {
+    pub fn new(node: NodeId, segment_bytes: u64, skip_sync: bool) -> Disk {
+        let memory = MemoryDisk::new();
+        memory.skip_sync(skip_sync);
         Disk {
             node,
-            durable: Content::default(),
-            unsynced: Vec::new(),
-            partial: None,
-            skip_sync,
+            memory,
+            limits: Limits { segment_bytes },
+            opened: None,
+            store: None,
             fails: false,
         }
     }
 
+    fn opened(&mut self) -> &mut Store<MemoryDisk> {
+        self.opened.as_mut().expect("a node that lives has opened its store")
+    }
+
     /// Begins a life: opens or makes the store, counts the start.
-    pub fn open(&mut self, rng: &mut Rng) -> Result<(Identity, Recovered), String> {
-        let (store, starts) = self
-            .durable
-            .identity
-            .unwrap_or_else(|| (StoreId(rng.wide()), 0));
-        self.durable.identity = Some((store, starts + 1));
+    pub fn open(&mut self, rng: &mut Rng) -> Done<(Identity, Recovered)> {
+        self.memory.heal();
         self.fails = false;
-        Ok((
-            Identity {
-                node: self.node,
-                store,
-                start: starts + 1,
-                cluster: None,
-            },
-            self.durable.recovered.clone(),
-        ))
+        self.opened = None;
+        let fresh = StoreId(rng.wide());
+        let folder = Path::new(FOLDER);
+        let (mut store, _, recovered) =
+            Store::open(self.memory.clone(), folder, self.node, self.limits, fresh)
+                .map_err(words)?;
+        let identity = store.identity.begin_life().map_err(words)?;
+        self.store = Some((identity.store, identity.start));
+        self.opened = Some(store);
+        Ok((identity, recovered))
     }
 
     /// Writes, without making durable.
-    pub fn write(&mut self, writes: &[Write]) -> Result<(), String> {
-        if self.fails {
-            return Err("write".into());
-        }
-        self.unsynced.extend_from_slice(writes);
-        Ok(())
+    pub fn write(&mut self, writes: &[Write]) -> Done<()> {
+        self.opened().log.append(writes).map_err(words)
     }
 
     /// Makes durable what was written.
-    pub fn sync(&mut self) -> Result<(), String> {
-        if self.fails {
-            return Err("sync".into());
-        }
-        if !self.skip_sync {
-            for write in self.unsynced.drain(..) {
-                self.durable.take(&write);
-            }
-        }
-        Ok(())
+    pub fn sync(&mut self) -> Done<()> {
+        self.opened().log.sync().map_err(words)
     }
 
-    /// The disk fails from now on, until it is opened again.
-    pub fn fail(&mut self, _rng: &mut Rng) {
+    /// Makes the next segment ahead.
+    pub fn prepare(&mut self) -> Done<()> {
+        self.opened().log.prepare().map_err(words)
+    }
+
+    /// The disk fails a few operations from now on, until it is opened again.
+    pub fn fail(&mut self, rng: &mut Rng) {
+        let fault = match rng.percent(50) {
+            true => Fault::Broken,
+            false => Fault::Full,
+        };
+        self.memory.fail_after(rng.below(20), fault);
         self.fails = true;
     }
 
@@ -124,124 +113,96 @@ impl Disk {
     }
 
     /// Stores a local snapshot durably.
-    pub fn store_snapshot(&mut self, meta: &SnapshotMeta, state: &Bytes) -> Result<(), String> {
-        self.install(meta, state.clone());
-        Ok(())
-    }
-
-    fn install(&mut self, meta: &SnapshotMeta, state: Bytes) {
-        self.durable
-            .snapshots
-            .insert(meta.last.index, (meta.clone(), state));
-        while self.durable.snapshots.len() > 2 {
-            self.durable.snapshots.pop_first();
+    pub fn store_snapshot(&mut self, meta: &SnapshotMeta, state: &Bytes) -> Done<()> {
+        let mut writer = self.opened().snapshots.begin(meta.clone()).map_err(words)?;
+        for piece in state.chunks(700) {
+            writer.write(piece).map_err(words)?;
         }
-        let known = self.durable.recovered.snapshot.as_ref();
-        if known.is_none_or(|known| known.last.index < meta.last.index) {
-            self.durable.recovered.snapshot = Some(meta.clone());
-            let recovered = &mut self.durable.recovered;
-            let follows = recovered
-                .entries
-                .iter()
-                .any(|entry| entry.position() == meta.last);
-            if !follows {
-                recovered.entries.clear();
-            }
+        let finished = writer.finish().map_err(words)?;
+        match finished == *meta {
+            true => Ok(()),
+            false => Err(format!("{finished:?} instead of {meta:?}")),
         }
     }
 
     /// Stores a piece of an arriving snapshot; says up to where it is there.
-    pub fn store_chunk(&mut self, chunk: &ChunkWrite) -> Result<u64, String> {
-        let fresh = self
-            .partial
-            .as_ref()
-            .is_none_or(|(meta, _)| **meta != *chunk.snapshot);
-        if fresh || chunk.offset == 0 {
-            self.partial = Some((chunk.snapshot.clone(), Vec::new()));
-        }
-        let Some((meta, data)) = &mut self.partial else {
-            return Err("no partial snapshot".into());
-        };
-        if data.len() as u64 != chunk.offset {
-            return Err(format!("offset {} of {}", chunk.offset, data.len()));
-        }
-        data.extend_from_slice(&chunk.data);
-        let stored = data.len() as u64;
-        if stored == meta.size_bytes {
-            let meta = meta.clone();
-            let data = Bytes::from(std::mem::take(data));
-            self.partial = None;
-            if crc32fast::hash(&data) != meta.checksum {
-                return Err("checksum".into());
-            }
-            self.install(&meta, data);
-        }
-        Ok(stored)
+    pub fn store_chunk(&mut self, chunk: &ChunkWrite) -> Done<u64> {
+        self.opened()
+            .snapshots
+            .receive_chunk(&chunk.snapshot, chunk.offset, &chunk.data)
+            .map_err(words)
     }
 
     /// Reads a piece of a snapshot.
     pub fn read_chunk(&mut self, at: Position, offset: u64, length: usize) -> Option<Bytes> {
-        let (_, data) = self.durable.snapshots.get(&at.index)?;
-        let from = (offset as usize).min(data.len());
-        Some(data.slice(from..(from + length).min(data.len())))
+        let snapshots = &mut self.opened().snapshots;
+        snapshots.read_chunk(at, offset, length).ok()
     }
 
     /// Reads a whole snapshot.
-    pub fn snapshot(&mut self, at: Position) -> Option<Bytes> {
-        Some(self.durable.snapshots.get(&at.index)?.1.clone())
+    pub fn snapshot(&mut self, at: Position) -> Done<Bytes> {
+        let mut reader = self.opened().snapshots.open(at).map_err(words)?;
+        let mut state = Vec::new();
+        match reader.read_to_end(&mut state) {
+            Ok(_) => Ok(state.into()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
-    /// Everything before `first` may go.
-    pub fn compact(&mut self, first: Index) -> Result<(), String> {
-        self.durable
-            .recovered
-            .entries
-            .retain(|entry| entry.index >= first);
-        Ok(())
+    /// Everything before `first` may go, and every snapshot before the newest.
+    pub fn compact(&mut self, first: Index, newest: Position) -> Done<()> {
+        let store = self.opened();
+        if newest.index > Index(0) {
+            store.snapshots.remove_before(newest).map_err(words)?;
+        }
+        store.log.compact(first).map_err(words)
     }
 
     /// The process ends; with `power_loss`, what was not durable may be gone.
     pub fn crash(&mut self, rng: &mut Rng, power_loss: bool) {
-        let kept = match power_loss {
-            true => rng.below(self.unsynced.len() as u64 + 1) as usize,
-            false => self.unsynced.len(),
-        };
-        let kept = match power_loss && self.skip_sync {
-            true => kept / 2,
-            false => kept,
-        };
-        for write in self.unsynced.drain(..).take(kept) {
-            self.durable.take(&write);
+        match power_loss {
+            true => self.memory.crash(&mut || rng.bits()),
+            false => self.memory.kill(),
         }
+        self.opened = None;
     }
 
     /// Everything is gone.
-    pub fn wipe(&mut self, _rng: &mut Rng) {
-        self.durable = Content::default();
-        self.unsynced.clear();
-        self.partial = None;
+    pub fn wipe(&mut self) {
+        self.memory.wipe();
+        self.opened = None;
+        self.store = None;
     }
 
-    /// A copy, as of what is durable.
+    /// The store is moved out of the way: the next one begins blank.
+    pub fn set_aside(&mut self) -> Done<()> {
+        self.memory.heal();
+        self.store = None;
+        set_aside(&self.memory, Path::new(FOLDER))
+            .map(drop)
+            .map_err(words)
+    }
+
+    /// A copy of all that is there.
     pub fn image(&mut self) -> Image {
         Image {
-            content: self.durable.clone(),
-            store: self.durable.identity,
+            content: self.memory.image(),
+            store: self.store,
         }
     }
 
     /// Puts a copy back.
     pub fn put_back(&mut self, image: &Image) {
-        self.durable = image.content.clone();
-        self.unsynced.clear();
-        self.partial = None;
+        self.memory.restore(&image.content);
+        self.opened = None;
+        self.store = image.store;
     }
 }
 
-/// What a founding node holds before its first life.
-pub fn founded(entries: Vec<tcpffee_raft::entry::Entry>, state: HardState) -> Write {
+/// What a founding node writes before its first life.
+pub fn founded(entries: Vec<Entry>, state: HardState) -> Write {
     Write {
-        id: tcpffee_raft::durable::WriteId(0),
+        id: WriteId(0),
         reset: None,
         hard_state: Some(state),
         entries,

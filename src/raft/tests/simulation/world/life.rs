@@ -34,7 +34,7 @@ impl World {
         let machine = self.restored(at, &recovered)?;
         let boot = self.rng.bits();
         let incarnation = identity.incarnation(boot);
-        let newest_snapshot = machine.last.index;
+        let newest_snapshot = machine.last;
         if recovered.snapshot.is_some() {
             self.see(Seen::RestartFromSnapshot);
         }
@@ -145,9 +145,9 @@ impl World {
             return Ok(Machine::default());
         };
         let state = self.nodes[at].disk.snapshot(meta.last);
-        let state = state.ok_or_else(|| Violation {
+        let state = state.map_err(|error| Violation {
             invariant: "what is durable stays",
-            detail: format!("node {}: the snapshot at {} is gone", at + 1, meta.last),
+            detail: format!("node {}: the snapshot at {}: {error}", at + 1, meta.last),
         })?;
         let machine = Machine::from_snapshot(meta, state);
         if self.nodes[at].durable.is_some() && !self.plan.skip_sync {
@@ -228,7 +228,11 @@ impl World {
         }
         self.see(Seen::SetAside);
         self.stop(at, false);
-        self.wipe(at);
+        self.nodes[at].disk.set_aside().map_err(|error| Violation {
+            invariant: "a store can be set aside",
+            detail: format!("node {}: {error}", at + 1),
+        })?;
+        self.forgets(at);
         let after_us = self.rng.gap(100_000);
         self.later(after_us, Event::Start { node: at });
         Ok(())
@@ -237,8 +241,13 @@ impl World {
     /// The disk of a node that is down is empty from now on.
     pub(super) fn wipe(&mut self, at: usize) {
         self.say(|| format!("n{} has lost its disk", at + 1));
+        self.nodes[at].disk.wipe();
+        self.forgets(at);
+    }
+
+    /// What its disk promised counts for nothing any more.
+    fn forgets(&mut self, at: usize) {
         let node = &mut self.nodes[at];
-        node.disk.wipe(&mut self.rng);
         node.damaged = Some(None);
         node.store = None;
         node.durable = None;

@@ -81,7 +81,7 @@ impl World {
         let founders = all[..plan.founders].to_vec();
         let mut nodes = Vec::new();
         for at in 0..plan.nodes() {
-            let disk = Disk::new(all[at], rng.bits(), plan.skip_sync);
+            let disk = Disk::new(all[at], plan.segment_bytes, plan.skip_sync);
             let clock = Clock::new(&mut rng, plan.drift_ppm);
             let statement = plan.stated.then(|| Statement {
                 peers: founders.clone(),

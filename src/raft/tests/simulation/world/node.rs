@@ -112,7 +112,7 @@ pub struct Life {
     /// The newest lease.
     pub lease: Option<LeaseGrant>,
     /// Where the newest snapshot known to the node ends.
-    pub newest_snapshot: Index,
+    pub newest_snapshot: Position,
     /// A snapshot is being written.
     pub snapshot_under_way: bool,
     /// Pieces of snapshots are carried out one after the other: not before this.

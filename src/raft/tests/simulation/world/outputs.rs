@@ -30,6 +30,7 @@ impl World {
         for write in output.writes {
             self.puts_write(at, write)?;
         }
+        self.observe(at)?;
         for envelope in output.messages {
             if self.step_crash(at) {
                 return Ok(());
@@ -46,7 +47,7 @@ impl World {
             let chunk = Box::new(chunk);
             self.later(after_us, Event::StoreChunk { node: at, life, chunk });
         }
-        self.observe(at)
+        Ok(())
     }
 
     fn core_event(&mut self, at: usize, event: CoreEvent) -> Checked {
@@ -198,6 +199,12 @@ impl World {
                 durable.take(&done);
             }
         }
+        if self.rng.percent(20)
+            && let Err(error) = self.nodes[at].disk.prepare()
+            && !self.nodes[at].disk.is_to_fail()
+        {
+            return self.disk_fails(at, &error);
+        }
         let after_us = self.rng.below(300);
         let event = Event::DiskDone {
             node: at,
@@ -237,7 +244,9 @@ impl World {
         if live.failed || !live.written.is_empty() || !live.queue.is_empty() {
             return Ok(());
         }
-        match node.disk.compact(live.core.first_index()) {
+        match node
+            .disk
+            .compact(live.core.first_index(), live.newest_snapshot) {
             Ok(()) => Ok(()),
             Err(error) => self.disk_fails(at, &error),
         }
@@ -316,11 +325,22 @@ impl World {
     fn restores(&mut self, at: usize, meta: &SnapshotMeta) -> Checked {
         let node = &mut self.nodes[at];
         let state = node.disk.snapshot(meta.last);
-        let (Some(live), Some(state)) = (&mut node.live, state) else {
-            return Err(Violation {
-                invariant: "a snapshot to be restored is there",
-                detail: format!("node {} at {}", at + 1, meta.last),
-            });
+        let state = match state {
+            Ok(state) => state,
+            // Without its state it cannot go on.
+            Err(_) if node.disk.is_to_fail() => {
+                self.crash(at);
+                return Ok(());
+            }
+            Err(error) => {
+                return Err(Violation {
+                    invariant: "a snapshot to be restored is there",
+                    detail: format!("node {} at {}: {error}", at + 1, meta.last),
+                });
+            }
+        };
+        let Some(live) = &mut node.live else {
+            return Ok(());
         };
         ensure(
             meta.last.index > live.machine.last.index,
@@ -335,7 +355,9 @@ impl World {
             },
         )?;
         live.machine = Machine::from_snapshot(meta, state);
-        live.newest_snapshot = live.newest_snapshot.max(meta.last.index);
+        if meta.last.index > live.newest_snapshot.index {
+            live.newest_snapshot = meta.last;
+        }
         live.proposals.retain(|index, _| *index > meta.last.index);
         live.arriving = None;
         let chain = live.machine.chain;
@@ -430,7 +452,7 @@ impl World {
         let machine = &live.machine;
         if live.snapshot_under_way
             || live.failed
-            || machine.last.index <= live.newest_snapshot
+            || machine.last.index <= live.newest_snapshot.index
             || machine.last.index > live.core.persisted_index()
             || live.core.applied_index() != machine.last.index
         {
@@ -473,13 +495,13 @@ impl World {
         };
         live.snapshot_under_way = false;
         // One that arrived meanwhile may hold more.
-        if meta.last.index <= live.newest_snapshot || live.failed {
+        if meta.last.index <= live.newest_snapshot.index || live.failed {
             return Ok(());
         }
         if let Err(error) = node.disk.store_snapshot(&meta, state) {
             return self.disk_fails(at, &error);
         }
-        live.newest_snapshot = meta.last.index;
+        live.newest_snapshot = meta.last;
         self.see(Seen::SnapshotTaken);
         let first_before = self.first_index(at);
         self.input(at, |core| core.snapshot_taken(meta))?;

@@ -79,6 +79,8 @@ pub struct Plan {
     pub apply_us: u64,
     /// Whether nodes state their peers from the start.
     pub stated: bool,
+    /// Bytes of a segment of the log.
+    pub segment_bytes: u64,
     /// Whether fdatasync lies.
     pub skip_sync: bool,
     /// Clients.
@@ -149,6 +151,7 @@ impl Plan {
             sync_us: *rng.pick(&[100, 1_000, 4_000, 15_000]),
             apply_us: *rng.pick(&[50, 500, 5_000, 30_000]),
             stated: rng.percent(50),
+            segment_bytes: *rng.pick(&[4_096, 4_096, 16_384]),
             skip_sync: false,
             clients: rng.between(1, 5) as usize,
             think_ms: *rng.pick(&[2, 10, 40, 200]),
