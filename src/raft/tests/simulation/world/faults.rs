@@ -242,6 +242,7 @@ impl World {
         let node = &mut self.nodes[at];
         node.disk.put_back(&image);
         node.damaged = Some(Some(store));
+        node.store = None;
         node.durable = None;
         node.unsure.clear();
         let after_us = self.rng.gap(500_000);
