@@ -8,4 +8,5 @@ pub mod ids; // names and numbers
 pub mod machine; // what the log drives
 pub mod membership; // who belongs to the cluster
 pub mod message; // what nodes say to each other
+pub mod sessions; // commands that stand in the log twice are applied once
 pub mod settings; // times and bounds
