@@ -2,11 +2,14 @@
 
 pub mod codec; // entries and memberships as bytes
 pub mod core; // the consensus itself: a deterministic state machine without I/O
+pub mod driver; // what runs a node: threads, clock, disk and network around the core
 pub mod durable; // what must outlive a crash
 pub mod entry; // entries of the log
 pub mod ids; // names and numbers
+pub mod lease; // how long a node may answer by itself
 pub mod machine; // what the log drives
 pub mod membership; // who belongs to the cluster
 pub mod message; // what nodes say to each other
+pub mod proposals; // commands on their way to the leader, and their answers
 pub mod sessions; // commands that stand in the log twice are applied once
 pub mod settings; // times and bounds

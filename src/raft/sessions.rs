@@ -31,6 +31,8 @@ use bytes::Bytes;
 use crate::entry::{ClientId, Command};
 use crate::ids::LogTime;
 
+pub use snapshot::{MAX_ENCODED_BYTES, SessionsError};
+
 /// Milliseconds of log time after its first proposal for which a command may be applied, and its
 /// answer asked for again.
 pub const LIFETIME_MS: u64 = 10 * 60 * 1000;

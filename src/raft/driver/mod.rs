@@ -1,0 +1,5 @@
+//! What runs a node.
+
+mod clock;
+
+pub use clock::boot_time;
