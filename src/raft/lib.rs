@@ -7,9 +7,11 @@ pub mod durable; // what must outlive a crash
 pub mod entry; // entries of the log
 pub mod ids; // names and numbers
 pub mod lease; // how long a node may answer by itself
+pub mod log; // the log in memory
 pub mod machine; // what the log drives
 pub mod membership; // who belongs to the cluster
 pub mod message; // what nodes say to each other
+pub mod progress; // what a leader knows of each other log
 pub mod proposals; // commands on their way to the leader, and their answers
 pub mod sessions; // commands that stand in the log twice are applied once
 pub mod settings; // times and bounds
