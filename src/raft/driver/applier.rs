@@ -19,15 +19,16 @@ use crate::machine::{Applied, Event, StateMachine};
 use crate::membership::Membership;
 use crate::message::SnapshotMeta;
 use crate::sessions::{Admission, Refusal, Sessions};
+use crate::store::StoreError;
 
 /// What the applier is asked to do.
 pub(super) enum Job {
     /// Apply these; whether anybody waits for their answers.
     Apply { entries: Vec<Entry>, answers: bool },
-    /// Take the state of a snapshot in the place of the present one.
+    /// Take the state of a snapshot in the place of the present one, once it is opened.
     Restore {
         meta: Arc<SnapshotMeta>,
-        state: Box<dyn Read + Send>,
+        state: Receiver<OpenedSnapshot>,
     },
     /// Mark the state as it is.
     Mark,
@@ -36,6 +37,9 @@ pub(super) enum Job {
     /// This node leads no longer.
     CeasedToLead,
 }
+
+/// A snapshot's bytes, or why they cannot be had.
+pub(super) type OpenedSnapshot = Result<Box<dyn Read + Send>, StoreError>;
 
 /// The state at one place, on its way into a snapshot.
 pub(super) struct Marked {
@@ -53,12 +57,11 @@ pub(super) struct Applier {
     time: LogTime,
     membership: Arc<Membership>,
     membership_index: Index,
-    reports: Outbox<Report>,
 }
 
 impl Applier {
     /// With the state before the log's first entry.
-    pub(super) fn new(machine: Box<dyn StateMachine>, reports: Outbox<Report>) -> Applier {
+    pub(super) fn new(machine: Box<dyn StateMachine>) -> Applier {
         Applier {
             machine,
             sessions: Sessions::default(),
@@ -66,19 +69,18 @@ impl Applier {
             time: LogTime(0),
             membership: Arc::default(),
             membership_index: Index(0),
-            reports,
         }
     }
 
     /// Works until nobody can ask any more.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+    pub(super) fn run(mut self, jobs: &Receiver<Job>, reports: &Outbox<Report>) {
         for job in jobs {
             let report = match job {
                 Job::Apply { entries, answers } => Report::Applied {
                     answers: self.apply(&entries, answers),
                     upto: self.last.index,
                 },
-                Job::Restore { meta, mut state } => match self.restore(&meta, &mut *state) {
+                Job::Restore { meta, state } => match self.restore_opened(&meta, &state) {
                     Ok(()) => Report::Restored(meta.last.index),
                     Err(error) => Report::RestoreFailed(meta, error),
                 },
@@ -92,7 +94,7 @@ impl Applier {
                     continue;
                 }
             };
-            if self.reports.send(report).is_err() {
+            if reports.send(report).is_err() {
                 return;
             }
         }
@@ -198,7 +200,19 @@ impl Applier {
         }
     }
 
-    fn restore(&mut self, meta: &SnapshotMeta, state: &mut dyn Read) -> io::Result<()> {
+    fn restore_opened(
+        &mut self,
+        meta: &SnapshotMeta,
+        state: &Receiver<OpenedSnapshot>,
+    ) -> io::Result<()> {
+        let opened = state
+            .recv()
+            .map_err(|_| io::Error::other("the node stops"))?;
+        self.restore(meta, &mut *opened.map_err(io::Error::other)?)
+    }
+
+    /// Takes the state of a snapshot in the place of the present one.
+    pub(super) fn restore(&mut self, meta: &SnapshotMeta, state: &mut dyn Read) -> io::Result<()> {
         self.sessions = state_stream::read_sessions(state)?;
         self.machine.restore(state)?;
         // Whatever the state machine has left: the checksum is compared at the end.

@@ -150,21 +150,8 @@ pub enum StartError {
         error: String,
     },
     /// Its sockets cannot be opened.
-    #[error(
-        "raft group {group}: cannot listen on {} and {}: {source}",
-        .logs, .proposals
-    )]
-    Network {
-        /// The group.
-        group: String,
-        /// For messages of Raft.
-        logs: SocketAddr,
-        /// For proposals.
-        proposals: SocketAddr,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Network(#[from] transport::OpenError),
     /// The system gives no thread, or no event queue.
     #[error("raft group {group}: {doing}: {source}")]
     System {

@@ -16,6 +16,8 @@ use crate::lease::LeaseReader;
 use crate::membership::Statement;
 use crate::proposals::{Done, ProposalError};
 use crate::transport::PeerAddress;
+use crate::wire::hello::Agreement;
+use crate::wire::secrets::Secrets;
 
 /// How long an answer of the driver is waited for; it answers within a turn of its loop.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +33,8 @@ pub(super) struct Proposal {
 /// What the driver is asked to do.
 pub(super) enum Request {
     Peers(Vec<PeerAddress>),
+    Agreement(Agreement),
+    Secrets(Secrets),
     State(Statement),
     Transfer(NodeId, Sender<Result<(), TransferError>>),
     Change(Change, Sender<Result<Position, ChangeError>>),
@@ -121,6 +125,16 @@ impl Handle {
     /// Where the peers are from now on.
     pub fn set_peers(&self, peers: Vec<PeerAddress>) {
         self.ask(Request::Peers(peers));
+    }
+
+    /// What must be the same on all nodes is this from now on; connections begin anew.
+    pub fn set_agreement(&self, agreement: Agreement) {
+        self.ask(Request::Agreement(agreement));
+    }
+
+    /// What all nodes share is this from now on; connections begin anew.
+    pub fn set_secrets(&self, secrets: Secrets) {
+        self.ask(Request::Secrets(secrets));
     }
 
     /// What the node's configuration states from now on.

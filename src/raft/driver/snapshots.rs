@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
-use super::applier::Marked;
+use super::applier::{Marked, OpenedSnapshot};
 use super::mailbox::Outbox;
 use super::report::Report;
 use crate::core::{ChunkRead, ChunkWrite};
 use crate::ids::Position;
 use crate::message::SnapshotMeta;
-use crate::store::{Files, SnapshotWriter, Snapshots, StoreError};
+use crate::store::files::Files;
+use crate::store::{SnapshotWriter, Snapshots, StoreError};
 
 /// What the thread is asked to do.
 pub(super) enum Job {
@@ -26,13 +27,13 @@ pub(super) enum Job {
     /// Read a piece.
     Read(ChunkRead),
     /// Open a snapshot for the applier.
-    Open { snapshot: Position, to: Opened },
+    Open {
+        snapshot: Position,
+        to: Sender<OpenedSnapshot>,
+    },
     /// Remove what is older: nothing needs it any more.
     RemoveBefore(Position),
 }
-
-/// Where an opened snapshot goes.
-pub(super) type Opened = Sender<Result<Box<dyn Read + Send>, StoreError>>;
 
 struct Thread<'a, F: Files> {
     snapshots: Snapshots<F>,
@@ -51,12 +52,12 @@ struct Taking<F: Files> {
 /// The driver has ended.
 struct Ended;
 
-/// Works until nobody can ask any more; gives the snapshots back.
+/// Works until nobody can ask any more.
 pub(super) fn run<F: Files>(
     snapshots: Snapshots<F>,
     jobs: &Receiver<Job>,
     reports: &Outbox<Report>,
-) -> Snapshots<F> {
+) {
     let mut thread = Thread {
         snapshots,
         reports,
@@ -72,7 +73,6 @@ pub(super) fn run<F: Files>(
             break;
         }
     }
-    thread.snapshots
 }
 
 impl<F: Files> Thread<'_, F> {

@@ -7,9 +7,10 @@ use crossbeam_channel::{Receiver, TryRecvError};
 
 use super::mailbox::Outbox;
 use super::report::Report;
-use crate::durable::{Write, WriteId};
+use crate::durable::Write;
 use crate::ids::Index;
-use crate::store::{Files, Log, StoreError};
+use crate::store::files::Files;
+use crate::store::{Log, StoreError};
 
 /// Bytes of entries that go into one sync; what has queued up beyond waits for the next.
 const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
@@ -22,12 +23,8 @@ pub(super) enum Job {
     Compact(Index),
 }
 
-/// Works until nobody can ask any more; gives the log back.
-pub(super) fn run<F: Files>(
-    mut log: Log<F>,
-    jobs: &Receiver<Job>,
-    reports: &Outbox<Report>,
-) -> Log<F> {
+/// Works until nobody can ask any more, and has then written everything it was asked to.
+pub(super) fn run<F: Files>(mut log: Log<F>, jobs: &Receiver<Job>, reports: &Outbox<Report>) {
     let mut next = jobs.recv().ok();
     while let Some(first) = next.take() {
         let mut batch = Batch::default();
@@ -46,13 +43,12 @@ pub(super) fn run<F: Files>(
             // For good: a sync that has failed is never tried again.
             let _ = reports.send(Report::WriteFailed(error));
             jobs.iter().for_each(drop);
-            return log;
+            return;
         }
         if open {
             next = jobs.recv().ok();
         }
     }
-    log
 }
 
 #[derive(Default)]
@@ -87,9 +83,8 @@ impl Batch {
         if let Some(last) = self.writes.last().map(|write| write.id) {
             log.append(&self.writes)?;
             log.sync()?;
-            if reports.send(Report::Persisted(last)).is_err() {
-                return Ok(());
-            }
+            // A driver that has ended wants the rest written all the same.
+            let _ = reports.send(Report::Persisted(last));
             // Whoever waited has been answered. It is tried again when the segment is full.
             if let Err(error) = log.prepare() {
                 log::warn!("raft: the log's next segment cannot be made ahead: {error}");
@@ -101,6 +96,3 @@ impl Batch {
         Ok(())
     }
 }
-
-/// The number of no write: all there is is durable.
-pub(super) const NOTHING: WriteId = WriteId(0);
