@@ -15,3 +15,4 @@ pub mod progress; // what a leader knows of each other log
 pub mod proposals; // commands on their way to the leader, and their answers
 pub mod sessions; // commands that stand in the log twice are applied once
 pub mod settings; // times and bounds
+pub mod store; // what outlives a crash: write-ahead log, snapshots, identity
