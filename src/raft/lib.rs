@@ -9,4 +9,5 @@ pub mod machine; // what the log drives
 pub mod membership; // who belongs to the cluster
 pub mod message; // what nodes say to each other
 pub mod settings; // times and bounds
+pub mod transport; // connections between nodes
 pub mod wire; // what travels between nodes, as bytes

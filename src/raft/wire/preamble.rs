@@ -78,7 +78,18 @@ impl Preamble {
             Wrapping::Noise => 1,
         };
         let verdict = self.verdict as u8;
-        [a, b, c, d, e, f, self.version, self.lowest, wrapping, verdict]
+        [
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            self.version,
+            self.lowest,
+            wrapping,
+            verdict,
+        ]
     }
 
     /// From bytes.

@@ -6,12 +6,13 @@ use crate::codec::{self, Malformed, finished};
 use crate::entry::Command;
 use crate::ids::NodeId;
 
-use super::frame::{FrameError, HEAD_BYTES, Kind, put_frame};
-
-type Result<T> = std::result::Result<T, Malformed>;
+use super::frame::{FrameError, Kind, MAX_BODY_BYTES, put_frame};
 
 /// The longest text that a refusal carries, in bytes; what is longer is cut.
 pub const MAX_REFUSAL_TEXT_BYTES: usize = 256;
+
+/// The command was applied, but the answer was too large to travel.
+pub const ANSWER_TOO_LARGE: u16 = u16::MAX;
 
 /// Bodies of batches are closed at this many bytes, so that none delays what is more urgent.
 pub const BATCH_BYTES: usize = 256 * 1024;
@@ -46,7 +47,7 @@ pub enum Outcome {
     },
     /// It was not taken.
     Refused {
-        /// Why, for programs.
+        /// Why, for programs; [`ANSWER_TOO_LARGE`] is the transport's own.
         code: u16,
         /// Why, for people; at most [`MAX_REFUSAL_TEXT_BYTES`].
         text: String,
@@ -76,74 +77,67 @@ impl Answer {
     }
 }
 
-/// Whether a command of this size can travel at all.
+/// Whether a proposal or an answer of this size can travel at all.
 pub fn fits(size_bytes: usize) -> bool {
-    size_bytes + HEAD_BYTES <= super::frame::MAX_BODY_BYTES
+    const COUNT: usize = 4;
+    size_bytes + COUNT <= MAX_BODY_BYTES
 }
 
-/// Appends the proposals as frames, as few as hold them.
+/// Appends a frame with the proposals.
 ///
 /// # Errors
-/// Where one of them is too large to travel ([`fits`]); those before it are written.
-pub fn put_proposals(out: &mut Vec<u8>, proposals: &[Propose]) -> Outgoing {
-    batches(proposals, Propose::size_bytes, |batch| {
-        put_frame(out, Kind::Propose, |out| {
-            out.put_u32_le(batch.len() as u32);
-            for one in batch {
-                out.put_u32_le((one.size_bytes() - 4) as u32);
-                out.put_u64_le(one.id);
-                codec::put_command(out, &one.command);
-            }
-        })
+/// Where they are too large for one; [`split`] sees to that.
+pub fn put_proposals(out: &mut Vec<u8>, proposals: &[Propose]) -> Result<(), FrameError> {
+    put_frame(out, Kind::Propose, |out| {
+        out.put_u32_le(proposals.len() as u32);
+        for one in proposals {
+            out.put_u32_le((one.size_bytes() - 4) as u32);
+            out.put_u64_le(one.id);
+            codec::put_command(out, &one.command);
+        }
     })
 }
 
-/// Appends the answers as frames, as few as hold them.
+/// Appends a frame with the answers.
 ///
 /// # Errors
 /// As [`put_proposals`].
-pub fn put_answers(out: &mut Vec<u8>, answers: &[Answer]) -> Outgoing {
-    batches(answers, Answer::size_bytes, |batch| {
-        put_frame(out, Kind::Answer, |out| {
-            out.put_u32_le(batch.len() as u32);
-            for one in batch {
-                out.put_u64_le(one.id);
-                put_outcome(out, &one.outcome);
-            }
-        })
+pub fn put_answers(out: &mut Vec<u8>, answers: &[Answer]) -> Result<(), FrameError> {
+    put_frame(out, Kind::Answer, |out| {
+        out.put_u32_le(answers.len() as u32);
+        for one in answers {
+            out.put_u64_le(one.id);
+            put_outcome(out, &one.outcome);
+        }
     })
 }
 
-/// Whether everything was written.
-pub type Outgoing = std::result::Result<(), FrameError>;
-
-/// Hands out runs of items, each of [`BATCH_BYTES`] or of one item that is larger.
-fn batches<T>(
-    items: &[T],
-    size_bytes: impl Fn(&T) -> usize,
-    mut put: impl FnMut(&[T]) -> Outgoing,
-) -> Outgoing {
-    let mut start = 0;
-    let mut bytes = 0;
-    for (at, item) in items.iter().enumerate() {
-        let size = size_bytes(item);
-        if at > start && bytes + size > BATCH_BYTES {
-            put(&items[start..at])?;
-            (start, bytes) = (at, 0);
+/// Splits what is to travel into runs of at most [`BATCH_BYTES`], or of one item that is larger;
+/// each with its size in bytes.
+pub fn split<T>(items: Vec<T>, size_bytes: impl Fn(&T) -> usize) -> Vec<(usize, Vec<T>)> {
+    let total: usize = items.iter().map(&size_bytes).sum();
+    if total <= BATCH_BYTES {
+        return Vec::from_iter((!items.is_empty()).then_some((total, items)));
+    }
+    let mut runs: Vec<(usize, Vec<T>)> = Vec::new();
+    for item in items {
+        let size = size_bytes(&item);
+        match runs.last_mut() {
+            Some((bytes, run)) if *bytes + size <= BATCH_BYTES => {
+                *bytes += size;
+                run.push(item);
+            }
+            _ => runs.push((size, vec![item])),
         }
-        bytes += size;
     }
-    if start < items.len() {
-        put(&items[start..])?;
-    }
-    Ok(())
+    runs
 }
 
 /// Reads the proposals of a frame.
 ///
 /// # Errors
 /// Where the body holds something else.
-pub fn get_proposals(mut body: Bytes) -> Result<Vec<Propose>> {
+pub fn get_proposals(mut body: Bytes) -> Result<Vec<Propose>, Malformed> {
     let most = body.len() / Propose::HEADER_BYTES;
     let count = codec::get_count(&mut body, most)?;
     let mut proposals = Vec::with_capacity(count);
@@ -163,7 +157,7 @@ pub fn get_proposals(mut body: Bytes) -> Result<Vec<Propose>> {
 ///
 /// # Errors
 /// Where the body holds something else.
-pub fn get_answers(mut body: Bytes) -> Result<Vec<Answer>> {
+pub fn get_answers(mut body: Bytes) -> Result<Vec<Answer>, Malformed> {
     const SHORTEST: usize = 8 + 1 + 1;
     let most = body.len() / SHORTEST;
     let count = codec::get_count(&mut body, most)?;
@@ -197,7 +191,7 @@ fn put_outcome(out: &mut Vec<u8>, outcome: &Outcome) {
     }
 }
 
-fn get_outcome(body: &mut Bytes) -> Result<Outcome> {
+fn get_outcome(body: &mut Bytes) -> Result<Outcome, Malformed> {
     Ok(match codec::get_u8(body)? {
         0 => {
             let length = codec::get_u32(body)? as usize;
@@ -232,13 +226,15 @@ pub(super) fn cut(text: &str, most: usize) -> &str {
 
 /// Reads a text of at most `most` bytes. Whatever is not UTF-8 or could play tricks on a terminal
 /// is replaced: texts of others end up in the log.
-pub(super) fn get_text(body: &mut Bytes, most: usize) -> Result<String> {
+pub(super) fn get_text(body: &mut Bytes, most: usize) -> Result<String, Malformed> {
     let length = usize::from(codec::get_u16(body)?);
     if length > most {
         return Err(Malformed::TooLong(length as u64));
     }
     let bytes = codec::get_bytes(body, length)?;
     let text = String::from_utf8_lossy(&bytes);
-    let shown = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let shown = text
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c });
     Ok(shown.collect())
 }

@@ -13,7 +13,9 @@ use super::proposal::{get_text, put_text};
 #[derive(Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum Reason {
     /// It is for something else than the socket.
-    #[error("a connection for {refused} came to a socket for {refusing}: compare the ports of both")]
+    #[error(
+        "a connection for {refused} came to a socket for {refusing}: compare the ports of both"
+    )]
     Purpose {
         /// What it is for.
         refused: Purpose,
@@ -21,7 +23,9 @@ pub enum Reason {
         refusing: Purpose,
     },
     /// It is of another Raft group.
-    #[error("a node of Raft group {refused:?} reached one of {refusing:?}: compare the ports of both")]
+    #[error(
+        "a node of Raft group {refused:?} reached one of {refusing:?}: compare the ports of both"
+    )]
     Group {
         /// The refused side's.
         refused: String,

@@ -25,9 +25,7 @@ use crate::ids::NodeId;
 use super::channel::{self, Channel, HANDSHAKE_BYTES, Tampered};
 use super::frame::{Allowed, Frame, FrameError, FrameReader, Kind, put_frame};
 use super::hello::{Hello, Local};
-use super::preamble::{
-    NotOurs, PREAMBLE_BYTES, Preamble, Verdict, Wrapping, may_become_preamble,
-};
+use super::preamble::{NotOurs, PREAMBLE_BYTES, Preamble, Verdict, Wrapping, may_become_preamble};
 use super::reason::Reason;
 use super::secrets::Key;
 use super::{LOWEST_VERSION, Purpose, VERSION};
@@ -181,7 +179,7 @@ impl Session {
         self.purpose
     }
 
-    /// Who is on the other side, once it has said so.
+    /// Who is on the other side, once it has said so; it need not be taken yet, nor ever.
     pub fn peer(&self) -> Option<&Hello> {
         self.peer.as_deref()
     }
@@ -189,6 +187,11 @@ impl Session {
     /// Whether both sides take each other.
     pub fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open)
+    }
+
+    /// Whether the handshake has something to send.
+    pub fn has_out(&self) -> bool {
+        !self.out.is_empty()
     }
 
     /// What the handshake has to send. Also after an error: the other side is to learn of it.
@@ -321,11 +324,7 @@ impl Session {
     }
 
     /// Answers the Noise handshake with whichever secret it was begun with.
-    fn answer_noise(
-        &mut self,
-        preamble: &[u8; PREAMBLE_BYTES],
-        asked: &[u8],
-    ) -> Result<(), Ended> {
+    fn answer_noise(&mut self, preamble: &[u8; PREAMBLE_BYTES], asked: &[u8]) -> Result<(), Ended> {
         let local = self.local.clone();
         let mut answer = Vec::with_capacity(HANDSHAKE_BYTES);
         for key in local.secrets.keys() {
@@ -375,10 +374,10 @@ impl Session {
                     Side::Dialling { to } => Some(to),
                     Side::Accepting => None,
                 };
+                self.peer = Some(Box::new(hello.clone()));
                 if let Err(reason) = self.local.judge(&hello, self.purpose, dialled) {
                     return Err(self.refuse(&hello, reason));
                 }
-                self.peer = Some(Box::new(hello.clone()));
                 self.stage = Stage::Presented;
                 Ok(Event::Presented(Box::new(hello)))
             }
@@ -455,11 +454,7 @@ impl Session {
     ///
     /// # Errors
     /// Where they cannot be encrypted: never before 2^64 messages.
-    pub fn seal(
-        &mut self,
-        out: &mut Vec<u8>,
-        put: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(), Ended> {
+    pub fn seal(&mut self, out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Result<(), Ended> {
         if matches!(self.channel, Channel::Clear) {
             put(out);
             return Ok(());
