@@ -16,3 +16,5 @@ pub mod proposals; // commands on their way to the leader, and their answers
 pub mod sessions; // commands that stand in the log twice are applied once
 pub mod settings; // times and bounds
 pub mod store; // what outlives a crash: write-ahead log, snapshots, identity
+pub mod transport; // connections between nodes
+pub mod wire; // what travels between nodes, as bytes
