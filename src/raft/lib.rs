@@ -4,6 +4,7 @@ pub mod codec; // entries and memberships as bytes
 pub mod core; // the consensus itself: a deterministic state machine without I/O
 pub mod durable; // what must outlive a crash
 pub mod entry; // entries of the log
+pub mod forming; // how a cluster comes into being
 pub mod ids; // names and numbers
 pub mod machine; // what the log drives
 pub mod membership; // who belongs to the cluster
