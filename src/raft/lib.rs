@@ -5,6 +5,7 @@ pub mod core; // the consensus itself: a deterministic state machine without I/O
 pub mod driver; // what runs a node: threads, clock, disk and network around the core
 pub mod durable; // what must outlive a crash
 pub mod entry; // entries of the log
+pub mod forming; // how a cluster comes into being
 pub mod ids; // names and numbers
 pub mod lease; // how long a node may answer by itself
 pub mod log; // the log in memory
