@@ -74,17 +74,13 @@ impl<F: Files> Node<F> {
 
     pub(super) fn reply(&mut self, asker: Asker, reply: Reply) {
         match asker {
-            Asker::Here(sequence) => self
-                .client
-                .replied(Route::Here, sequence, reply, self.now),
-            Asker::Peer { connection, id } => self
-                .answers
-                .entry(connection)
-                .or_default()
-                .push(Answer {
+            Asker::Here(sequence) => self.client.replied(Route::Here, sequence, reply, self.now),
+            Asker::Peer { connection, id } => {
+                self.answers.entry(connection).or_default().push(Answer {
                     id,
                     outcome: outcome(reply),
-                }),
+                })
+            }
         }
     }
 
@@ -96,8 +92,7 @@ impl<F: Files> Node<F> {
                 Outcome::NotLeader { leader } => Reply::NotLeader { leader },
                 Outcome::Refused { code, .. } => Reply::Refused(Code::from_number(code)),
             };
-            self.client
-                .replied(Route::Peer(from), id, reply, self.now);
+            self.client.replied(Route::Peer(from), id, reply, self.now);
         }
     }
 

@@ -53,7 +53,7 @@ pub struct Handle {
 
 pub(super) struct Shared {
     pub(super) requests: Outbox<Request>,
-    pub(super) status: Arc<Mutex<Status>>,
+    pub(super) status: Arc<Mutex<Option<Status>>>,
     pub(super) lease: LeaseReader,
     pub(super) thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -114,7 +114,8 @@ impl Handle {
     /// How the node stands, as of some milliseconds ago at most.
     pub fn status(&self) -> Status {
         let status = self.shared.status.lock();
-        status.unwrap_or_else(PoisonError::into_inner).clone()
+        let status = status.unwrap_or_else(PoisonError::into_inner).clone();
+        status.expect("it is there before the node is handed out")
     }
 
     /// Until when it may answer by itself: for hot paths.
@@ -182,10 +183,7 @@ impl Handle {
         let _ = self.shared.requests.send(request);
     }
 
-    fn wait<T, E>(
-        &self,
-        request: impl FnOnce(Sender<T>) -> Request,
-    ) -> Result<T, RequestError<E>> {
+    fn wait<T, E>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, RequestError<E>> {
         let (reply, answer) = crossbeam_channel::bounded(1);
         self.ask(request(reply));
         answer

@@ -62,6 +62,8 @@ pub(super) struct Node<F: Files> {
     pub(super) requests: Receiver<Request>,
     pub(super) life: Life<F>,
     pub(super) forming: Forming,
+    /// The cluster that the peers are told to belong to.
+    pub(super) joined: Option<ClusterId>,
     /// When forming was last told how the log stands.
     pub(super) forming_told: NodeTime,
     pub(super) lease: LeaseWriter,
@@ -72,11 +74,11 @@ pub(super) struct Node<F: Files> {
     /// The clusters of the peers that are connected.
     pub(super) clusters: BTreeMap<NodeId, ClusterId>,
     pub(super) saving: Saving,
-    /// Whether the state machine has been told, or is about to be, that this node leads.
+    /// Whether the state machine has been told that this node leads.
     pub(super) leads: bool,
     pub(super) trouble: Option<Trouble>,
     pub(super) counters: Counters,
-    pub(super) status: Arc<Mutex<Status>>,
+    pub(super) status: Arc<Mutex<Option<Status>>>,
     pub(super) status_at: NodeTime,
     pub(super) now: NodeTime,
     pub(super) stopping: bool,

@@ -87,6 +87,7 @@ impl<F: Files> Node<F> {
                 self.tell(Event::Leader(leader));
             }
             CoreEvent::LeaderReady(term) => {
+                self.leads = true;
                 self.to_applier(applier::Job::BecameLeader(term));
             }
             CoreEvent::Lease(grant) => self.lease.granted(grant),
@@ -130,12 +131,13 @@ impl<F: Files> Node<F> {
         log::info!("raft {}: {role:?} in term {term}", self.config.group);
         if role == Role::Leader {
             self.counters.elections_won += 1;
-            self.leads = true;
-        } else if std::mem::take(&mut self.leads) {
+        } else {
             for asker in self.desk.clear() {
                 self.reply_not_leader(asker);
             }
-            self.to_applier(applier::Job::CeasedToLead);
+            if std::mem::take(&mut self.leads) {
+                self.to_applier(applier::Job::CeasedToLead);
+            }
         }
         self.tell(Event::Role { role, term });
     }

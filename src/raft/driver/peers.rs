@@ -68,7 +68,11 @@ impl<F: Files> Node<F> {
                         (peer, reason(&ended))
                     {
                         let own = self.life.cluster();
-                        let theirs = if own == Some(*refused) { refusing } else { refused };
+                        let theirs = if own == Some(*refused) {
+                            refusing
+                        } else {
+                            refused
+                        };
                         self.forming.peer_belongs(peer, *theirs);
                     }
                 }

@@ -26,10 +26,7 @@ pub(super) enum Report {
     /// From the log's writer: nothing more will be.
     WriteFailed(StoreError),
     /// From the applier.
-    Applied {
-        upto: Index,
-        answers: Vec<Answered>,
-    },
+    Applied { upto: Index, answers: Vec<Answered> },
     /// From the applier: the state is that of the snapshot at this place.
     Restored(Index),
     /// From the applier: it has no state any more.

@@ -42,7 +42,11 @@ impl<F: Files> Node<F> {
         };
         let core = &self.life.core;
         let nothing_new = core.newest_snapshot() >= Some(core.applied_index());
-        let limit = if core.peers().iter().any(|peer| peer.snapshot_bytes.is_some()) {
+        let limit = if core
+            .peers()
+            .iter()
+            .any(|peer| peer.snapshot_bytes.is_some())
+        {
             self.config.snapshot_after_bytes.saturating_mul(PATIENCE)
         } else {
             self.config.snapshot_after_bytes

@@ -1,9 +1,14 @@
 //! What a node tells of itself, for the statistics API and for tests.
 
+use std::sync::PoisonError;
+
+use super::node::Node;
 use crate::core::{PeerView, Role};
 use crate::forming;
 use crate::ids::{ClusterId, Incarnation, Index, LogTime, NodeId, NodeTime, Position, Term};
+use crate::membership;
 use crate::proposals::client;
+use crate::store::files::Files;
 use crate::transport::PeerStatus;
 
 /// How one node of one Raft group stands.
@@ -110,4 +115,54 @@ pub struct Counters {
     pub snapshots_restored: u64,
     /// Times that the role became leader.
     pub elections_won: u64,
+}
+
+impl<F: Files> Node<F> {
+    /// Lets others see how it stands.
+    pub(super) fn publish_status(&mut self) {
+        let status = self.stands();
+        self.status_at = self.now;
+        let shared = self.status.lock();
+        *shared.unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
+    fn stands(&self) -> Status {
+        let core = &self.life.core;
+        let (voters, learners) = core
+            .membership()
+            .members
+            .iter()
+            .partition::<Vec<_>, _>(|(_, member)| member.role == membership::Role::Voter);
+        let ids = |members: Vec<(&NodeId, &membership::Member)>| {
+            members.into_iter().map(|(id, _)| *id).collect()
+        };
+        Status {
+            node: self.config.node,
+            incarnation: core.incarnation(),
+            cluster: self.life.cluster(),
+            forming: self.forming.state(),
+            role: core.role(),
+            term: core.term(),
+            leader: core.leader(),
+            commit: core.commit(),
+            applied: core.applied_index(),
+            persisted: core.persisted_index(),
+            first: core.first_index(),
+            last: core.last(),
+            log_bytes: core.log_bytes(),
+            time: core.log_time(),
+            version: core.version(),
+            snapshot: core.newest_snapshot(),
+            lease_until: self.lease.reader().until(self.now),
+            voters: ids(voters),
+            learners: ids(learners),
+            members: core.peers(),
+            peers: self.transport.status(),
+            trouble: self.trouble.clone(),
+            counters: self.counters,
+            proposals: self.client.counters(),
+            proposals_waiting: self.client.waiting(),
+            proposals_at_desk: self.desk.len(),
+        }
+    }
 }

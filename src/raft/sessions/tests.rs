@@ -39,7 +39,7 @@ fn apply(sessions: &mut Sessions, time: u64, command: &Command) -> Admission {
 fn saved_and_restored(sessions: &Sessions) -> Sessions {
     let mut bytes = Vec::new();
     sessions.encode(&mut bytes);
-    assert!(bytes.len() as u64 <= snapshot::MAX_ENCODED_BYTES);
+    assert!(bytes.len() as u64 <= MAX_ENCODED_BYTES);
     Sessions::decode(bytes.into()).expect("what was written is read")
 }
 
@@ -227,7 +227,7 @@ fn damaged_bytes_are_refused() {
     bytes[0] = 9;
     assert_eq!(
         Sessions::decode(bytes.into()),
-        Err(snapshot::SessionsError::Format(9))
+        Err(SessionsError::Format(9))
     );
 }
 

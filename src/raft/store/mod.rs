@@ -213,7 +213,6 @@ fn open_log<F: Files>(
             reset: Some(Arc::new(meta.clone())),
             hard_state: None,
             entries: Vec::new(),
-            must_sync: true,
         }])?;
         log.sync()?;
     }

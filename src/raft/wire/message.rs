@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 
 use crate::codec::{self, Malformed, finished};
-use crate::ids::{Index, LogTime, NodeTime, StoreId, Term};
+use crate::ids::{Index, LogTime, NodeTime, Term};
 use crate::message::{LeaseGrant, Message, Refusal};
 
 use super::frame::{FrameError, Kind, put_frame};
@@ -145,9 +145,9 @@ fn put_body(out: &mut Vec<u8>, message: &Message) {
             out.put_u64_le(*offset);
         }
         Message::Refused(Refusal::NotAMember) => out.put_u8(0),
-        Message::Refused(Refusal::StoreRetired(store)) => {
+        Message::Refused(Refusal::StoreRetired(life)) => {
             out.put_u8(1);
-            out.put_u128_le(store.0);
+            codec::put_incarnation(out, life);
         }
     }
 }
@@ -220,7 +220,7 @@ fn get_body(kind: Kind, body: &mut Bytes) -> Result<Message> {
         },
         Kind::NotListened => Message::Refused(match codec::get_u8(body)? {
             0 => Refusal::NotAMember,
-            1 => Refusal::StoreRetired(StoreId(codec::get_u128(body)?)),
+            1 => Refusal::StoreRetired(codec::get_incarnation(body)?),
             other => return Err(Malformed::UnknownKind(other)),
         }),
         other => return Err(Malformed::UnknownKind(other as u8)),

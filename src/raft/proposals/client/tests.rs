@@ -244,7 +244,10 @@ fn a_command_stamped_with_an_old_time_by_a_node_that_came_back_is_stamped_anew()
     bench
         .client
         .outgoing(NodeTime(2), LogTime(999), &mut commands);
-    assert_eq!((commands[0].sequence, commands[0].issued), (2, LogTime(999)));
+    assert_eq!(
+        (commands[0].sequence, commands[0].issued),
+        (2, LogTime(999))
+    );
     // Of two copies the other may have been applied.
     bench.client.disconnected(NodeId(2));
     assert_eq!(bench.sent(3), [2]);

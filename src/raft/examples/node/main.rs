@@ -1,0 +1,4 @@
+//! placeholder
+#[allow(dead_code)]
+mod register;
+fn main() {}
