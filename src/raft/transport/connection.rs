@@ -230,6 +230,12 @@ impl Connection {
         sealed.map_err(Failure::Ended)
     }
 
+    /// Bytes that wait to be sent.
+    #[cfg(test)]
+    pub fn waiting_bytes(&self) -> usize {
+        self.outbox.held_bytes() + self.writing.len() - self.written
+    }
+
     /// What is lost when it is closed now.
     pub fn lose(&mut self) {
         let lost = &mut self.counters.dropped_messages;

@@ -60,7 +60,9 @@ impl Transport {
         );
         let another_secret = self.note(slot, origin, &failure);
         if another_secret {
-            log::info!("a peer does not know the first of the secrets: trying the second");
+            let line = "a peer does not know the first of the secrets: the second is tried";
+            let peer = peer.unwrap_or(self.local.id);
+            self.complain(About::Outgoing(peer, purpose), Level::Info, line);
         } else {
             self.tell(origin, purpose, peer, &failure, was_open_ms);
         }

@@ -216,6 +216,11 @@ impl FrameReader {
         self.bytes.len()
     }
 
+    /// Bytes of memory that it takes.
+    pub fn capacity_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The next frame; none before all of it has arrived.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ pub mod secrets; // what nodes share
 pub mod session; // one connection from its first byte on
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The version of everything here that this build speaks.
 pub const VERSION: u8 = 1;

@@ -189,6 +189,11 @@ impl Session {
         matches!(self.stage, Stage::Open)
     }
 
+    /// Bytes of frames that have arrived and were not taken yet.
+    pub fn held_bytes(&self) -> usize {
+        self.raw.len() + self.reader.held_bytes()
+    }
+
     /// Whether the handshake has something to send.
     pub fn has_out(&self) -> bool {
         !self.out.is_empty()
