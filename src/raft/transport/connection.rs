@@ -7,7 +7,8 @@ use mio::net::TcpStream;
 
 use crate::ids::{NodeId, NodeTime};
 use crate::wire::Purpose;
-use crate::wire::session::{Ended, Session};
+use crate::wire::ended::Ended;
+use crate::wire::session::Session;
 
 use super::config::Limits;
 use super::outbox::{Full, Outbox, Outgoing};

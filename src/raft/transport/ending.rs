@@ -4,8 +4,8 @@ use log::Level;
 
 use crate::ids::NodeId;
 use crate::wire::Purpose;
+use crate::wire::ended::Ended;
 use crate::wire::reason::Reason;
-use crate::wire::session::Ended;
 
 use super::complaints::About;
 use super::connection::{Failure, Origin, Phase};
@@ -160,7 +160,7 @@ impl Transport {
             _ => {}
         }
         if let Failure::Ended(ended) = failure
-            && is_refusal(ended)
+            && ended.is_refusal()
             && self.events.len() < MAX_EVENTS
         {
             let ended = ended.clone();
@@ -206,19 +206,6 @@ impl Transport {
         if let Some(left_out) = self.complaints.admit(about, line, self.now) {
             log::log!(level, "{line}{left_out}");
         }
-    }
-}
-
-/// Whether it is for people to put right, rather than a fault of the moment.
-fn is_refusal(ended: &Ended) -> bool {
-    match ended {
-        Ended::RefusedHere(_)
-        | Ended::RefusedThere(_)
-        | Ended::Version { .. }
-        | Ended::SecretOnlyHere
-        | Ended::SecretOnlyThere
-        | Ended::WrongSecret => true,
-        Ended::NotOurs(_) | Ended::Tampered(_) | Ended::Frame(_) | Ended::Malformed { .. } => false,
     }
 }
 

@@ -225,7 +225,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// Where the bytes are no frame; the connection is of no use any more.
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some((length, kind)) = self.head()? else {
             return Ok(None);
         };

@@ -18,6 +18,7 @@
 //! memory grows only with bytes that have arrived.
 
 pub mod channel; // frames in the clear or within Noise
+pub mod ended; // why a connection has ended
 pub mod exercise; // what fuzz targets and property tests drive
 pub mod frame; // length, version, kind, body
 pub mod hello; // who a node is, and whether it is taken

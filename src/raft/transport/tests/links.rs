@@ -6,9 +6,9 @@ use super::net::{Net, Node, config, incarnation, number_of, numbered, propose};
 use crate::ids::{ClusterId, NodeId};
 use crate::transport::{LinkState, PeerAddress, Received};
 use crate::wire::Purpose;
+use crate::wire::ended::Ended;
 use crate::wire::hello::Agreement;
 use crate::wire::reason::Reason;
-use crate::wire::session::Ended;
 
 #[test]
 fn a_peer_that_was_killed_is_connected_again_in_its_next_life() {

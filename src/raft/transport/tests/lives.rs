@@ -4,9 +4,9 @@ use super::net::{Net, Stranger, config, incarnation};
 use crate::ids::{Incarnation, NodeId};
 use crate::transport::LinkState;
 use crate::wire::Purpose;
+use crate::wire::ended::Ended;
 use crate::wire::hello::Local;
 use crate::wire::reason::Reason;
-use crate::wire::session::Ended;
 use crate::wire::tests::talk::{self, dialling};
 
 /// Somebody who says that he is node 2 in this life.

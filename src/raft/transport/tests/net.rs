@@ -11,10 +11,10 @@ use crate::ids::{Incarnation, Index, LogTime, NodeId, NodeTime, Term};
 use crate::message::{Envelope, Message};
 use crate::transport::{LinkState, PeerAddress, PeerStatus, Received, Transport, TransportConfig};
 use crate::wire::Purpose;
+use crate::wire::ended::Ended;
 use crate::wire::hello::Agreement;
 use crate::wire::proposal::Propose;
 use crate::wire::secrets::Secrets;
-use crate::wire::session::Ended;
 use crate::wire::tests::talk::{self, Side};
 
 pub const LOGS: Purpose = Purpose::Logs;

@@ -11,7 +11,7 @@ use crate::transport::complaints::{About, Complaints};
 use crate::transport::config::Limits;
 use crate::transport::outbox::{Outbox, Outgoing};
 use crate::transport::peer::{Link, Random};
-use crate::transport::sockets::{Connected, connected};
+use crate::transport::sockets::{Connected, connected, dial, listen};
 use crate::wire::Purpose;
 
 use super::net::numbered;
@@ -131,6 +131,29 @@ fn a_fault_that_repeats_is_said_once_in_a_while_with_a_count() {
     assert!(counted.contains("2 more"), "{counted}");
     assert_eq!(said("another", 10_500), None);
     assert!(said("another", 11_100).is_some());
+}
+
+#[test]
+fn sockets_notice_a_dead_peer_and_hold_little_of_a_snapshot_back() {
+    let listener = listen("127.0.0.1:0".parse().expect("an address"), Purpose::Logs);
+    let listener = listener.expect("a listener");
+    let at = listener.local_addr().expect("an address");
+    let stream = dial(at, &Limits::default()).expect("a socket");
+    let socket = socket2::SockRef::from(&stream);
+    assert!(socket.tcp_nodelay().expect("an option"));
+    assert!(socket.keepalive().expect("an option"));
+    let dead = socket.tcp_user_timeout().expect("an option");
+    assert_eq!(dead, Some(std::time::Duration::from_secs(5)));
+    assert_eq!(socket.tcp_notsent_lowat().expect("an option"), 128 * 1024);
+    let (accepted, _) = loop {
+        match listener.accept() {
+            Ok(accepted) => break accepted,
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+        }
+    };
+    // The kernel doubles what is asked for (socket(7)).
+    let buffer = socket2::SockRef::from(&accepted).recv_buffer_size();
+    assert!(buffer.expect("an option") <= 512 * 1024);
 }
 
 #[test]

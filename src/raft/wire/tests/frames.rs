@@ -16,7 +16,7 @@ fn head(length: u32, version: u8, kind: u8) -> Vec<u8> {
 fn first(bytes: &[u8], allowed: Allowed) -> Result<Option<Frame>, FrameError> {
     let mut reader = FrameReader::new(allowed);
     reader.feed(bytes);
-    reader.next()
+    reader.next_frame()
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn nothing_longer_than_its_bound_is_ever_written() {
 fn a_stated_length_takes_no_memory_before_its_bytes_arrive() {
     let mut reader = FrameReader::new(Allowed::Messages);
     reader.feed(&head(MAX_BODY_BYTES as u32, 1, Kind::Append as u8));
-    assert_eq!(reader.next(), Ok(None));
+    assert_eq!(reader.next_frame(), Ok(None));
     assert!(reader.capacity_bytes() < 1024);
 }
 
@@ -99,7 +99,7 @@ fn a_large_frame_leaves_no_memory_behind() {
     put.expect("it fits");
     let mut reader = FrameReader::new(Allowed::Messages);
     reader.feed(&bytes);
-    assert!(reader.next().expect("a frame").is_some());
+    assert!(reader.next_frame().expect("a frame").is_some());
     assert_eq!(reader.capacity_bytes(), 0);
 }
 
@@ -120,7 +120,7 @@ proptest! {
         for piece in pieces.iter().cycle() {
             let (now, later) = rest.split_at((*piece).min(rest.len()));
             reader.feed(now);
-            while let Some(frame) = reader.next().expect("frames") {
+            while let Some(frame) = reader.next_frame().expect("frames") {
                 read.push(frame.body.to_vec());
             }
             rest = later;

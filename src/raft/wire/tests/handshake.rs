@@ -7,10 +7,10 @@ use super::talk::{
 };
 use crate::ids::{ClusterId, NodeId};
 use crate::wire::Purpose;
+use crate::wire::ended::Ended;
 use crate::wire::frame::{Allowed, FrameError, FrameReader, Kind, put_frame};
 use crate::wire::hello::{Hello, Local};
 use crate::wire::reason::Reason;
-use crate::wire::session::Ended;
 
 fn assert_open(a: &Side, b: &Side) {
     assert_eq!((&a.ended, &b.ended), (&None, &None));
@@ -282,5 +282,5 @@ fn readers_start_with_the_handshake_only() {
     let mut frame = Vec::new();
     put_frame(&mut frame, Kind::Welcome, |_| {}).expect("it fits");
     reader.feed(&frame);
-    assert!(reader.next().expect("a frame").is_some());
+    assert!(reader.next_frame().expect("a frame").is_some());
 }

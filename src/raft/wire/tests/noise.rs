@@ -2,10 +2,11 @@
 
 use super::talk::{OTHER, SECRET, Side, accepting, dialling, local, secrets, talk};
 use crate::wire::Purpose;
+use crate::wire::ended::Ended;
 use crate::wire::frame::{Kind, MAX_BODY_BYTES, put_frame};
 use crate::wire::hello::Local;
 use crate::wire::secrets::{MIN_SECRET_BYTES, SecretError, Secrets};
-use crate::wire::session::{Ended, Session};
+use crate::wire::session::Session;
 use std::sync::Arc;
 
 fn node(id: u64, keys: &[&[u8]]) -> Local {
@@ -123,6 +124,19 @@ fn a_changed_preamble_is_noticed() {
     let mut b = accepting(node(2, &[SECRET]), Purpose::Logs);
     b.hear(&first, usize::MAX);
     assert_eq!(b.ended, Some(Ended::WrongSecret));
+}
+
+#[test]
+fn the_versions_in_the_unprotected_preamble_must_be_those_of_the_hello() {
+    let mut a = dialling(node(1, &[SECRET]), 2, Purpose::Logs);
+    let mut b = accepting(node(2, &[SECRET]), Purpose::Logs);
+    b.hear(&a.say(), usize::MAX);
+    let mut answer = b.say();
+    answer[6] += 1;
+    a.hear(&answer, usize::MAX);
+    talk(&mut a, &mut b, usize::MAX);
+    assert!(!a.open && !b.open);
+    assert!(matches!(a.ended, Some(Ended::Tampered(_))), "{:?}", a.ended);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::wire::{message, proposal::Answer};
 fn only_frame(bytes: &[u8], allowed: Allowed) -> Frame {
     let mut reader = FrameReader::new(allowed);
     reader.feed(bytes);
-    let frame = reader.next().expect("a frame").expect("a whole one");
+    let frame = reader.next_frame().expect("a frame").expect("a whole one");
     assert_eq!(reader.held_bytes(), 0, "nothing is left");
     frame
 }

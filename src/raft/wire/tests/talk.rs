@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::ids::{ClusterId, Incarnation, NodeId, StoreId};
 use crate::wire::Purpose;
+use crate::wire::ended::Ended;
 use crate::wire::frame::Frame;
 use crate::wire::hello::{Agreement, Local};
 use crate::wire::reason::Reason;
 use crate::wire::secrets::Secrets;
-use crate::wire::session::{Ended, Event, Session};
+use crate::wire::session::{Event, Session};
 
 pub const SECRET: &[u8] = b"a secret of many bytes";
 pub const OTHER: &[u8] = b"another one of many bytes";
@@ -80,7 +81,7 @@ impl Side {
     }
 
     fn drain(&mut self) -> Result<(), Ended> {
-        while let Some(event) = self.session.next()? {
+        while let Some(event) = self.session.next_event()? {
             match event {
                 Event::Presented(_) => self.session.admit(self.admit.clone())?,
                 Event::Open => self.open = true,
