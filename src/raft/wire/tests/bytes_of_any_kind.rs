@@ -9,7 +9,7 @@ use crate::ids::Term;
 use crate::wire::{Purpose, exercise, message, proposal};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn bytes_of_any_kind_are_no_harm_as_frames(bytes in vec(any::<u8>(), 0..400)) {
@@ -41,7 +41,7 @@ proptest! {
 
 proptest! {
     // Few: a key pair takes milliseconds where nothing is optimised.
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn bytes_of_any_kind_are_no_harm_as_a_handshake(bytes in vec(any::<u8>(), 0..400)) {
