@@ -119,6 +119,18 @@ pub enum Misfit {
     Contradictory,
 }
 
+impl ClusterId {
+    /// A new cluster's id, drawn at random.
+    ///
+    /// # Errors
+    /// Where the system gives no random bytes.
+    pub fn draw() -> Result<ClusterId, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(ClusterId(u128::from_le_bytes(bytes)))
+    }
+}
+
 impl Form {
     /// The form that a store was begun with, as long as its log reaches back so far: a restarted
     /// node goes on passing it on.

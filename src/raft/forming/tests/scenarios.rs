@@ -212,6 +212,22 @@ fn a_peer_that_is_lost_is_asked_anew() {
 }
 
 #[test]
+fn a_peer_in_another_life_is_asked_anew() {
+    let mut nodes = [blank(2, &[1, 2, 3]), blank(3, &[1, 2, 3])];
+    mingle(&mut nodes);
+    let restarted = Incarnation {
+        start: 2,
+        boot: 99,
+        ..life(3)
+    };
+    nodes[0].peer_up(n(3), restarted);
+    let State::Blocked(obstacles) = nodes[0].state() else {
+        panic!("{:?}", nodes[0].state());
+    };
+    assert!(obstacles.contains(&Obstacle::Waiting(n(3))));
+}
+
+#[test]
 fn a_form_is_passed_on_only_once_it_is_durable() {
     let mut founder = blank(1, &[1, 2]);
     founder.peer_up(n(2), life(2));
