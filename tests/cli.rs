@@ -60,7 +60,6 @@ fn wrong_usage_ends_with_2() {
         &["check", "--config"],
         &["reload", "--config", "x.toml"],
         &["stop", "-c", "x.toml"],
-        &["cluster"],
         &["cluster", "form", "--no"],
         &["cluster", "form", "-c", "x.toml"],
         &["demo", "-c", "x.toml"],

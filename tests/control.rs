@@ -1,4 +1,4 @@
-//! The control socket: `reload` and `stop` say what really happened.
+//! The control socket: `reload`, `stop` and `cluster form` say what really happened.
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 

@@ -1,5 +1,5 @@
 //! Random orders of start, crash before and after a form is durable, loss, delay, and wiped
-//! disks. A seed that fails is printed; `FORMING_SEED` runs it alone.
+//! disks. A seed that fails is printed; `FORMING_SEED` runs it alone, `FORMING_SEEDS` more of them.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,14 +8,14 @@ use super::world::World;
 use super::*;
 
 /// Runs of each kind.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_000;
 
 /// Runs a kind of world over all seeds, and says which failed and how it came about.
 fn for_every_seed(run: impl Fn(&mut World), new: impl Fn(u64) -> World) {
-    let one = std::env::var("FORMING_SEED").ok();
-    let seeds = match one.and_then(|text| text.parse().ok()) {
-        Some(seed) => seed..seed + 1,
-        None => 0..SEEDS,
+    let given = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seeds = match (given("FORMING_SEED"), given("FORMING_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, count) => 0..count.unwrap_or(SEEDS),
     };
     for seed in seeds {
         let mut world = new(seed);
