@@ -119,11 +119,27 @@ pub enum Misfit {
     Contradictory,
 }
 
+impl ClusterId {
+    /// A new cluster's id, drawn at random.
+    ///
+    /// # Errors
+    /// Where the system gives no random bytes.
+    pub fn draw() -> Result<ClusterId, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(ClusterId(u128::from_le_bytes(bytes)))
+    }
+}
+
 impl Form {
-    /// The form that a store was begun with, as long as its log reaches back so far: a restarted
-    /// node goes on passing it on.
+    /// The form that a store was begun with, where its log holds nothing else: a restarted node
+    /// goes on passing it on. Where it holds more there has been a leader, so that a majority has
+    /// the form, and leaders give the others what they need; and a log that is continued under
+    /// another cluster id begins with another cluster's form.
     pub fn of_log(cluster: ClusterId, recovered: &Recovered) -> Option<Form> {
-        let first = recovered.entries.first()?;
+        let [first] = recovered.entries.as_slice() else {
+            return None;
+        };
         let Payload::Membership(membership) = &first.payload else {
             return None;
         };

@@ -88,7 +88,7 @@ pub enum Found {
     Log {
         /// Of which cluster, and how far.
         facts: LogFacts,
-        /// What the log began with, where that is still known ([`Form::of_log`]).
+        /// What the log began with, where it holds nothing else ([`Form::of_log`]).
         form: Option<Form>,
     },
 }
@@ -128,7 +128,7 @@ enum Standing {
     Free { seed: Option<u64> },
     /// It has decided for a form, which is being made durable.
     Taking(Form),
-    /// It holds a log; the form is what the log began with, where that is known.
+    /// It holds a log; the form is what it began with, as long as no leader has been known.
     Member { log: LogFacts, form: Option<Form> },
 }
 
@@ -288,13 +288,14 @@ impl Forming {
         self.tell_all();
     }
 
-    /// How the log stands: to be called when the leader is another, at a blank node's first
-    /// entries or snapshot from a leader (once they are durable), and at least every
-    /// [`REPEAT_MS`] while there is no leader.
+    /// How the log stands: to be called as soon as a blank node takes first entries or a snapshot
+    /// from a leader (before they are durable: from then on it is not free any more), when the
+    /// leader is another, and at least every [`REPEAT_MS`] while there is no leader.
     pub fn log_stands(&mut self, log: LogFacts) {
         let changed = match &mut self.standing {
             Standing::Member { log: known, form } => {
-                if known.cluster != log.cluster {
+                // With a leader, a majority has the form, and the leader sends the others more.
+                if known.cluster != log.cluster || log.leader.is_some() {
                     *form = None;
                 }
                 let changed = (known.cluster, known.leader) != (log.cluster, log.leader);

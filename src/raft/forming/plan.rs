@@ -2,7 +2,7 @@
 //! ever: `tcpffee cluster form`.
 //!
 //! [`Forming::plan`] says what would be done here and what it would cost, or where else it is to
-//! be done; [`Forming::order`] does it. That of several nodes exactly one is the place for it
+//! be done; [`Ask::Form`] does it. That of several nodes exactly one is the place for it
 //! keeps two orders on two nodes apart: the node with the newest log; where there is no log, the
 //! one with a table; where there is none, the lowest id of those that answer. Only between nodes
 //! with tables the operator chooses, by where the order is given.
@@ -157,10 +157,7 @@ impl Operator for Forming {
                     Err(_) => Report::Refused(plan),
                 }
             }
-            Ask::Form(cluster) => match self.order(cluster) {
-                Ok(plan) => Report::Ordered(plan),
-                Err(plan) => Report::Refused(plan),
-            },
+            Ask::Form(cluster) => self.order(cluster),
         }
     }
 }
@@ -182,14 +179,11 @@ impl Forming {
         }
     }
 
-    /// Forms a cluster of this id, drawn at random, as [`Forming::plan`] says.
-    ///
-    /// # Errors
-    /// The plan, where nothing can be done here.
-    pub fn order(&mut self, cluster: ClusterId) -> Result<Plan, Plan> {
+    /// Forms a cluster of this id as [`Forming::plan`] says, where it can be done here.
+    fn order(&mut self, cluster: ClusterId) -> Report {
         let plan = self.plan();
         let form = match &plan.way {
-            Err(_) => return Err(plan),
+            Err(_) => return Report::Refused(plan),
             Ok(Way::Empty { voters }) => {
                 self.form_of(cluster, Beginning::Empty, |id| voters.contains(&id))
             }
@@ -199,7 +193,7 @@ impl Forming {
             }
         };
         self.take(form);
-        Ok(plan)
+        Report::Ordered(plan)
     }
 
     fn form_alone(&self, cluster: ClusterId, beginning: Beginning) -> Form {

@@ -17,7 +17,7 @@ pub enum State {
     Member {
         /// The cluster.
         cluster: ClusterId,
-        /// Voters of the first hour that are not known to have the form.
+        /// Until there is a leader: founding voters that are not known to have the form.
         lacking: Vec<NodeId>,
     },
 }

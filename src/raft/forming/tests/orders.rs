@@ -4,6 +4,14 @@ use super::*;
 
 const NEW: ClusterId = ClusterId(0xface);
 
+/// Gives the order, which must be carried out.
+fn order(node: &mut Forming) -> Plan {
+    match node.operate(Ask::Form(NEW)) {
+        Report::Ordered(plan) => plan,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn lines(node: &Forming) -> String {
     node.plan().lines().join("\n")
 }
@@ -57,7 +65,7 @@ fn between_two_tables_the_operator_chooses_by_where_the_order_is_given() {
     ];
     mingle(&mut nodes);
     assert_eq!(nodes[0].plan().way, Err(NotHere::Seeds(vec![n(2), n(3)])));
-    let plan = nodes[1].order(NEW).unwrap();
+    let plan = order(&mut nodes[1]);
     assert_eq!(plan.way, Ok(Way::Seed { entries: 40 }));
     let lost = Loss::Seed {
         node: n(3),
@@ -84,7 +92,7 @@ fn a_survivor_with_the_newest_log_begins_a_new_cluster_with_all_of_it() {
     };
     assert_eq!(nodes[0].plan().way, Err(newer.clone()));
     assert_eq!(nodes[2].plan().way, Err(newer));
-    let plan = nodes[1].order(NEW).unwrap();
+    let plan = order(&mut nodes[1]);
     assert_eq!(plan.way, Ok(Way::Continue(log(7, 100, 4))));
     let old = Loss::Log {
         node: n(1),
@@ -137,7 +145,10 @@ fn a_cluster_with_a_leader_takes_no_order_from_anybody() {
         leader: n(1),
     };
     for node in &mut nodes {
-        assert_eq!(node.order(NEW).unwrap_err().way, Err(reason.clone()));
+        let Report::Refused(plan) = node.operate(Ask::Form(NEW)) else {
+            panic!("an order is carried out");
+        };
+        assert_eq!(plan.way, Err(reason.clone()));
     }
 }
 
@@ -174,7 +185,7 @@ fn peers_with_another_list_are_no_founders_and_are_told_apart() {
     let text = lines(&nodes[0]);
     let named = format!("node {}: empty; its configuration names other peers", n(3));
     assert!(text.contains(&named), "{text}");
-    nodes[0].order(NEW).unwrap();
+    order(&mut nodes[0]);
     settle(&mut nodes);
     assert_eq!(cluster_of(&nodes[1]), Some(NEW));
     assert_eq!(cluster_of(&nodes[2]), None);

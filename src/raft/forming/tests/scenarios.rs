@@ -212,6 +212,22 @@ fn a_peer_that_is_lost_is_asked_anew() {
 }
 
 #[test]
+fn a_peer_in_another_life_is_asked_anew() {
+    let mut nodes = [blank(2, &[1, 2, 3]), blank(3, &[1, 2, 3])];
+    mingle(&mut nodes);
+    let restarted = Incarnation {
+        start: 2,
+        boot: 99,
+        ..life(3)
+    };
+    nodes[0].peer_up(n(3), restarted);
+    let State::Blocked(obstacles) = nodes[0].state() else {
+        panic!("{:?}", nodes[0].state());
+    };
+    assert!(obstacles.contains(&Obstacle::Waiting(n(3))));
+}
+
+#[test]
 fn a_form_is_passed_on_only_once_it_is_durable() {
     let mut founder = blank(1, &[1, 2]);
     founder.peer_up(n(2), life(2));
@@ -409,7 +425,7 @@ fn a_cluster_with_a_leader_says_nothing_by_itself() {
 }
 
 #[test]
-fn the_form_is_found_again_in_the_log() {
+fn the_form_is_found_again_in_a_log_that_holds_nothing_else() {
     use crate::durable::Recovered;
     use crate::entry::{Entry, Payload};
     let form = drawn_up(&[1, 2, 3]);
@@ -426,4 +442,42 @@ fn the_form_is_found_again_in_the_log() {
     assert_eq!(Form::of_log(form.cluster, &recovered), Some(form.clone()));
     recovered.entries[0].index = Index(5);
     assert_eq!(Form::of_log(form.cluster, &recovered), None);
+    // A log that went on: of another cluster, perhaps, whose log is continued here.
+    recovered.entries[0].index = GENESIS;
+    let next = Entry {
+        index: Index(2),
+        payload: Payload::Empty,
+        ..recovered.entries[0].clone()
+    };
+    recovered.entries.push(next);
+    assert_eq!(Form::of_log(form.cluster, &recovered), None);
+}
+
+#[test]
+fn a_form_is_passed_on_no_more_once_there_is_a_leader() {
+    let form = drawn_up(&[1, 2, 3]);
+    let found = Found::Log {
+        facts: log(form.cluster.0, 1, 1),
+        form: Some(form.clone()),
+    };
+    let holder = Forming::new(start(1, &[1, 2, 3], found), NodeTime(0));
+    let mut nodes = [holder, blank(3, &[1, 2, 3])];
+    nodes[0].log_stands(LogFacts {
+        leader: Some(n(1)),
+        ..log(form.cluster.0, 2, 2)
+    });
+    mingle(&mut nodes);
+    assert_eq!(cluster_of(&nodes[1]), None);
+    let lacking = Vec::new();
+    let cluster = form.cluster;
+    assert_eq!(nodes[0].state(), State::Member { cluster, lacking });
+}
+
+#[test]
+fn a_node_that_is_being_taken_in_is_not_free() {
+    let mut nodes = [blank(1, &[1, 2]), blank(2, &[1, 2])];
+    nodes[1].log_stands(log(7, 1, 1));
+    mingle(&mut nodes);
+    assert_eq!(cluster_of(&nodes[0]), None);
+    assert!(nodes[0].state().needs_operator());
 }

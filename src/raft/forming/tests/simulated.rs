@@ -1,20 +1,21 @@
 //! Random orders of start, crash before and after a form is durable, loss, delay, and wiped
-//! disks. A seed that fails is printed; `FORMING_SEED` runs it alone.
+//! disks. A seed that fails is printed; `FORMING_SEED` runs it alone, `FORMING_SEEDS` more of them.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::world::World;
 use super::*;
 
 /// Runs of each kind.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_000;
 
 /// Runs a kind of world over all seeds, and says which failed and how it came about.
 fn for_every_seed(run: impl Fn(&mut World), new: impl Fn(u64) -> World) {
-    let one = std::env::var("FORMING_SEED").ok();
-    let seeds = match one.and_then(|text| text.parse().ok()) {
-        Some(seed) => seed..seed + 1,
-        None => 0..SEEDS,
+    let given = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seeds = match (given("FORMING_SEED"), given("FORMING_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, count) => 0..count.unwrap_or(SEEDS),
     };
     for seed in seeds {
         let mut world = new(seed);
@@ -55,11 +56,13 @@ fn without_wiped_disks_all_nodes_come_to_hold_one_form() {
 
 #[test]
 fn with_one_wiped_disk_one_form_gets_its_majority_and_nobody_is_left_with_another() {
+    let wiped_forms = Cell::new(0);
     let run = |world: &mut World| {
         for _ in 0..300 {
             world.step(1);
         }
         world.heal();
+        wiped_forms.set(wiped_forms.get() + world.wiped_forms);
         let held = world.majorities();
         let clusters = holding_clusters(world);
         // Of two nodes, one that has lost its disk leaves no majority: an operator is needed.
@@ -74,12 +77,13 @@ fn with_one_wiped_disk_one_form_gets_its_majority_and_nobody_is_left_with_anothe
         assert!(!some.is_empty());
     };
     for_every_seed(run, |seed| World::new(seed, count(seed), &[]));
+    eprintln!("{} forms were lost with a disk", wiped_forms.get());
 }
 
 #[test]
 fn however_many_disks_are_wiped_two_forms_never_have_a_majority_at_once() {
     let run = |world: &mut World| {
-        for _ in 0..600 {
+        for _ in 0..400 {
             world.step(100);
         }
         world.heal();

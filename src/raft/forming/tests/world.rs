@@ -69,7 +69,9 @@ pub struct World {
     pub nodes: BTreeMap<NodeId, Node>,
     links: BTreeMap<(NodeId, NodeId), Link>,
     pub wipes: usize,
-    /// Clusters that ever had a majority.
+    /// Forms that were lost with a disk.
+    pub wiped_forms: usize,
+    /// Clusters of more than one voter that ever had a majority.
     pub held: BTreeSet<ClusterId>,
     pub steps: Vec<String>,
 }
@@ -82,6 +84,7 @@ impl World {
             nodes: BTreeMap::new(),
             links: BTreeMap::new(),
             wipes: 0,
+            wiped_forms: 0,
             held: BTreeSet::new(),
             steps: Vec::new(),
         };
@@ -122,7 +125,7 @@ impl World {
             0..4 => {
                 let id = self.any_node();
                 self.crash(id);
-                if self.wipes < wipes && self.dice.one_in(2) {
+                if self.wipes < wipes && self.dice.one_in(8) {
                     self.wipe(id);
                 }
             }
@@ -220,6 +223,7 @@ impl World {
     fn wipe(&mut self, id: NodeId) {
         let store = StoreId(u128::from(self.dice.next()));
         let node = self.nodes.get_mut(&id).unwrap();
+        self.wiped_forms += usize::from(node.disk.form.is_some());
         node.disk = Disk {
             store,
             start: 0,
@@ -400,7 +404,14 @@ impl World {
     fn check(&mut self) {
         let now = self.majorities();
         assert!(now.len() <= 1, "two clusters hold: {now:?}");
-        self.held.extend(now);
+        // Wiping its only voter ends a cluster; wiping one of several must not.
+        let is_alone = |cluster: &ClusterId| {
+            let disks = self.nodes.values().map(|node| &node.disk);
+            let mut forms = disks.filter_map(|disk| disk.form.as_ref());
+            forms.any(|form| form.cluster == *cluster && form.beginning == Beginning::Seed)
+        };
+        let held: Vec<ClusterId> = now.into_iter().filter(|id| !is_alone(id)).collect();
+        self.held.extend(held);
         if self.wipes <= 1 {
             assert!(self.held.len() <= 1, "two clusters held: {:?}", self.held);
         }
