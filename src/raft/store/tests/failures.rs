@@ -1,4 +1,4 @@
-use super::harness::{Harness, Step};
+use super::harness::{Harness, Step, Then};
 use super::memory::Fault;
 use super::*;
 
@@ -9,7 +9,7 @@ fn work() -> Vec<Step> {
         body_bytes: 300,
         commit,
     };
-    let then = super::harness::Then::BeginAnew;
+    let then = Then::BeginAnew;
     vec![
         append(true),
         Step::Sync,

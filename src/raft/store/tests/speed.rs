@@ -68,7 +68,7 @@ fn a_million_entries_written_and_recovered() {
         let appended = begun.elapsed().as_secs_f64();
         appending += appended;
         // Every tenth only: it is the disk that is measured here.
-        if first / BATCH % 10 == 0 {
+        if (first / BATCH).is_multiple_of(10) {
             let begun = Instant::now();
             store.log.sync().unwrap();
             syncing += begun.elapsed().as_secs_f64();
