@@ -45,7 +45,7 @@ use crate::durable::{Identity, Recovered, Write, WriteId};
 use crate::ids::{NodeId, StoreId};
 use files::Files;
 use identity::Owner;
-use recovery::Found;
+use recovery::{Fit, Found};
 use snapshots::Place;
 
 pub use error::{Damage, StoreError};
@@ -207,13 +207,19 @@ fn open_log<F: Files>(
         return Ok((log, Recovered::default()));
     };
     let (recovered, fit) = Found::settle(found, snapshot, |position| place.whole_path(position))?;
-    if let (recovery::Fit::BeginAnew, Some(meta)) = (fit, &recovered.snapshot) {
-        log.append(&[Write {
-            id: WriteId(0),
-            reset: Some(Arc::new(meta.clone())),
-            hard_state: None,
-            entries: Vec::new(),
-        }])?;
+    let raw = log.hard_state();
+    let write = Write {
+        id: WriteId(0),
+        reset: match fit {
+            Fit::Continues => None,
+            Fit::BeginAnew => recovered.snapshot.clone().map(Arc::new),
+        },
+        hard_state: (raw != recovered.hard_state).then_some(recovered.hard_state),
+        entries: Vec::new(),
+    };
+    if write.reset.is_some() || write.hard_state.is_some() {
+        // What a start is told is what the next one finds.
+        log.append(&[write])?;
         log.sync()?;
     }
     Ok((log, recovered))
