@@ -7,7 +7,8 @@ use mio::net::TcpStream;
 
 use crate::ids::{NodeId, NodeTime};
 use crate::wire::Purpose;
-use crate::wire::session::{Ended, Session};
+use crate::wire::ended::Ended;
+use crate::wire::session::Session;
 
 use super::config::Limits;
 use super::outbox::{Full, Outbox, Outgoing};
@@ -228,6 +229,12 @@ impl Connection {
             });
         });
         sealed.map_err(Failure::Ended)
+    }
+
+    /// Bytes that wait to be sent.
+    #[cfg(test)]
+    pub fn waiting_bytes(&self) -> usize {
+        self.outbox.held_bytes() + self.writing.len() - self.written
     }
 
     /// What is lost when it is closed now.

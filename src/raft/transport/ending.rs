@@ -4,8 +4,8 @@ use log::Level;
 
 use crate::ids::NodeId;
 use crate::wire::Purpose;
+use crate::wire::ended::Ended;
 use crate::wire::reason::Reason;
-use crate::wire::session::Ended;
 
 use super::complaints::About;
 use super::connection::{Failure, Origin, Phase};
@@ -60,7 +60,9 @@ impl Transport {
         );
         let another_secret = self.note(slot, origin, &failure);
         if another_secret {
-            log::info!("a peer does not know the first of the secrets: trying the second");
+            let line = "a peer does not know the first of the secrets: the second is tried";
+            let peer = peer.unwrap_or(self.local.id);
+            self.complain(About::Outgoing(peer, purpose), Level::Info, line);
         } else {
             self.tell(origin, purpose, peer, &failure, was_open_ms);
         }
@@ -158,7 +160,7 @@ impl Transport {
             _ => {}
         }
         if let Failure::Ended(ended) = failure
-            && is_refusal(ended)
+            && ended.is_refusal()
             && self.events.len() < MAX_EVENTS
         {
             let ended = ended.clone();
@@ -204,19 +206,6 @@ impl Transport {
         if let Some(left_out) = self.complaints.admit(about, line, self.now) {
             log::log!(level, "{line}{left_out}");
         }
-    }
-}
-
-/// Whether it is for people to put right, rather than a fault of the moment.
-fn is_refusal(ended: &Ended) -> bool {
-    match ended {
-        Ended::RefusedHere(_)
-        | Ended::RefusedThere(_)
-        | Ended::Version { .. }
-        | Ended::SecretOnlyHere
-        | Ended::SecretOnlyThere
-        | Ended::WrongSecret => true,
-        Ended::NotOurs(_) | Ended::Tampered(_) | Ended::Frame(_) | Ended::Malformed { .. } => false,
     }
 }
 

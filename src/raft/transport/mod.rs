@@ -13,7 +13,7 @@
 //!
 //! **Bounds.** Reading stops while nobody asks for what was read: of each connection there is at
 //! most one frame (4 MiB) and 64 KiB more in memory, twice that within Noise, and only as much as
-//! has arrived; one that sends much is read 256 KiB a turn, in turns with the others. What waits
+//! has arrived; one message at a time is decoded, which takes up to six times its bytes; one that sends much is read 256 KiB a turn, in turns with the others. What waits
 //! to be sent is bounded by [`Limits::queue_bytes`] and [`Limits::snapshot_queue_bytes`] for each
 //! connection; more is dropped and counted, since Raft repeats what matters. Open connections
 //! are at most four for each configured peer; others are at most [`Limits::handshakes`], with
@@ -36,6 +36,7 @@ mod dialling; // peers that are called
 mod ending; // connections that are over
 mod outbox; // what waits to be sent
 mod peer; // what outlasts a connection
+mod received; // what it tells
 mod receiving; // what has arrived
 mod sending; // what is to be sent
 mod slots; // connections by number
@@ -50,20 +51,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 
 use crate::ids::{ClusterId, Incarnation, NodeId, NodeTime, StoreId};
-use crate::message::Envelope;
 use crate::wire::Purpose;
 use crate::wire::hello::{Agreement, Local, MAX_GROUP_BYTES};
-use crate::wire::proposal::{Answer, Propose};
 use crate::wire::secrets::Secrets;
-use crate::wire::session::Ended;
 
 pub use config::{Limits, PeerAddress, TransportConfig};
+pub use received::Received;
 pub use sending::SendError;
 pub use slots::ConnectionId;
 pub use status::{Counters, LinkState, LinkStatus, PeerStatus, Totals};
@@ -73,70 +71,6 @@ use complaints::Complaints;
 use connection::{Failure, READ_BYTES};
 use peer::{PURPOSES, Peer, Random};
 use slots::{LISTENERS, Slots};
-
-/// What has arrived or changed.
-#[derive(PartialEq, Eq, Debug)]
-pub enum Received {
-    /// A message of Raft.
-    Message(Envelope),
-    /// A message about forming a cluster.
-    Forming {
-        /// Who says it.
-        from: NodeId,
-        /// In which life.
-        incarnation: Incarnation,
-        /// Its cluster, as it said when the connection began.
-        cluster: Option<ClusterId>,
-        /// What.
-        body: Bytes,
-    },
-    /// Proposals.
-    Propose {
-        /// Where [`Transport::answer`] is to send the answers.
-        connection: ConnectionId,
-        /// Who asks.
-        from: NodeId,
-        /// In which life.
-        incarnation: Incarnation,
-        /// What.
-        proposals: Vec<Propose>,
-    },
-    /// What became of proposals that this node sent.
-    Answers {
-        /// Who answers.
-        from: NodeId,
-        /// What.
-        answers: Vec<Answer>,
-    },
-    /// From now on the peer can be sent to.
-    PeerUp {
-        /// The peer.
-        peer: NodeId,
-        /// In which life.
-        incarnation: Incarnation,
-        /// Its cluster, as it said now.
-        cluster: Option<ClusterId>,
-        /// What can be sent.
-        purpose: Purpose,
-    },
-    /// From now on the peer cannot be sent to, and what was on its way may be lost: messages,
-    /// proposals and the answers to them.
-    PeerDown {
-        /// The peer.
-        peer: NodeId,
-        /// What cannot be sent.
-        purpose: Purpose,
-    },
-    /// One side does not take the other. Comes again with each attempt.
-    Refused {
-        /// The other side, where it is a configured peer or claims to be one.
-        peer: Option<NodeId>,
-        /// What the connection was for.
-        purpose: Purpose,
-        /// Which side, and why.
-        ended: Ended,
-    },
-}
 
 /// Why a transport cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -219,6 +153,14 @@ impl Transport {
             let token = Token(token_base + peer::place(purpose));
             watched(socket, registry, token).map_err(watch)
         };
+        let exposed = [config.listen_logs, config.listen_proposals];
+        let exposed = exposed.iter().find(|at| !at.ip().is_loopback());
+        if let Some(address) = exposed.filter(|_| config.secrets.is_none()) {
+            log::warn!(
+                "Raft group {group} listens at {address} without a secret: whoever reaches it can \
+                 speak for a peer; set peer_secret_file"
+            );
+        }
         let listeners = [
             Listener::new(listen(Purpose::Logs, config.listen_logs)?),
             Listener::new(listen(Purpose::Proposals, config.listen_proposals)?),

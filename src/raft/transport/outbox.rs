@@ -145,6 +145,11 @@ impl Outbox {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> usize {
+        self.normal_bytes + self.bulk_bytes
+    }
+
     pub fn is_empty(&self) -> bool {
         self.urgent.is_empty() && self.normal.is_empty() && self.bulk.is_empty()
     }

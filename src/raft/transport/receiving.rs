@@ -2,10 +2,11 @@
 
 use crate::ids::NodeId;
 use crate::message::Envelope;
+use crate::wire::ended::Ended;
 use crate::wire::frame::{Frame, Kind};
 use crate::wire::hello::Hello;
 use crate::wire::reason::Reason;
-use crate::wire::session::{Ended, Event};
+use crate::wire::session::Event;
 use crate::wire::{message, proposal};
 
 use super::complaints::About;
@@ -89,7 +90,7 @@ impl Transport {
         if matches!(connection.phase, Phase::Farewell { .. }) {
             return self.read(slot);
         }
-        match connection.session.next()? {
+        match connection.session.next_event()? {
             Some(Event::Frame(frame)) => {
                 connection.counters.received_messages += 1;
                 return Ok(Look::Received(self.opened(slot, frame)?));

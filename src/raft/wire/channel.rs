@@ -23,7 +23,7 @@ pub(super) const HANDSHAKE_BYTES: usize = 32 + TAG_BYTES;
 
 /// Something that was not made with the same secret, or was changed on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("what arrived was not encrypted with the keys of this connection")]
+#[error("what arrived was changed on its way, or not encrypted with the keys of this connection")]
 pub struct Tampered;
 
 impl From<snow::Error> for Tampered {

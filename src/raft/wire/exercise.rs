@@ -30,7 +30,7 @@ pub fn frames(bytes: &[u8]) {
         reader.feed(piece);
         assert!(reader.held_bytes() <= bytes.len(), "holds what never came");
         loop {
-            match reader.next() {
+            match reader.next_frame() {
                 Ok(Some(frame)) => body(frame.kind, frame.body),
                 Ok(None) => break,
                 Err(_) => return,
@@ -99,7 +99,7 @@ fn drive(mut session: Session, bytes: &[u8], piece: usize) {
             return;
         }
         loop {
-            match session.next() {
+            match session.next_event() {
                 Ok(Some(Event::Presented(_))) => session.admit(Ok(())).expect("it may be taken"),
                 Ok(Some(Event::Open | Event::Frame(_))) => {}
                 Ok(None) => break,

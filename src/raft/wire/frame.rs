@@ -216,11 +216,16 @@ impl FrameReader {
         self.bytes.len()
     }
 
+    /// Bytes of memory that it takes.
+    pub fn capacity_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The next frame; none before all of it has arrived.
     ///
     /// # Errors
     /// Where the bytes are no frame; the connection is of no use any more.
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some((length, kind)) = self.head()? else {
             return Ok(None);
         };

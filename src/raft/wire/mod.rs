@@ -18,6 +18,7 @@
 //! memory grows only with bytes that have arrived.
 
 pub mod channel; // frames in the clear or within Noise
+pub mod ended; // why a connection has ended
 pub mod exercise; // what fuzz targets and property tests drive
 pub mod frame; // length, version, kind, body
 pub mod hello; // who a node is, and whether it is taken
@@ -29,7 +30,7 @@ pub mod secrets; // what nodes share
 pub mod session; // one connection from its first byte on
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The version of everything here that this build speaks.
 pub const VERSION: u8 = 1;

@@ -19,64 +19,16 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use snow::HandshakeState;
 
-use crate::codec::Malformed;
 use crate::ids::NodeId;
 
+use super::Purpose;
 use super::channel::{self, Channel, HANDSHAKE_BYTES, Tampered};
+use super::ended::Ended;
 use super::frame::{Allowed, Frame, FrameError, FrameReader, Kind, put_frame};
 use super::hello::{Hello, Local};
 use super::preamble::{NotOurs, PREAMBLE_BYTES, Preamble, Verdict, Wrapping, may_become_preamble};
 use super::reason::Reason;
 use super::secrets::Key;
-use super::{LOWEST_VERSION, Purpose, VERSION};
-
-/// Why a connection has ended.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Ended {
-    /// This side does not take the other.
-    #[error("refused here: {0}")]
-    RefusedHere(Reason),
-    /// The other side does not take this one.
-    #[error("refused there: {0}")]
-    RefusedThere(Reason),
-    /// The other side is something else.
-    #[error(transparent)]
-    NotOurs(#[from] NotOurs),
-    /// There is no version that both speak.
-    #[error(
-        "it speaks versions {lowest} to {newest} of the protocol between nodes, this node \
-         {LOWEST_VERSION} to {VERSION}: upgrade the older one"
-    )]
-    Version {
-        /// The oldest that the other side speaks.
-        lowest: u8,
-        /// The newest.
-        newest: u8,
-    },
-    /// One side only has a secret.
-    #[error("this node has a peer secret and the other has none: set peer_secret_file on both")]
-    SecretOnlyHere,
-    /// One side only has a secret.
-    #[error("the other node has a peer secret and this one has none: set peer_secret_file on both")]
-    SecretOnlyThere,
-    /// The secrets differ.
-    #[error("the peer secrets differ: compare the files that peer_secret_file names on both")]
-    WrongSecret,
-    /// Bytes that were not encrypted by whom the handshake was with.
-    #[error(transparent)]
-    Tampered(#[from] Tampered),
-    /// Bytes that are no frame.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// A frame whose body is not what its kind says.
-    #[error("a frame of kind {kind:?} cannot be read: {malformed}")]
-    Malformed {
-        /// The frame's.
-        kind: Kind,
-        /// What is wrong.
-        malformed: Malformed,
-    },
-}
 
 /// What has come up on a connection.
 #[derive(PartialEq, Eq, Debug)]
@@ -128,6 +80,8 @@ pub struct Session {
     channel: Channel,
     reader: FrameReader,
     peer: Option<Box<Hello>>,
+    /// The other side's preamble: its hello, which nobody can have changed, must say the same.
+    preamble: Option<Preamble>,
     /// Of the handshake; to be sent.
     out: Vec<u8>,
     /// Frames on their way into the channel.
@@ -169,6 +123,7 @@ impl Session {
             channel: Channel::Clear,
             reader: FrameReader::new(Allowed::Handshake),
             peer: None,
+            preamble: None,
             out: Vec::new(),
             clear: Vec::new(),
         }
@@ -189,6 +144,11 @@ impl Session {
         matches!(self.stage, Stage::Open)
     }
 
+    /// Bytes of frames that have arrived and were not taken yet.
+    pub fn held_bytes(&self) -> usize {
+        self.raw.len() + self.reader.held_bytes()
+    }
+
     /// Whether the handshake has something to send.
     pub fn has_out(&self) -> bool {
         !self.out.is_empty()
@@ -199,7 +159,7 @@ impl Session {
         std::mem::take(&mut self.out)
     }
 
-    /// Takes bytes in; to be called once [`Session::next`] has nothing more.
+    /// Takes bytes in; to be called once [`Session::next_event`] has nothing more.
     ///
     /// # Errors
     /// Where they end the connection.
@@ -218,7 +178,7 @@ impl Session {
     ///
     /// # Errors
     /// Where the connection ends.
-    pub fn next(&mut self) -> Result<Option<Event>, Ended> {
+    pub fn next_event(&mut self) -> Result<Option<Event>, Ended> {
         let next = self.step();
         if next.is_err() {
             self.stage = Stage::Over;
@@ -258,14 +218,14 @@ impl Session {
                 }
                 Stage::Open => {
                     self.stage = Stage::Open;
-                    return Ok(self.reader.next()?.map(Event::Frame));
+                    return Ok(self.reader.next_frame()?.map(Event::Frame));
                 }
                 Stage::Presented => {
                     self.stage = Stage::Presented;
                     return Ok(None);
                 }
                 stage @ (Stage::Hello | Stage::Verdict) => {
-                    let Some(frame) = self.reader.next()? else {
+                    let Some(frame) = self.reader.next_frame()? else {
                         self.stage = stage;
                         return Ok(None);
                     };
@@ -285,9 +245,10 @@ impl Session {
     /// The accepting side reads the dialling side's preamble.
     fn preamble_asked(&mut self, bytes: [u8; PREAMBLE_BYTES]) -> Result<Stage, Ended> {
         let theirs = Preamble::from_bytes(&bytes)?;
+        self.preamble = Some(theirs);
         let ours = self.wrapping();
         let (verdict, ended) = match (ours, theirs.wrapping) {
-            _ if !theirs.is_understood() => (Verdict::Version, version_of(&theirs)),
+            _ if !theirs.is_understood() => (Verdict::Version, Ended::version(&theirs)),
             (Wrapping::Noise, Wrapping::Clear) => (Verdict::SecretWanted, Ended::SecretOnlyHere),
             (Wrapping::Clear, Wrapping::Noise) => (Verdict::NoSecretHere, Ended::SecretOnlyThere),
             (Wrapping::Noise, Wrapping::Noise) => return Ok(Stage::Asked(bytes)),
@@ -307,9 +268,10 @@ impl Session {
         asked: Option<Box<HandshakeState>>,
     ) -> Result<Stage, Ended> {
         let theirs = Preamble::from_bytes(bytes)?;
+        self.preamble = Some(theirs);
         match theirs.verdict {
-            Verdict::Version => Err(version_of(&theirs)),
-            _ if !theirs.is_understood() => Err(version_of(&theirs)),
+            Verdict::Version => Err(Ended::version(&theirs)),
+            _ if !theirs.is_understood() => Err(Ended::version(&theirs)),
             Verdict::SecretWanted => Err(Ended::SecretOnlyThere),
             Verdict::NoSecretHere => Err(Ended::SecretOnlyHere),
             Verdict::WrongSecret => Err(Ended::WrongSecret),
@@ -370,6 +332,10 @@ impl Session {
         match (stage, kind) {
             (Stage::Hello, Kind::Hello) => {
                 let hello = Hello::get(frame.body).map_err(malformed)?;
+                let versions = self.preamble.map(|said| (said.version, said.lowest));
+                if versions != Some((hello.version, hello.lowest)) {
+                    return Err(Tampered.into());
+                }
                 let dialled = match self.side {
                     Side::Dialling { to } => Some(to),
                     Side::Accepting => None,
@@ -462,12 +428,5 @@ impl Session {
         self.clear.clear();
         put(&mut self.clear);
         Ok(self.channel.seal(&self.clear, out)?)
-    }
-}
-
-fn version_of(theirs: &Preamble) -> Ended {
-    Ended::Version {
-        lowest: theirs.lowest,
-        newest: theirs.version,
     }
 }
