@@ -108,6 +108,7 @@ impl<F: Files> Node<F> {
                     self.reply_not_leader(asker);
                 }
             }
+            CoreEvent::LogFull => self.counters.appends_dropped += 1,
             CoreEvent::Impostor(id) => {
                 log::error!(
                     "raft {}: another process claims to be this node, {id}",

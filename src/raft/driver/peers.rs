@@ -44,6 +44,7 @@ impl<F: Files> Node<F> {
                         None => self.clusters.remove(&peer),
                     };
                     self.forming.peer_up(peer, incarnation);
+                    self.life.core.reachable(peer);
                 }
                 Received::PeerDown {
                     peer,

@@ -115,6 +115,8 @@ pub struct Counters {
     pub snapshots_restored: u64,
     /// Times that the role became leader.
     pub elections_won: u64,
+    /// Messages of a leader that the full log had no room for.
+    pub appends_dropped: u64,
 }
 
 impl<F: Files> Node<F> {

@@ -116,7 +116,6 @@ fn write(hard_state: Option<HardState>, entries: Vec<Entry>) -> Write {
         reset: None,
         hard_state,
         entries,
-        must_sync: true,
     }
 }
 
