@@ -3,11 +3,15 @@
 
 use super::node::{Asker, Node};
 use crate::entry::Command;
+use crate::ids::NodeId;
 use crate::proposals::client::{Reply, Route};
 use crate::proposals::refusal::Code;
 use crate::store::files::Files;
 use crate::transport::ConnectionId;
 use crate::wire::proposal::{Answer, Outcome, Propose};
+
+/// Bytes of commands that are handed to the transport at once.
+const BATCH_BYTES: usize = 1024 * 1024;
 
 impl<F: Files> Node<F> {
     /// Sends this node's own commands to whoever leads.
@@ -26,21 +30,35 @@ impl<F: Files> Node<F> {
                     self.offer(command, asker);
                 }
             }
-            Route::Peer(peer) => {
-                let sequences: Vec<u64> = commands.iter().map(|command| command.sequence).collect();
-                let proposals = commands.into_iter().map(|command| Propose {
+            Route::Peer(peer) => self.send_to(peer, commands),
+            Route::Nowhere => {}
+        }
+    }
+
+    /// Sends commands in batches, each of which finds room or does not.
+    fn send_to(&mut self, peer: NodeId, commands: Vec<Command>) {
+        let mut commands = commands.into_iter().peekable();
+        let mut room = true;
+        while commands.peek().is_some() {
+            let mut bytes = 0;
+            let batch: Vec<Propose> = std::iter::from_fn(|| {
+                let command = commands.next_if(|_| bytes < BATCH_BYTES)?;
+                bytes += Command::HEADER_BYTES + command.body.len();
+                Some(Propose {
                     id: command.sequence,
                     command,
-                });
-                if self.transport.propose(peer, proposals.collect()).is_err() {
-                    // No connection, or no room: after a pause, or when the connection is there.
-                    for sequence in sequences {
-                        let later = Reply::Refused(Code::Later);
-                        self.client.replied(route, sequence, later, self.now);
-                    }
+                })
+            })
+            .collect();
+            let sequences: Vec<u64> = batch.iter().map(|one| one.id).collect();
+            room = room && self.transport.propose(peer, batch).is_ok();
+            if !room {
+                // No connection, or it is full: after a pause, or when the connection is there.
+                for sequence in sequences {
+                    let (route, later) = (Route::Peer(peer), Reply::Refused(Code::Later));
+                    self.client.replied(route, sequence, later, self.now);
                 }
             }
-            Route::Nowhere => {}
         }
     }
 
@@ -85,11 +103,15 @@ impl<F: Files> Node<F> {
     }
 
     /// Answers of the leader have come.
-    pub(super) fn take_answers(&mut self, from: crate::ids::NodeId, answers: Vec<Answer>) {
+    pub(super) fn take_answers(&mut self, from: NodeId, answers: Vec<Answer>) {
+        // What this node knows helps where it was sent astray.
+        let known = self.life.core.leader().filter(|leader| *leader != from);
         for Answer { id, outcome } in answers {
             let reply = match outcome {
                 Outcome::Applied(answer) => Reply::Applied(answer),
-                Outcome::NotLeader { leader } => Reply::NotLeader { leader },
+                Outcome::NotLeader { leader } => Reply::NotLeader {
+                    leader: leader.or(known),
+                },
                 Outcome::Refused { code, .. } => Reply::Refused(Code::from_number(code)),
             };
             self.client.replied(Route::Peer(from), id, reply, self.now);

@@ -19,7 +19,7 @@ use crate::ids::{ClusterId, Index, LogTime, Position, StoreId, Term};
 use crate::message::SnapshotMeta;
 use crate::sessions::Sessions;
 use crate::store::files::Files;
-use crate::store::{self, Store};
+use crate::store::{self, Store, StoreError};
 
 /// Where a log begins that a cluster is formed with.
 const FIRST: Position = Position {
@@ -73,30 +73,37 @@ impl<F: Files> Node<F> {
         }
     }
 
-    /// A leader has taken this node into its cluster: it belongs to it before anything of its
-    /// log is on disk.
-    pub(super) fn join_cluster_of_leader(&mut self) {
+    /// A leader may have taken this node into its cluster: it belongs to it before anything of
+    /// its log is on disk. Answers false where the node does not go on as it was.
+    pub(super) fn join_cluster_of_leader(&mut self) -> bool {
         let Some(identity) = &mut self.life.identity else {
-            return;
+            return false;
         };
-        let noted = identity.get().cluster;
-        if self.life.core.is_blank() || self.joined == noted && noted.is_some() {
-            return;
-        }
-        let leader = self.life.core.leader();
-        let cluster = leader.and_then(|leader| self.clusters.get(&leader).copied());
-        let Some(cluster) = cluster.or(noted) else {
-            return;
+        let Some(cluster) = self.joining.take() else {
+            return true;
         };
+        let store = identity.get().store;
         match identity.join(cluster) {
-            Ok(_) => self.on_joined(cluster),
-            Err(error) => self.fail_disk(error.to_string()),
+            Ok(_) => {
+                self.on_joined(cluster);
+                true
+            }
+            Err(StoreError::OtherCluster { found, .. }) => {
+                // It was about to be founded, and holds nothing of that.
+                self.begin_anew(store, &format!("it was meant for cluster {found}"));
+                false
+            }
+            Err(error) => {
+                self.fail_disk(error.to_string());
+                false
+            }
         }
     }
 
     fn on_joined(&mut self, cluster: ClusterId) {
         log::info!("raft {}: belongs to cluster {cluster}", self.config.group);
         self.joined = Some(cluster);
+        self.joining = None;
         self.seed = None;
         self.transport.set_cluster(Some(cluster));
         self.tell(Event::Joined(cluster));
@@ -127,11 +134,10 @@ impl<F: Files> Node<F> {
         self.start_life(beginning).map(drop)
     }
 
-    /// The cluster has dismissed this store: the node goes on as one with a wiped disk.
-    pub(super) fn begin_anew(&mut self, retired: StoreId) {
+    /// The store is of no use in the cluster: the node goes on as one with a wiped disk.
+    pub(super) fn begin_anew(&mut self, retired: StoreId, why: &str) {
         log::error!(
-            "raft {}: the cluster has dismissed store {retired}: it is set aside, and this node \
-             begins anew with an empty one",
+            "raft {}: store {retired} is set aside, {why}: this node begins anew with an empty one",
             self.config.group
         );
         match self.try_begin_anew() {
@@ -148,12 +154,13 @@ impl<F: Files> Node<F> {
         let aside = store::set_aside(&self.files, &self.config.folder);
         let aside = aside.map_err(|error| error.to_string())?;
         log::warn!(
-            "raft {}: the dismissed store is in {}",
+            "raft {}: the store that was set aside is in {}",
             self.config.group,
             aside.display()
         );
         let found = self.start_life(life::Beginning::Counted)?;
         self.joined = None;
+        self.joining = None;
         self.transport.set_incarnation(self.life.core.incarnation());
         self.transport.set_cluster(None);
         self.forming = forming(&self.config, &self.life, found, None, self.now)
@@ -222,7 +229,7 @@ pub(super) fn forming<F: Files>(
 /// Writes what the log of a new cluster begins with.
 fn write_form<F: Files>(node: &mut Node<F>, form: &Form, known: Term) -> Result<(), String> {
     let config = &node.config;
-    let text = |error: store::StoreError| error.to_string();
+    let text = |error: StoreError| error.to_string();
     let fresh = StoreId(life::draw_u128(&config.group).map_err(|error| error.to_string())?);
     let opened = Store::open(
         node.files.clone(),

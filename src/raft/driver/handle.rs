@@ -210,7 +210,9 @@ impl Shared {
         let _ = self.requests.send(Request::Stop);
         let thread = self.thread.lock();
         let thread = thread.unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+        // Where the last handle is dropped by the driver itself, it ends without being waited for.
+        let foreign = |thread: &JoinHandle<()>| thread.thread().id() != std::thread::current().id();
+        if let Some(thread) = thread.filter(foreign) {
             // One that panicked has ended the process.
             let _ = thread.join();
         }

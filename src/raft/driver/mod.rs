@@ -152,6 +152,7 @@ pub fn start<F: Files>(
         life,
         forming,
         joined,
+        joining: None,
         forming_told: now,
         lease,
         client,

@@ -64,6 +64,8 @@ pub(super) struct Node<F: Files> {
     pub(super) forming: Forming,
     /// The cluster that the peers are told to belong to.
     pub(super) joined: Option<ClusterId>,
+    /// The cluster whose leader has taken this node in, until that is noted.
+    pub(super) joining: Option<ClusterId>,
     /// When forming was last told how the log stands.
     pub(super) forming_told: NodeTime,
     pub(super) lease: LeaseWriter,

@@ -23,8 +23,8 @@ impl<F: Files> Node<F> {
             chunk_writes,
             events,
         } = output;
-        if !writes.is_empty() {
-            self.join_cluster_of_leader();
+        if !writes.is_empty() && !self.join_cluster_of_leader() {
+            return;
         }
         for write in &writes {
             if let Some(meta) = &write.reset {
@@ -102,7 +102,9 @@ impl<F: Files> Node<F> {
                 self.in_trouble(Trouble::Dismissed);
                 self.tell(Event::Dismissed);
             }
-            CoreEvent::StoreRetired(store) => self.begin_anew(store),
+            CoreEvent::StoreRetired(store) => {
+                self.begin_anew(store, "the cluster has dismissed it");
+            }
             CoreEvent::Truncated { from } => {
                 for asker in self.desk.truncated(from) {
                     self.reply_not_leader(asker);

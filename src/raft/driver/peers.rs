@@ -6,8 +6,8 @@ use crate::message::Envelope;
 use crate::store::files::Files;
 use crate::transport::Received;
 use crate::wire::Purpose;
+use crate::wire::ended::Ended;
 use crate::wire::reason::Reason;
-use crate::wire::session::Ended;
 
 impl<F: Files> Node<F> {
     pub(super) fn take_messages(&mut self) {
@@ -84,14 +84,18 @@ impl<F: Files> Node<F> {
     /// A message of Raft. While this node belongs to no cluster, it listens only to peers whose
     /// cluster it knows: it may come to belong to it by what they say.
     fn take_message(&mut self, envelope: Envelope) {
+        let mut theirs = None;
         if self.life.cluster().is_none() {
-            let theirs = self.clusters.get(&envelope.from);
-            if !theirs.is_some_and(|cluster| self.forming.may_join(*cluster)) {
+            theirs = self.clusters.get(&envelope.from).copied();
+            if !theirs.is_some_and(|cluster| self.forming.may_join(cluster)) {
                 return;
             }
         }
         self.counters.messages_received += 1;
         self.life.core.receive(envelope);
+        if !self.life.core.is_blank() && self.joined.is_none() && self.joining.is_none() {
+            self.joining = theirs;
+        }
     }
 }
 

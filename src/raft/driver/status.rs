@@ -122,6 +122,9 @@ pub struct Counters {
 impl<F: Files> Node<F> {
     /// Lets others see how it stands.
     pub(super) fn publish_status(&mut self) {
+        if self.trouble == Some(Trouble::Dismissed) && !self.life.core.is_dismissed() {
+            self.trouble = None;
+        }
         let status = self.stands();
         self.status_at = self.now;
         let shared = self.status.lock();

@@ -20,7 +20,7 @@ use crate::sessions::{self, Refusal};
 pub struct Limits {
     /// Commands that wait to be sent because [`sessions::WINDOW`] are out.
     pub max_waiting: usize,
-    /// Bytes of their bodies.
+    /// Bytes of their bodies; and, of those that are out, bytes beyond the largest one.
     pub max_waiting_bytes: usize,
     /// Bytes of one command's body.
     pub max_command_bytes: usize,
@@ -90,6 +90,8 @@ pub struct Client {
     first: u64,
     /// Numbered commands, from the oldest that has no answer on.
     out: VecDeque<Out>,
+    /// Bytes of the bodies of those of them that have no answer.
+    out_bytes: usize,
     /// Sequences to be sent, ascending; some may be answered by now.
     unsent: VecDeque<u64>,
     waiting: VecDeque<Waiting>,
@@ -131,6 +133,7 @@ impl Client {
             redirected: None,
             first: 1,
             out: VecDeque::new(),
+            out_bytes: 0,
             unsent: VecDeque::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -263,13 +266,15 @@ impl Client {
         let Some(done) = out.done.take() else {
             return;
         };
+        let bytes = out.command.body.len();
         let waiting = Waiting {
             body: out.command.body.clone(),
             version: out.command.version,
             deadline: out.deadline,
             done,
         };
-        self.waiting_bytes += waiting.body.len();
+        self.out_bytes -= bytes;
+        self.waiting_bytes += bytes;
         self.waiting.push_front(waiting);
         self.forget_answered();
     }
@@ -311,6 +316,7 @@ impl Client {
             (waiting.done)(Err(ProposalError::Stopped));
         }
         self.unsent.clear();
+        self.out_bytes = 0;
         self.waiting_bytes = 0;
     }
 
@@ -334,7 +340,7 @@ impl Client {
     }
 
     fn has_number(&self) -> bool {
-        (self.out.len() as u64) < sessions::WINDOW
+        (self.out.len() as u64) < sessions::WINDOW && self.out_bytes < self.limits.max_waiting_bytes
     }
 
     /// Numbers waiting commands as far as the window reaches.
@@ -344,6 +350,7 @@ impl Client {
                 return;
             };
             self.waiting_bytes -= waiting.body.len();
+            self.out_bytes += waiting.body.len();
             let sequence = self.first + self.out.len() as u64;
             self.unsent.push_back(sequence);
             self.out.push_back(Out {
@@ -412,9 +419,15 @@ impl Client {
     }
 
     fn finish(&mut self, sequence: u64, result: Result<Bytes, ProposalError>) {
-        let Some(done) = self.out_mut(sequence).and_then(|out| out.done.take()) else {
+        let Some(out) = self.out_mut(sequence) else {
             return;
         };
+        let Some(done) = out.done.take() else {
+            return;
+        };
+        // An answered command is never sent again, but may have to wait here for older ones.
+        let body = std::mem::take(&mut out.command.body);
+        self.out_bytes -= body.len();
         match result {
             Ok(_) => self.counters.answered += 1,
             Err(_) => self.counters.refused += 1,
@@ -438,8 +451,9 @@ impl Client {
                 if out.done.is_some() {
                     earliest = earliest.min(out.deadline);
                 }
-            } else {
-                late.extend(out.done.take());
+            } else if let Some(done) = out.done.take() {
+                self.out_bytes -= std::mem::take(&mut out.command.body).len();
+                late.push(done);
             }
         }
         self.forget_answered();

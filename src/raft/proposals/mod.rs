@@ -48,8 +48,7 @@ pub enum ProposalError {
     /// The log holds it, and the sessions have refused it.
     #[error("the command was refused: {0}")]
     Refused(#[from] Refusal),
-    /// The node stops, or has been dismissed from its cluster. The command may have been applied,
-    /// or may still be.
+    /// The node stops. The command may have been applied, or may still be.
     #[error("the node stops; the command may have been applied, or still be")]
     Stopped,
 }

@@ -2,6 +2,7 @@
 
 use crate::core::ProposeError;
 use crate::sessions::Refusal;
+use crate::wire::proposal::ANSWER_TOO_LARGE;
 
 /// Why a command was not taken, or not applied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +55,8 @@ impl Code {
             ANSWER_GONE => Code::Session(Refusal::AnswerGone),
             TOO_MANY_CLIENTS => Code::Session(Refusal::TooManyClients),
             ISSUED_AHEAD => Code::Session(Refusal::IssuedAhead),
+            // It was applied; its answer is too long to travel.
+            ANSWER_TOO_LARGE => Code::Session(Refusal::AnswerGone),
             _ => Code::Later,
         }
     }

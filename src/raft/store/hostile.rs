@@ -262,7 +262,6 @@ fn append(store: &mut Store<MemoryDisk>, hard_state: Option<HardState>, entry: O
         reset: None,
         hard_state,
         entries: entry.into_iter().collect(),
-        must_sync: true,
     };
     store.log.append(&[write]).expect("nothing fails here");
 }
