@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::core::mutation::{self, Mutation};
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -132,6 +134,12 @@ impl Position {
     /// Whether a log that ends here holds at least as much as one that ends at `other`
     /// (Raft paper, section 5.4.1).
     pub fn up_to_date_with(self, other: Position) -> bool {
+        if mutation::is(Mutation::UpToDateByLengthOnly) {
+            return self.index >= other.index;
+        }
+        if mutation::is(Mutation::UpToDateByTermOnly) {
+            return self.term >= other.term;
+        }
         (self.term, self.index) >= (other.term, other.index)
     }
 }

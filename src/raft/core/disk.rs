@@ -10,6 +10,7 @@ use crate::durable::{HardState, Write, WriteId};
 use crate::ids::{Index, NodeId, Term};
 use crate::message::{Envelope, SnapshotMeta};
 
+use super::mutation::{self, Mutation};
 use super::{Core, CoreEvent, State};
 
 /// The disk as the core sees it.
@@ -184,7 +185,9 @@ impl Core {
         self.log.truncate(from);
         self.disk.truncated(from);
         let in_force = self.memberships.len();
-        self.memberships.retain(|(index, _)| *index < from);
+        if !mutation::is(Mutation::TruncationKeepsMembership) {
+            self.memberships.retain(|(index, _)| *index < from);
+        }
         if self.memberships.len() != in_force {
             self.membership_changed();
         }

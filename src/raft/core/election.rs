@@ -9,6 +9,7 @@ use crate::message::Message;
 
 use super::lead::Leading;
 use super::lives::Standing;
+use super::mutation::{self, Mutation};
 use super::{Core, CoreEvent, State};
 
 impl Core {
@@ -36,6 +37,10 @@ impl Core {
             granted: BTreeMap::from([(self.id, true)]),
         };
         self.role_changed();
+        if mutation::is(Mutation::StandsWithoutPreVote) {
+            self.campaign(false);
+            return;
+        }
         self.ask_pre_votes();
         self.tally();
     }
@@ -110,7 +115,11 @@ impl Core {
         if self.membership().is_retired(self.incarnation.store) {
             return false;
         }
-        self.memberships.iter().any(|(_, membership)| {
+        let looked_at = match mutation::is(Mutation::LeaverNeverStands) {
+            true => self.memberships.len() - 1,
+            false => 0,
+        };
+        self.memberships[looked_at..].iter().any(|(_, membership)| {
             membership.members.get(&self.id).is_some_and(|member| {
                 member.role == membership::Role::Voter
                     && member.life.is_none_or(|life| {
@@ -124,11 +133,11 @@ impl Core {
 
     /// Brings the term up to date with a message's. Answers whether the message is to be heard.
     pub(super) fn settle_term(&mut self, from: NodeId, term: Term, message: &Message) -> bool {
-        if term < self.term {
+        if term < self.term && !mutation::is(Mutation::HearsEarlierTerms) {
             self.answer_from_the_past(from, message);
             return false;
         }
-        if term == self.term {
+        if term <= self.term {
             return true;
         }
         match message {
@@ -174,7 +183,8 @@ impl Core {
         let heard = self
             .leader_heard
             .is_some_and(|heard| self.now.since(heard) < self.settings.election_min_ms);
-        matches!(self.state, State::Leader(_)) || (self.leader.is_some() && heard)
+        (matches!(self.state, State::Leader(_)) || (self.leader.is_some() && heard))
+            && !mutation::is(Mutation::VotesWhileLeaderLives)
     }
 
     pub(super) fn on_pre_vote(
@@ -219,6 +229,7 @@ impl Core {
             return;
         }
         let free = match self.vote {
+            _ if mutation::is(Mutation::VotesTwice) => true,
             Some(voted) => voted == from,
             None => self.leader.is_none(),
         };
@@ -244,10 +255,10 @@ impl Core {
     fn vote_counts(&self, from: NodeId, incarnation: Incarnation) -> bool {
         let standing = self.standing(from, incarnation);
         self.membership().is_voter(from)
-            && matches!(
+            && (matches!(
                 standing,
                 Standing::Recorded | Standing::Newer | Standing::Unrecorded
-            )
+            ) || mutation::is(Mutation::OtherStoresVote))
     }
 
     /// The leader hands over to this node.
@@ -267,8 +278,10 @@ impl Core {
         self.follow_leader(Some(self.id));
         self.role_changed();
         self.track_members();
-        self.append(Payload::Empty);
-        self.record_own_life();
+        if !mutation::is(Mutation::NoEntryAtTermBegin) {
+            self.append(Payload::Empty);
+            self.record_own_life();
+        }
         self.heartbeat();
         self.advance_commit();
     }

@@ -5,6 +5,7 @@ use crate::entry::Payload;
 use crate::ids::{Index, LogTime, NodeId, Position};
 use crate::message::{LeaseGrant, Message};
 
+use super::mutation::{self, Mutation};
 use super::{Core, CoreEvent, State};
 
 impl Core {
@@ -38,7 +39,10 @@ impl Core {
             self.acknowledge_durable();
             return;
         }
-        if !self.log.holds(previous) {
+        let fits = self.log.holds(previous)
+            || mutation::is(Mutation::IgnoresPreviousTerm)
+                && self.log.term_at(previous.index).is_some();
+        if !fits {
             let hint = self.log.may_agree_at(previous);
             let previous = previous.index;
             self.post(from, self.term, Message::AppendRejected { previous, hint });
@@ -59,7 +63,8 @@ impl Core {
         let mut agrees = previous;
         let (mut members, mut grown) = (false, false);
         for entry in entries {
-            if self.log.holds(entry.position()) {
+            let kept = !mutation::is(Mutation::TruncatesWhatAgrees) || entry.index <= self.commit;
+            if kept && self.log.holds(entry.position()) {
                 agrees = entry.index;
                 continue;
             }
@@ -100,7 +105,8 @@ impl Core {
     /// Acknowledges where nothing that agrees waits for the disk; otherwise the disk's report
     /// will do it.
     fn acknowledge_durable(&mut self) {
-        if self.verified <= self.disk.persisted {
+        if self.verified <= self.disk.persisted || mutation::is(Mutation::AcknowledgesBeforeDurable)
+        {
             self.acknowledge();
         }
     }
@@ -113,7 +119,10 @@ impl Core {
         if self.verified == Index(0) {
             return;
         }
-        let matched = self.verified.min(self.disk.persisted);
+        let matched = match mutation::is(Mutation::AcknowledgesBeforeDurable) {
+            true => self.verified,
+            false => self.verified.min(self.disk.persisted),
+        };
         self.post(leader, self.term, Message::Appended { matched });
     }
 
@@ -129,7 +138,11 @@ impl Core {
             return;
         }
         self.known_time = self.known_time.max(time);
-        self.commit_to(commit.min(self.verified));
+        let known = match mutation::is(Mutation::HeartbeatCommitsUnverified) {
+            true => self.log.last().index,
+            false => self.verified,
+        };
+        self.commit_to(commit.min(known));
         if let Some(lease) = lease {
             let stamp = self.read_stamp(lease.stamp);
             self.take_lease(LeaseGrant { stamp, ..lease });

@@ -8,6 +8,7 @@ use crate::ids::{NodeId, Position};
 use crate::log::Log;
 use crate::message::{Message, SnapshotMeta};
 
+use super::mutation::{self, Mutation};
 use super::{ChunkWrite, Core, CoreEvent};
 
 /// A snapshot that arrives.
@@ -38,7 +39,8 @@ impl Core {
         if !self.hear_leader(from) {
             return;
         }
-        if meta.last.index <= self.commit {
+        let backwards = mutation::is(Mutation::SnapshotTakesCommitBack);
+        if meta.last.index <= self.commit && !backwards {
             self.verified = self.verified.max(self.commit);
             self.acknowledge();
             return;
@@ -108,10 +110,12 @@ impl Core {
     /// Puts a whole snapshot in force, where it is ahead of what is committed here.
     fn install(&mut self, meta: Arc<SnapshotMeta>) {
         let last = meta.last;
-        if last.index <= self.commit {
+        if last.index <= self.commit && !mutation::is(Mutation::SnapshotTakesCommitBack) {
             return;
         }
-        if self.log.holds(last) {
+        let always = mutation::is(Mutation::SnapshotReplacesLongerLog)
+            || mutation::is(Mutation::SnapshotTakesCommitBack);
+        if self.log.holds(last) && !always {
             // The log is as long and agrees: nothing is to be replaced.
             self.commit_to(last.index);
         } else {

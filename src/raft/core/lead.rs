@@ -9,6 +9,7 @@ use crate::message::Message;
 use crate::progress::{Flow, Progress};
 
 use super::lives::Standing;
+use super::mutation::{self, Mutation};
 use super::{Core, ProposeError, State, TransferError};
 
 /// What only a leader has.
@@ -105,7 +106,9 @@ impl Core {
         let State::Leader(leading) = &mut self.state else {
             return Err(ProposeError::NotLeader { leader });
         };
-        if let Some(transfer) = leading.transfer {
+        if let Some(transfer) = leading.transfer
+            && !mutation::is(Mutation::ProposesWhileHandingOver)
+        {
             return Err(ProposeError::Transferring { to: transfer.to });
         }
         let bytes = command.body.len();
@@ -165,7 +168,10 @@ impl Core {
         let State::Leader(leading) = &mut self.state else {
             return;
         };
-        if now.since(leading.began) >= patience && !heard {
+        if now.since(leading.began) >= patience
+            && !heard
+            && !mutation::is(Mutation::LeadsWithoutMajority)
+        {
             self.step_down(None);
             return;
         }
@@ -199,7 +205,11 @@ impl Core {
         let entry = Entry {
             index: self.log.last().index.next(),
             term: self.term,
-            time: leading.time.map_or(last, |time| time.max(last)),
+            time: match leading.time {
+                None if mutation::is(Mutation::TimeGoesBack) => LogTime(0),
+                None => last,
+                Some(time) => time.max(last),
+            },
             payload,
         };
         leading.entry_at = self.now;
@@ -274,6 +284,10 @@ impl Core {
             base.index
         } else {
             agree.index.next()
+        };
+        let next = match mutation::is(Mutation::HintOffByOne) {
+            true => next.next(),
+            false => next,
         };
         progress.next = progress.next.max(next);
     }
@@ -369,7 +383,10 @@ impl Core {
     /// committed with it and never by counting (Raft paper, section 5.4.2).
     pub(super) fn advance_commit(&mut self) {
         let index = self.majority_of(|core, id| core.durable_with(id));
-        if index > self.commit && self.log.term_at(index) == Some(self.term) {
+        if index > self.commit
+            && (self.log.term_at(index) == Some(self.term)
+                || mutation::is(Mutation::CommitsOldTermsByCounting))
+        {
             self.commit_to(index);
         }
     }
@@ -380,13 +397,23 @@ impl Core {
             return Index(0);
         };
         let (life, matched) = if id == self.id {
-            (Some(self.incarnation), self.disk.persisted)
+            let own = match mutation::is(Mutation::CountsOwnBeforeDurable) {
+                true => self.log.last().index,
+                false => self.disk.persisted,
+            };
+            (Some(self.incarnation), own)
         } else {
             match self.progress(id) {
                 Some(progress) => (progress.life, progress.matched),
                 None => (None, Index(0)),
             }
         };
+        if mutation::is(Mutation::OtherStoresAcknowledge)
+            || mutation::is(Mutation::CountsUnrecordedLives)
+                && life.is_some_and(|life| life.store == recorded.incarnation.store)
+        {
+            return matched;
+        }
         if life == Some(recorded.incarnation) && matched >= recorded.recorded_at {
             matched
         } else {
@@ -398,6 +425,13 @@ impl Core {
     pub(super) fn majority_of<T: Ord + Default>(&self, value: impl Fn(&Core, NodeId) -> T) -> T {
         let membership = self.membership();
         let mut values: Vec<T> = membership.voters().map(|id| value(self, id)).collect();
+        if mutation::is(Mutation::LearnersCount) {
+            values = membership
+                .members
+                .keys()
+                .map(|id| value(self, *id))
+                .collect();
+        }
         values.sort_unstable_by(|a, b| b.cmp(a));
         values
             .into_iter()

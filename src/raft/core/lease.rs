@@ -12,6 +12,7 @@ use crate::message::{LeaseGrant, Message};
 use crate::progress::Stamp;
 
 use super::lives::Standing;
+use super::mutation::{self, Mutation};
 use super::{Core, CoreEvent, State};
 
 /// What log time may advance by in one step, in milliseconds: a leader that was stopped and goes
@@ -44,7 +45,10 @@ impl Core {
                         time,
                         commit,
                     });
-                let commit = commit.min(progress.matched);
+                let commit = match mutation::is(Mutation::HeartbeatCommitsUnverified) {
+                    true => commit,
+                    false => commit.min(progress.matched),
+                };
                 let beat = Message::Heartbeat {
                     round,
                     commit,
@@ -86,6 +90,9 @@ impl Core {
             round: next_round,
             came: now,
         });
+        if mutation::is(Mutation::LeaseWithoutRound) {
+            progress.confirmed = Some(stamp);
+        }
         if let Some(statement) = statement {
             leading.statements.insert(from, statement);
         }
@@ -153,11 +160,17 @@ impl Core {
     /// show the same times again, and an echo from before the last one must not pass for a new
     /// one.
     pub(super) fn stamp(&self) -> NodeTime {
+        if mutation::is(Mutation::LeaseOfEarlierBoot) {
+            return self.now;
+        }
         NodeTime(self.now.0.wrapping_add(self.incarnation.boot))
     }
 
     /// The clock's time in an echoed stamp; far off where another life made it.
     pub(super) fn read_stamp(&self, stamp: NodeTime) -> NodeTime {
+        if mutation::is(Mutation::LeaseOfEarlierBoot) {
+            return stamp;
+        }
         NodeTime(stamp.0.wrapping_sub(self.incarnation.boot))
     }
 
@@ -181,7 +194,7 @@ impl Core {
     /// Puts a lease in force.
     pub(super) fn begin_lease(&mut self) {
         if let Some(grant) = self.lease_pending
-            && grant.commit <= self.applied
+            && (grant.commit <= self.applied || mutation::is(Mutation::LeaseBeforeApplied))
         {
             self.lease_pending = None;
             self.lease = Some(grant);
@@ -202,8 +215,8 @@ impl Core {
             Some(progress) => progress.applied >= index || now > progress.lease_until,
             None => *id != self.id || self.applied >= index,
         };
-        now > old_leases
-            && self.former_leases < now
+        (now > old_leases || mutation::is(Mutation::FenceForgetsEarlierLeaders))
+            && (self.former_leases < now || mutation::is(Mutation::FenceForgetsFormerMembers))
             && self.membership().members.keys().all(all_passed)
     }
 

@@ -20,6 +20,7 @@ use crate::ids::{Incarnation, NodeId};
 use crate::membership::RecordedLife;
 use crate::message::{Message, Refusal};
 
+use super::mutation::{self, Mutation};
 use super::{Core, CoreEvent, State};
 
 /// What a life is to the membership in force.
@@ -48,6 +49,11 @@ impl Core {
         let Some(member) = membership.members.get(&id) else {
             return Standing::Stranger;
         };
+        if mutation::is(Mutation::BelievesRestoredCopies)
+            && member.life.is_some_and(|known| known.incarnation.store == life.store)
+        {
+            return Standing::Recorded;
+        }
         if membership.is_retired(life.store) {
             return Standing::Retired;
         }
@@ -103,6 +109,7 @@ impl Core {
             return false;
         };
         match standing {
+            Standing::OtherStore if mutation::is(Mutation::OtherStoresAcknowledge) => {}
             Standing::OtherStore => {
                 leading.replaced.insert(from, life);
                 return false;

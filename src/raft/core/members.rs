@@ -9,6 +9,7 @@ use crate::membership::{MAX_MEMBERS, Member, Membership, RecordedLife, Role, Sta
 use crate::message::{Message, Refusal};
 use crate::progress::Progress;
 
+use super::mutation::{self, Mutation};
 use super::{Core, CoreEvent, State};
 
 /// A change of the membership.
@@ -143,7 +144,7 @@ impl Core {
                 leader: self.leader,
             });
         };
-        if self.commit < leading.first {
+        if self.commit < leading.first && !mutation::is(Mutation::ChangesBeforeOwnEntry) {
             return Err(ChangeError::NotReady);
         }
         let pending = self.memberships.windows(2).find(|pair| {
@@ -153,8 +154,10 @@ impl Core {
             *index > self.commit && before.changed_voters(after) > 0
         });
         match pending {
-            Some(pair) => Err(ChangeError::Pending(pair[1].0)),
-            None => Ok(()),
+            Some(pair) if !mutation::is(Mutation::ChangesTwoAtOnce) => {
+                Err(ChangeError::Pending(pair[1].0))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -256,7 +259,10 @@ impl Core {
             self.dismissed = true;
             self.event(CoreEvent::Dismissed);
         }
-        if matches!(self.state, State::Leader(_)) && !certain.is_voter(self.id) {
+        if matches!(self.state, State::Leader(_))
+            && !certain.is_voter(self.id)
+            && !mutation::is(Mutation::RemovedLeaderGoesOn)
+        {
             self.send_appends();
             self.leave_to_successor();
         }

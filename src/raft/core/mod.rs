@@ -29,6 +29,10 @@ mod lead;
 mod lease;
 mod lives;
 mod members;
+#[cfg(feature = "mutations")]
+pub mod mutation;
+#[cfg(not(feature = "mutations"))]
+pub(crate) mod mutation;
 mod output;
 mod ship;
 mod view;
@@ -48,6 +52,7 @@ use self::dice::Dice;
 use self::disk::Disk;
 use self::install::Receiving;
 use self::lead::Leading;
+use self::mutation::Mutation;
 
 pub use self::members::{Change, ChangeError};
 pub use self::output::{
@@ -155,7 +160,9 @@ impl Core {
             began: start.now,
             statement: start.statement,
             term: hard_state.term,
-            vote: hard_state.vote,
+            vote: hard_state
+                .vote
+                .filter(|_| !mutation::is(Mutation::ForgetsVoteAtStart)),
             commit,
             memberships,
             snapshot,
@@ -293,7 +300,11 @@ impl Core {
     /// Hands out committed entries to be applied: those that are durable here, a bounded number.
     fn hand_out(&mut self) {
         let most = Index(self.applied.0 + self.settings.max_applying_entries as u64);
-        let to = self.commit.min(self.disk.persisted).min(most);
+        let durable = match mutation::is(Mutation::AppliesBeforeDurable) {
+            true => self.commit,
+            false => self.disk.persisted,
+        };
+        let to = self.commit.min(durable).min(most);
         if to <= self.applying || self.halted {
             return;
         }
@@ -355,7 +366,7 @@ impl Core {
             term,
             message,
         };
-        if self.disk.term_is_durable() {
+        if self.disk.term_is_durable() || mutation::is(Mutation::AnswersBeforeTermIsDurable) {
             self.out.messages.push(envelope);
         } else {
             self.disk.hold(envelope);

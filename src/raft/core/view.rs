@@ -10,6 +10,7 @@ use crate::message::LeaseGrant;
 use crate::progress::Flow;
 use crate::settings::Settings;
 
+use super::mutation::{self, Mutation};
 use super::{Core, Role, State};
 
 /// A leader's view of another member, for people to read.
@@ -115,6 +116,14 @@ impl Core {
 
     /// The membership in force here, with the entry that made it so.
     pub fn in_force(&self) -> (Index, &Arc<Membership>) {
+        if mutation::is(Mutation::MembershipInForceLate)
+            && let Some((index, membership)) = self
+                .memberships
+                .iter()
+                .rfind(|(index, _)| *index <= self.commit)
+        {
+            return (*index, membership);
+        }
         let (index, membership) = self
             .memberships
             .last()

@@ -3,7 +3,8 @@
 //! What may be lost is bounded by what the cluster promises to survive: at any time, in every
 //! membership that any node may still go by, less than half of the voters have lost their disk
 //! or had it replaced by an old copy. An old copy is put back only where it can be found out:
-//! the record of a later life is committed and durable with a majority of the other voters.
+//! the record of a later life is committed, and no majority can be made of voters that do not
+//! know it.
 
 use std::collections::BTreeSet;
 
@@ -175,7 +176,7 @@ impl World {
 
     /// Whether the cluster still survives it when this node's disk is lost too.
     fn may_damage(&self, at: usize) -> bool {
-        let survives = |membership: &Membership| {
+        self.memberships_hold(&|membership| {
             let voters = membership.voters().count();
             let damaged = membership
                 .voters()
@@ -183,12 +184,7 @@ impl World {
                 .filter(|voter| *voter == at || self.nodes[*voter].damaged.is_some())
                 .count();
             voters == 0 || 2 * damaged < voters
-        };
-        survives(&self.history.membership)
-            && self.nodes.iter().all(|node| match &node.live {
-                Some(live) => live.memberships.iter().all(|(_, it)| survives(it)),
-                None => survives(&node.membership),
-            })
+        })
     }
 
     fn lose_disk(&mut self, at: usize) {
@@ -200,6 +196,37 @@ impl World {
         self.wipe(at);
         let after_us = self.rng.gap(1_000_000);
         self.later(after_us, Event::Start { node: at });
+    }
+
+    /// Whether every majority, in every membership that any node may still go by, would have a
+    /// voter that knows of the later life: neither an old copy itself nor behind the record.
+    fn would_be_found_out(&self, at: usize) -> bool {
+        let is_deceivable = |voter: usize| {
+            let node = &self.nodes[voter];
+            match node.damaged {
+                Some(Some(_)) => true,
+                // An empty disk's votes do not count for anybody.
+                Some(None) => voter == at,
+                None => voter == at || !node.has_durably(self.history.membership_at),
+            }
+        };
+        self.memberships_hold(&|membership| {
+            let deceivable = membership
+                .voters()
+                .filter_map(|id| self.node_at(id))
+                .filter(|voter| is_deceivable(*voter))
+                .count();
+            membership.members.is_empty() || deceivable < membership.majority()
+        })
+    }
+
+    /// Whether something holds for every membership that any node may still go by.
+    fn memberships_hold(&self, holds: &dyn Fn(&Membership) -> bool) -> bool {
+        holds(&self.history.membership)
+            && self.nodes.iter().all(|node| match &node.live {
+                Some(live) => live.memberships.iter().all(|(_, it)| holds(it)),
+                None => node.memberships.iter().all(|(_, it)| holds(it)),
+            })
     }
 
     /// Puts an old copy back, where it can be found out.
@@ -220,19 +247,7 @@ impl World {
         if !found_out {
             return;
         }
-        let others: Vec<usize> = membership
-            .voters()
-            .filter(|voter| *voter != id)
-            .filter_map(|voter| self.node_at(voter))
-            .collect();
-        let know = others
-            .iter()
-            .filter(|other| {
-                let other = &self.nodes[**other];
-                other.damaged.is_none() && other.has_durably(self.history.membership_at)
-            })
-            .count();
-        if know <= others.len() / 2 {
+        if !self.would_be_found_out(at) {
             return;
         }
         self.say(|| format!("n{} gets an old copy: store {store} start {starts}", at + 1));

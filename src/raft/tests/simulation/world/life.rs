@@ -168,7 +168,7 @@ impl World {
         let Some(live) = node.live.take() else {
             return;
         };
-        node.membership = live.core.membership().clone();
+        node.memberships = live.memberships;
         node.unsure = live.written.into();
         let unsynced = !node.unsure.is_empty();
         node.disk.crash(&mut self.rng, power_loss);

@@ -148,8 +148,8 @@ pub struct Node {
     /// The disk has lost what it promised: with which store it then went on, if it was an old
     /// copy. Until it is a voter again on another one.
     pub damaged: Option<Option<StoreId>>,
-    /// The membership that it last had in force.
-    pub membership: Arc<Membership>,
+    /// While it is down, the memberships in its log.
+    pub memberships: Vec<(Index, Arc<Membership>)>,
     /// Copies of its disk.
     pub images: Vec<Image>,
     /// How much slower than usual its disk is.
@@ -178,7 +178,7 @@ impl Node {
             unsure: Vec::new(),
             store: None,
             damaged: None,
-            membership: Arc::default(),
+            memberships: Vec::new(),
             images: Vec::new(),
             slowness: 1,
             stamps: VecDeque::new(),
