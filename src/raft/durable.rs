@@ -57,8 +57,6 @@ pub struct Write {
     pub hard_state: Option<HardState>,
     /// Entries, without a gap. Whatever is on disk from the first one's place on is void.
     pub entries: Vec<Entry>,
-    /// Whether anybody waits for it: false where only `commit` moved.
-    pub must_sync: bool,
 }
 
 /// What a start finds.

@@ -102,14 +102,15 @@ impl Membership {
         self.retired.push(store);
     }
 
-    /// The newest version of commands that every member understands; none before all have
-    /// stated theirs.
-    pub fn version(&self) -> Option<u16> {
+    /// The newest version of commands that every member understands, as far as they have stated
+    /// it; 0 before any has.
+    pub fn version(&self) -> u16 {
         self.members
             .values()
-            .map(|member| member.statement.as_ref().map(|said| said.version))
+            .filter_map(|member| member.statement.as_ref())
+            .map(|said| said.version)
             .min()
-            .flatten()
+            .unwrap_or(0)
     }
 
     /// Nodes that are voters in one of both and not in the other.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::entry::Entry;
-use crate::ids::{Incarnation, Index, LogTime, NodeId, NodeTime, Position, StoreId, Term};
+use crate::ids::{Incarnation, Index, LogTime, NodeId, NodeTime, Position, Term};
 use crate::membership::{Membership, Statement};
 use std::sync::Arc;
 
@@ -120,8 +120,9 @@ pub enum Message {
 pub enum Refusal {
     /// It is not a member.
     NotAMember,
-    /// It runs on a store that has lost what it promised: restored from a copy, or replaced since.
-    StoreRetired(StoreId),
+    /// This life runs on a store that has lost what it promised: restored from a copy, or
+    /// replaced since.
+    StoreRetired(Incarnation),
 }
 
 /// What a node needs to answer from its own copy of the state (see `lease`).

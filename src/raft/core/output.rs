@@ -10,7 +10,7 @@ use crate::message::{Envelope, LeaseGrant, SnapshotMeta};
 /// Everything that has come up since it was last asked. Each part may be carried out at its own
 /// pace, in the order within the part; what must wait for the disk is kept back by the core
 /// itself until [`super::Core::persisted`].
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Output {
     /// To be sent now. May be lost, doubled and reordered.
     pub messages: Vec<Envelope>,
@@ -158,4 +158,15 @@ pub enum ProposeError {
         /// To whom.
         to: NodeId,
     },
+}
+
+/// Why leadership was not handed over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TransferError {
+    /// This node has none to hand over.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// The other may not lead.
+    #[error("{0} is no voter whose life is on record, or this node itself")]
+    NotEligible(NodeId),
 }

@@ -1,0 +1,150 @@
+//! A follower's side of replication.
+
+use crate::entry::Entry;
+use crate::entry::Payload;
+use crate::ids::{Index, LogTime, NodeId, Position};
+use crate::message::{LeaseGrant, Message};
+
+use super::{Core, State};
+
+impl Core {
+    /// The leader of this term was heard. Answers false where that cannot be.
+    pub(super) fn hear_leader(&mut self, from: NodeId) -> bool {
+        if matches!(self.state, State::Leader(_)) {
+            self.halt(self.log.last(), "another node leads in the same term");
+            return false;
+        }
+        self.become_quiet_follower();
+        self.follow_leader(Some(from));
+        self.leader_heard = Some(self.now);
+        self.dismissed = false;
+        self.postpone_election();
+        true
+    }
+
+    pub(super) fn on_append(
+        &mut self,
+        from: NodeId,
+        previous: Position,
+        commit: Index,
+        entries: Vec<Entry>,
+    ) {
+        if !self.hear_leader(from) {
+            return;
+        }
+        if previous.index < self.commit {
+            // Sent long ago, or after a restart of this node: what is committed agrees.
+            self.verified = self.verified.max(self.commit);
+            self.acknowledge_durable();
+            return;
+        }
+        if !self.log.holds(previous) {
+            let hint = self.log.may_agree_at(previous);
+            let previous = previous.index;
+            self.post(from, self.term, Message::AppendRejected { previous, hint });
+            return;
+        }
+        let last = entries.last().map_or(previous.index, |entry| entry.index);
+        if !self.take_in(entries) {
+            return;
+        }
+        self.verified = self.verified.max(last);
+        self.commit_to(commit.min(last));
+        self.acknowledge_durable();
+    }
+
+    /// Adds the entries that are not there; drops what contradicts them. Answers false where the
+    /// log is full.
+    fn take_in(&mut self, entries: Vec<Entry>) -> bool {
+        let Some(fresh) = entries
+            .iter()
+            .position(|entry| !self.log.holds(entry.position()))
+        else {
+            return true;
+        };
+        let bytes: usize = entries[fresh..].iter().map(Entry::size_bytes).sum();
+        // A leader stops at its own bound, which is half of this.
+        if self.log.bytes() + bytes > 2 * self.settings.max_log_bytes {
+            return false;
+        }
+        let from = entries[fresh].index;
+        if from <= self.log.last().index {
+            if from <= self.commit {
+                self.halt(
+                    entries[fresh].position(),
+                    "the leader's log contradicts what is committed here",
+                );
+                return false;
+            }
+            self.truncate(from);
+        }
+        let mut members = false;
+        for entry in entries.into_iter().skip(fresh) {
+            self.disk.appended(entry.index);
+            if let Payload::Membership(membership) = &entry.payload {
+                self.memberships
+                    .push((entry.index, std::sync::Arc::clone(membership)));
+                members = true;
+            }
+            self.log.append(entry);
+        }
+        if members {
+            self.membership_changed();
+        }
+        true
+    }
+
+    /// Acknowledges where nothing that agrees waits for the disk; otherwise the disk's report
+    /// will do it.
+    fn acknowledge_durable(&mut self) {
+        if self.verified <= self.disk.persisted {
+            self.acknowledge();
+        }
+    }
+
+    /// Tells the leader up to where the log agrees with its own and is durable.
+    pub(super) fn acknowledge(&mut self) {
+        let Some(leader) = self.leader.filter(|leader| *leader != self.id) else {
+            return;
+        };
+        if self.verified == Index(0) {
+            return;
+        }
+        let matched = self.verified.min(self.disk.persisted);
+        self.post(leader, self.term, Message::Appended { matched });
+    }
+
+    pub(super) fn on_heartbeat(
+        &mut self,
+        from: NodeId,
+        round: u64,
+        commit: Index,
+        time: LogTime,
+        lease: Option<LeaseGrant>,
+    ) {
+        if !self.hear_leader(from) {
+            return;
+        }
+        self.known_time = self.known_time.max(time);
+        self.commit_to(commit.min(self.verified));
+        if let Some(lease) = lease {
+            self.take_lease(lease);
+        }
+        let on_record = self
+            .membership()
+            .members
+            .get(&self.id)
+            .and_then(|member| member.statement.as_ref());
+        let statement = self
+            .statement
+            .clone()
+            .filter(|statement| on_record != Some(statement));
+        let reply = Message::HeartbeatReply {
+            round,
+            stamp: self.now,
+            applied: self.applied,
+            statement,
+        };
+        self.post(from, self.term, reply);
+    }
+}
