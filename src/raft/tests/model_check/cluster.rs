@@ -1,22 +1,21 @@
 //! The whole cluster as one state, and the steps from it to the next.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use tcpffee_raft::core::Role;
 use tcpffee_raft::entry::{ClientId, Command, Entry};
-use tcpffee_raft::ids::{Index, LogTime, NodeId, Term};
-use tcpffee_raft::message::{Envelope, Message};
+use tcpffee_raft::ids::{LogTime, NodeId, Term};
+use tcpffee_raft::message::Envelope;
 
 use crate::node::{Disk, NODES, Node, id_of, settings};
+use crate::print::Printed;
 
 /// One step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// A message arrives. It stays in flight: it may come again, and again.
-    Deliver(Arc<Envelope>),
+    Deliver(Printed<Envelope>),
     /// A node's oldest write becomes durable.
     Persist(usize),
     /// A node's clock goes on by an election time-out: whoever heard no leader stands, a leader
@@ -51,10 +50,10 @@ pub struct Taken {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Cluster {
     /// The nodes.
-    pub nodes: [Arc<Node>; NODES],
-    /// Every message ever sent, in the order of a hash: a network that loses (what is never
+    pub nodes: [Printed<Node>; NODES],
+    /// Every message ever sent, in the order of their prints: a network that loses (what is never
     /// delivered), doubles and reorders as it likes.
-    pub network: Vec<Arc<Envelope>>,
+    pub network: Vec<Printed<Envelope>>,
     /// The steps so far.
     pub taken: Taken,
     /// Whoever led a term.
@@ -67,64 +66,75 @@ pub struct Cluster {
 impl Cluster {
     /// Three nodes that have just formed a cluster.
     pub fn formed(disk: Disk) -> Cluster {
+        let node = |node| Node::formed(node, disk);
         let mut cluster = Cluster {
-            nodes: std::array::from_fn(|node| Arc::new(Node::formed(node, disk))),
+            nodes: std::array::from_fn(|at| Printed::new(node(at))),
             network: Vec::new(),
             taken: Taken::default(),
             leaders: BTreeMap::new(),
             agreed: Vec::new(),
         };
-        for node in 0..NODES {
-            cluster.settle(node);
+        for at in 0..NODES {
+            cluster.settle(at, node(at));
         }
         cluster
     }
 
     /// The cluster after a step; none where the step changes nothing.
     pub fn after(&self, action: &Action) -> Option<Cluster> {
-        let mut next = self.clone();
-        let node = match action {
+        let mut taken = self.taken;
+        let node = |at: usize| (at, Node::clone(&self.nodes[at]));
+        let (at, node) = match action {
             Action::Deliver(envelope) => {
-                let node = place_of(envelope.to);
-                next.node(node).core.receive(Envelope::clone(envelope));
-                node
+                let (at, mut node) = node(place_of(envelope.to));
+                node.core.receive(Envelope::clone(envelope));
+                (at, node)
             }
-            Action::Persist(node) => {
-                next.node(*node).persist();
-                *node
+            Action::Persist(at) => {
+                let (at, mut node) = node(*at);
+                node.persist();
+                (at, node)
             }
-            Action::TimeOut(node) => {
-                next.taken.time_outs[*node] += 1;
-                next.node(*node).elapse(settings().election_max_ms);
-                *node
+            Action::TimeOut(at) => {
+                taken.time_outs[*at] += 1;
+                let (at, mut node) = node(*at);
+                node.elapse(settings().election_max_ms);
+                (at, node)
             }
-            Action::Beat(node) => {
-                next.taken.beats += 1;
-                next.node(*node).elapse(settings().heartbeat_ms);
-                *node
+            Action::Beat(at) => {
+                taken.beats += 1;
+                let (at, mut node) = node(*at);
+                node.elapse(settings().heartbeat_ms);
+                (at, node)
             }
-            Action::Propose(node) => {
-                next.taken.proposals += 1;
-                let command = command(next.taken.proposals);
-                next.node(*node).core.propose(command).ok()?;
-                *node
+            Action::Propose(at) => {
+                taken.proposals += 1;
+                let (at, mut node) = node(*at);
+                node.core.propose(command(taken.proposals)).ok()?;
+                (at, node)
             }
-            Action::Transfer(node, to) => {
-                next.taken.transfers += 1;
-                next.node(*node).core.transfer_leadership(id_of(*to)).ok()?;
-                *node
+            Action::Transfer(at, to) => {
+                taken.transfers += 1;
+                let (at, mut node) = node(*at);
+                node.core.transfer_leadership(id_of(*to)).ok()?;
+                (at, node)
             }
-            Action::Crash(node) => {
-                next.taken.crashes += 1;
-                next.node(*node).crash();
-                // What the connections of the dead process carried is gone with them.
-                let dead = id_of(*node);
-                next.network
-                    .retain(|envelope| envelope.from != dead && envelope.to != dead);
-                *node
+            Action::Crash(at) => {
+                taken.crashes += 1;
+                let (at, mut node) = node(*at);
+                node.crash();
+                (at, node)
             }
         };
-        next.settle(node);
+        let mut next = self.clone();
+        next.taken = taken;
+        if let Action::Crash(at) = action {
+            // What the connections of the dead process carried is gone with them.
+            let dead = id_of(*at);
+            next.network
+                .retain(|envelope| envelope.from != dead && envelope.to != dead);
+        }
+        next.settle(at, node);
         // A message that changes nothing is as good as lost.
         let useless = matches!(action, Action::Deliver(_)) && next == *self;
         (!useless).then_some(next)
@@ -137,32 +147,36 @@ impl Cluster {
             .unwrap_or_else(|| panic!("{action:?} changes nothing"));
     }
 
-    /// Delivers and writes whatever there is among these nodes until nothing changes any more.
+    /// Delivers, once each, and writes whatever there is among these nodes until nothing is left.
     pub fn run_quietly(&mut self, among: &[usize]) {
-        while let Some(next) = self.any_next(among) {
-            *self = next;
-        }
+        while self.run_one(among) {}
     }
 
     /// Does so until something holds.
     pub fn run_until(&mut self, among: &[usize], holds: impl Fn(&Cluster) -> bool) {
         while !holds(self) {
-            *self = self.any_next(among).expect("the cluster gets there");
+            assert!(self.run_one(among), "the cluster gets there");
         }
     }
 
-    /// The cluster after any one message or write among these nodes that changes something.
-    fn any_next(&self, among: &[usize]) -> Option<Cluster> {
+    /// One message or write among these nodes. Answers whether there was any.
+    fn run_one(&mut self, among: &[usize]) -> bool {
         if let Some(node) = among.iter().find(|node| self.nodes[**node].is_writing()) {
-            return self.after(&Action::Persist(*node));
+            self.step(&Action::Persist(*node));
+            return true;
         }
-        self.network.iter().find_map(|envelope| {
+        let place = self.network.iter().position(|envelope| {
             let ends = [envelope.from, envelope.to].map(place_of);
-            if ends.iter().any(|end| !among.contains(end)) {
-                return None;
-            }
-            self.after(&Action::Deliver(Arc::clone(envelope)))
-        })
+            ends.iter().all(|end| among.contains(end))
+        });
+        let Some(place) = place else {
+            return false;
+        };
+        let envelope = self.network.remove(place);
+        if let Some(next) = self.after(&Action::Deliver(envelope)) {
+            *self = next;
+        }
+        true
     }
 
     /// Forgets what was sent and counted so far.
@@ -178,43 +192,33 @@ impl Cluster {
             .max_by_key(|node| self.nodes[*node].core.term())
     }
 
-    fn node(&mut self, node: usize) -> &mut Node {
-        Arc::make_mut(&mut self.nodes[node])
-    }
-
     /// Carries out what a core asks for, and notes what it shows.
-    fn settle(&mut self, node: usize) {
-        for envelope in self.node(node).settle() {
-            self.send(envelope);
+    fn settle(&mut self, at: usize, mut node: Node) {
+        for envelope in node.settle() {
+            self.send(Printed::new(envelope));
         }
-        let core = &self.nodes[node].core;
+        let (core, term) = (&node.core, node.core.term());
         if core.role() == Role::Leader {
-            let led = self.leaders.entry(core.term()).or_default();
-            if !led.contains(&id_of(node)) {
-                led.push(id_of(node));
+            let led = self.leaders.entry(term).or_default();
+            if !led.contains(&core.id()) {
+                led.push(core.id());
                 led.sort_unstable();
             }
         }
-        let known = Index(self.agreed.len() as u64);
-        if core.commit() > known {
-            let news = core.entries(known.next(), core.commit());
-            let term = core.term();
-            self.agreed
-                .extend(news.into_iter().map(|entry| (term, entry)));
+        let known = self.agreed.len();
+        if core.commit().0 > known as u64 {
+            let news = node.log_to(core.commit()).into_iter().skip(known);
+            self.agreed.extend(news.map(|entry| (term, entry)));
         }
+        self.nodes[at] = Printed::new(node);
     }
 
-    fn send(&mut self, envelope: Envelope) {
-        let key = order(&envelope);
-        let at = self
+    fn send(&mut self, envelope: Printed<Envelope>) {
+        let place = self
             .network
-            .partition_point(|other| order(other) < key);
-        let known = self.network[at..]
-            .iter()
-            .take_while(|other| order(other) == key)
-            .any(|other| **other == envelope);
-        if !known {
-            self.network.insert(at, Arc::new(envelope));
+            .binary_search_by_key(&envelope.print(), Printed::print);
+        if let Err(place) = place {
+            self.network.insert(place, envelope);
         }
     }
 }
@@ -222,21 +226,6 @@ impl Cluster {
 /// The place of a node's id.
 pub fn place_of(id: NodeId) -> usize {
     usize::try_from(id.0 - 1).expect("a small number")
-}
-
-/// Whether a message belongs to the heartbeats.
-pub fn is_beat(message: &Message) -> bool {
-    matches!(
-        message,
-        Message::Heartbeat { .. } | Message::HeartbeatReply { .. }
-    )
-}
-
-/// `DefaultHasher::new` has no key of its own: the order is the same in every run.
-fn order(envelope: &Envelope) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    envelope.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn command(number: u8) -> Command {

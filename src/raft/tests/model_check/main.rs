@@ -8,6 +8,7 @@
 mod cluster;
 mod exploration;
 mod node;
+mod print;
 mod properties;
 
 use std::time::Instant;
@@ -40,45 +41,76 @@ fn elections_after_forming_with_a_crash() {
             ..NOTHING
         },
         sights: &[Sight::Leader],
-        depth: 12,
+        depth: 8,
         long_depth: 16,
     });
 }
 
 #[test]
-fn commands_under_a_leader_that_is_deposed() {
+fn commands_under_one_leader() {
     explore(&Exploration {
-        name: "commands under a leader that is deposed",
+        name: "commands under one leader, with a crash",
         start: Start::Led,
         disk: Disk::Honest,
         most: Taken {
-            time_outs: [0, 1, 1],
             proposals: 2,
+            crashes: 1,
             ..NOTHING
         },
-        sights: &[
-            Sight::AppliedTwice,
-            Sight::OldLeader,
-            Sight::ChangeAfterCommit,
-        ],
-        depth: 12,
+        sights: &[Sight::AppliedTwice],
+        depth: 8,
         long_depth: 16,
     });
 }
 
 #[test]
-fn logs_that_differ_at_one_place_with_crashes() {
+fn a_leader_deposed_between_two_commands() {
     explore(&Exploration {
-        name: "logs that differ at one place, with crashes",
+        name: "a leader deposed between two commands",
+        start: Start::HalfCommitted,
+        disk: Disk::Honest,
+        most: Taken {
+            time_outs: [0, 1, 1],
+            proposals: 1,
+            crashes: 1,
+            ..NOTHING
+        },
+        sights: &[Sight::OldLeader, Sight::ChangeAfterCommit],
+        depth: 8,
+        long_depth: 16,
+    });
+}
+
+#[test]
+fn logs_that_differ_at_one_place() {
+    explore(&Exploration {
+        name: "logs that differ at one place, with a crash",
         start: Start::Diverged,
         disk: Disk::Honest,
         most: Taken {
             time_outs: [1, 0, 1],
+            beats: 1,
             crashes: 1,
             ..NOTHING
         },
-        sights: &[Sight::Overwritten, Sight::CommittedLater],
-        depth: 12,
+        sights: &[Sight::Overwritten],
+        depth: 8,
+        long_depth: 16,
+    });
+}
+
+#[test]
+fn an_earlier_terms_command_on_a_majority() {
+    explore(&Exploration {
+        name: "an earlier term's command on a majority",
+        start: Start::Reelected,
+        disk: Disk::Honest,
+        most: Taken {
+            time_outs: [0, 1, 1],
+            ..NOTHING
+        },
+        sights: &[Sight::CommittedLater, Sight::Overwritten],
+        depth: 8,
         long_depth: 16,
     });
 }
@@ -96,7 +128,7 @@ fn leadership_handed_over_with_heartbeats() {
             ..NOTHING
         },
         sights: &[Sight::OldLeader],
-        depth: 12,
+        depth: 8,
         long_depth: 16,
     });
 }

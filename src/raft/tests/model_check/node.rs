@@ -52,13 +52,15 @@ pub fn id_of(node: usize) -> NodeId {
     NodeId(node as u64 + 1)
 }
 
-/// Times with nothing random in them, so that states that differ only in draws are one.
+/// Times with nothing random in them, so that states that differ only in draws are one; and each
+/// entry travels by itself.
 pub fn settings() -> Settings {
     Settings {
         election_min_ms: 300,
         election_max_ms: 300,
         // No time entries: they would come with every long step of the clock.
         time_entry_ms: u64::MAX,
+        max_append_bytes: 1,
         ..Settings::default()
     }
 }
@@ -99,18 +101,28 @@ impl Node {
         self.core.tick(self.now);
     }
 
-    /// The oldest write becomes durable, and those after it that nobody waits for.
+    /// The oldest write becomes durable.
     pub fn persist(&mut self) {
-        loop {
-            let write = self.pending.remove(0);
-            self.durable.take(&write);
-            if self.disk == Disk::Honest {
-                self.core.persisted(write.id);
-            }
-            if self.pending.first().is_none_or(|next| next.must_sync) {
-                return;
-            }
+        let write = self.pending.remove(0);
+        self.durable.take(&write);
+        if self.disk == Disk::Honest {
+            self.core.persisted(write.id);
         }
+    }
+
+    /// The commands among what it has applied.
+    pub fn applied_commands(&self) -> Vec<&Entry> {
+        self.applied
+            .iter()
+            .filter(|entry| is_command(entry))
+            .collect()
+    }
+
+    /// The log up to a place.
+    pub fn log_to(&self, last: Index) -> Vec<Entry> {
+        (1..=last.0)
+            .filter_map(|index| self.core.entry(Index(index)).cloned())
+            .collect()
     }
 
     /// The process ends, what is not durable is gone, the process starts again.
@@ -150,11 +162,7 @@ impl Node {
         if self.disk == Disk::Lying {
             self.core.persisted(write.id);
         }
-        let at_once = self.pending.is_empty() && !write.must_sync;
         self.pending.push(write);
-        if at_once {
-            self.persist();
-        }
     }
 }
 
@@ -238,4 +246,14 @@ fn is_alarm(event: &CoreEvent) -> bool {
             | CoreEvent::StoreRetired(_)
             | CoreEvent::Dismissed
     )
+}
+
+/// Whether a command stands in the node's log.
+pub fn holds_command(node: &Node) -> bool {
+    node.log_to(node.core.last().index).iter().any(is_command)
+}
+
+/// Whether an entry is for the state machine.
+pub fn is_command(entry: &Entry) -> bool {
+    matches!(entry.payload, Payload::Command(_))
 }

@@ -2,16 +2,15 @@
 //!
 //! The first five are those of figure 3 of the Raft paper.
 
-use std::sync::Arc;
-
 use stateright::Property;
 use tcpffee_raft::core::Role;
-use tcpffee_raft::entry::{Entry, Payload};
-use tcpffee_raft::ids::{Index, Term};
+use tcpffee_raft::entry::Entry;
+use tcpffee_raft::ids::Term;
 
 use crate::cluster::Cluster;
 use crate::exploration::Exploration;
-use crate::node::Node;
+use crate::node::{Node, holds_command, is_command};
+use crate::print::Printed;
 
 /// What must hold everywhere.
 pub fn always() -> Vec<Property<Exploration>> {
@@ -20,17 +19,17 @@ pub fn always() -> Vec<Property<Exploration>> {
             cluster.leaders.values().all(|led| led.len() == 1)
         }),
         Property::always(LOG_MATCHING, |_, cluster| logs_match(cluster)),
-        Property::always(COMMITTED_AGREE, |_, cluster| {
-            let held = |node: &Node| node.core.entries(Index(1), node.core.commit());
+        Property::always(COMMITTED_AGREE, |_, cluster: &Cluster| {
+            let held = |node: &Node| node.log_to(node.core.commit());
             every(cluster, |node| agreed(cluster, &held(node)))
         }),
-        Property::always(LEADER_COMPLETENESS, |_, cluster| {
+        Property::always(LEADER_COMPLETENESS, |_, cluster: &Cluster| {
             every(cluster, |node| is_complete(cluster, node))
         }),
-        Property::always(STATE_MACHINE_SAFETY, |_, cluster| {
+        Property::always(STATE_MACHINE_SAFETY, |_, cluster: &Cluster| {
             every(cluster, |node| agreed(cluster, &node.applied))
         }),
-        Property::always(NO_ALARM, |_, cluster| {
+        Property::always(NO_ALARM, |_, cluster: &Cluster| {
             every(cluster, |node| node.alarms.is_empty())
         }),
     ]
@@ -56,7 +55,7 @@ pub enum Sight {
     OldLeader,
     /// A command of an earlier leader, committed by a later one.
     CommittedLater,
-    /// A command that a leader had and that no node has any more.
+    /// A command that a node held durably and holds no more.
     Overwritten,
 }
 
@@ -64,32 +63,45 @@ impl Sight {
     /// The sight as a property.
     pub fn property(self) -> Property<Exploration> {
         match self {
-            Sight::Leader => Property::sometimes("a leader is elected", |_, cluster| {
+            Sight::Leader => Property::sometimes("a leader is elected", |_, cluster: &Cluster| {
                 cluster.leader().is_some()
             }),
-            Sight::AppliedTwice => Property::sometimes("two nodes apply a command", |_, cluster| {
-                let applied = |node: &&Arc<Node>| node.applied.iter().any(is_command);
-                cluster.nodes.iter().filter(applied).count() >= 2
-            }),
+            Sight::AppliedTwice => {
+                Property::sometimes("two nodes apply a command", |_, cluster: &Cluster| {
+                    let applied = |node: &&Printed<Node>| !node.applied_commands().is_empty();
+                    cluster.nodes.iter().filter(applied).count() >= 2
+                })
+            }
             Sight::ChangeAfterCommit => Property::sometimes(
                 "another leads after a command was committed",
-                |_, cluster| cluster.agreed.iter().any(|(in_term, entry)| {
-                    is_command(entry) && newest_term_led(cluster) > *in_term
-                }),
+                |_, cluster: &Cluster| {
+                    cluster.agreed.iter().any(|(in_term, entry)| {
+                        is_command(entry) && newest_term_led(cluster) > *in_term
+                    })
+                },
             ),
-            Sight::OldLeader => Property::sometimes("an old leader leads on", |_, cluster| {
-                let leads = |node: &&Arc<Node>| node.core.role() == Role::Leader;
-                cluster.nodes.iter().filter(leads).count() >= 2
-            }),
+            Sight::OldLeader => {
+                Property::sometimes("an old leader leads on", |_, cluster: &Cluster| {
+                    let leads = |node: &&Printed<Node>| node.core.role() == Role::Leader;
+                    cluster.nodes.iter().filter(leads).count() >= 2
+                })
+            }
             Sight::CommittedLater => Property::sometimes(
                 "a later leader commits an earlier one's command",
-                |_, cluster| cluster.agreed.iter().any(|(in_term, entry)| {
-                    is_command(entry) && *in_term > entry.term
-                }),
+                |_, cluster: &Cluster| {
+                    cluster
+                        .agreed
+                        .iter()
+                        .any(|(in_term, entry)| is_command(entry) && *in_term > entry.term)
+                },
             ),
-            Sight::Overwritten => Property::sometimes("a command is overwritten", |_, cluster| {
-                every(cluster, |node| !log(node).iter().any(is_command))
-            }),
+            Sight::Overwritten => Property::sometimes(
+                "a command is overwritten",
+                |exploration: &Exploration, cluster: &Cluster| {
+                    let holder = exploration.start.holder();
+                    holder.is_some_and(|holder| !holds_command(&cluster.nodes[holder]))
+                },
+            ),
         }
     }
 }
@@ -99,7 +111,7 @@ fn every(cluster: &Cluster, holds: impl Fn(&Node) -> bool) -> bool {
 }
 
 fn log(node: &Node) -> Vec<Entry> {
-    node.core.entries(Index(1), node.core.last_index())
+    node.log_to(node.core.last().index)
 }
 
 /// Of two entries at one place with one term, everything before agrees too.
@@ -131,8 +143,4 @@ fn is_complete(cluster: &Cluster, node: &Node) -> bool {
 
 fn newest_term_led(cluster: &Cluster) -> Term {
     cluster.leaders.keys().copied().max().unwrap_or_default()
-}
-
-fn is_command(entry: &Entry) -> bool {
-    matches!(entry.payload, Payload::Command(_))
 }
