@@ -85,7 +85,7 @@ pub enum Message {
     HeartbeatReply {
         /// The round.
         round: u64,
-        /// The answering node's clock when it answered.
+        /// The answering node's clock when it answered, in a form that only that life can read.
         stamp: NodeTime,
         /// Up to where it has applied.
         applied: Index,
@@ -128,7 +128,7 @@ pub enum Refusal {
 /// What a node needs to answer from its own copy of the state (see `lease`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct LeaseGrant {
-    /// The receiver's own clock, echoed: the leader led at some moment after it.
+    /// The receiver's own clock, echoed as it came: the leader led at some moment after it.
     pub stamp: NodeTime,
     /// The log time at that moment.
     pub time: LogTime,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::entry::Payload;
 use crate::ids::{Incarnation, Index, NodeId, Position, Term};
+use crate::membership;
 use crate::message::Message;
 
 use super::lead::Leading;
@@ -101,17 +102,24 @@ impl Core {
         }
     }
 
-    /// Whether this node may lead: a voter, with the store that the log knows it by.
+    /// Whether this node may stand for election: a voter, with the store that the log knows it by.
+    /// One that stops being a voter by a change that is not certain yet still may: it can be the
+    /// only one whose log is long enough (thesis, section 4.2.2). Its own vote then counts for
+    /// nothing.
     pub(super) fn is_electable(&self) -> bool {
-        let Some(member) = self.membership().members.get(&self.id) else {
+        if self.membership().is_retired(self.incarnation.store) {
             return false;
-        };
-        self.membership().is_voter(self.id)
-            && !self.membership().is_retired(self.incarnation.store)
-            && member.life.is_none_or(|life| {
-                let known = life.incarnation;
-                known.store == self.incarnation.store && known.start <= self.incarnation.start
+        }
+        self.memberships.iter().any(|(_, membership)| {
+            membership.members.get(&self.id).is_some_and(|member| {
+                member.role == membership::Role::Voter
+                    && member.life.is_none_or(|life| {
+                        let known = life.incarnation;
+                        known.store == self.incarnation.store
+                            && known.start <= self.incarnation.start
+                    })
             })
+        })
     }
 
     /// Brings the term up to date with a message's. Answers whether the message is to be heard.
@@ -267,6 +275,7 @@ impl Core {
 
     /// Follows in a later term.
     pub(super) fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
+        self.keep_log_time();
         self.take_term(term, None);
         self.verified = Index(0);
         self.state = State::Follower;
@@ -277,6 +286,7 @@ impl Core {
 
     /// Leads no longer, in the same term.
     pub(super) fn step_down(&mut self, leader: Option<NodeId>) {
+        self.keep_log_time();
         self.state = State::Follower;
         self.role_changed();
         self.follow_leader(leader);

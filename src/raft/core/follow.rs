@@ -5,7 +5,7 @@ use crate::entry::Payload;
 use crate::ids::{Index, LogTime, NodeId, Position};
 use crate::message::{LeaseGrant, Message};
 
-use super::{Core, State};
+use super::{Core, CoreEvent, State};
 
 impl Core {
     /// The leader of this term was heard. Answers false where that cannot be.
@@ -44,54 +44,57 @@ impl Core {
             self.post(from, self.term, Message::AppendRejected { previous, hint });
             return;
         }
-        let last = entries.last().map_or(previous.index, |entry| entry.index);
-        if !self.take_in(entries) {
+        let Some(last) = self.take_in(previous.index, entries) else {
             return;
-        }
+        };
         self.verified = self.verified.max(last);
         self.commit_to(commit.min(last));
         self.acknowledge_durable();
     }
 
-    /// Adds the entries that are not there; drops what contradicts them. Answers false where the
-    /// log is full.
-    fn take_in(&mut self, entries: Vec<Entry>) -> bool {
-        let Some(fresh) = entries
-            .iter()
-            .position(|entry| !self.log.holds(entry.position()))
-        else {
-            return true;
-        };
-        let bytes: usize = entries[fresh..].iter().map(Entry::size_bytes).sum();
-        // A leader stops at its own bound, which is half of this.
-        if self.log.bytes() + bytes > 2 * self.settings.max_log_bytes {
-            return false;
-        }
-        let from = entries[fresh].index;
-        if from <= self.log.last().index {
-            if from <= self.commit {
+    /// Adds the entries that are not there, as long as the log is not full, and drops what
+    /// contradicts them. Answers up to where the log then agrees with the leader's; nothing where
+    /// it had room for none of them, so that the leader waits before it sends them again.
+    fn take_in(&mut self, previous: Index, entries: Vec<Entry>) -> Option<Index> {
+        let mut agrees = previous;
+        let (mut members, mut grown) = (false, false);
+        for entry in entries {
+            if self.log.holds(entry.position()) {
+                agrees = entry.index;
+                continue;
+            }
+            // A leader stops at its own bound, which is half of this.
+            if self.log.bytes() + entry.size_bytes() > 2 * self.settings.max_log_bytes {
+                self.event(CoreEvent::LogFull);
+                if !grown {
+                    return None;
+                }
+                break;
+            }
+            if entry.index <= self.commit {
                 self.halt(
-                    entries[fresh].position(),
+                    entry.position(),
                     "the leader's log contradicts what is committed here",
                 );
-                return false;
+                return None;
             }
-            self.truncate(from);
-        }
-        let mut members = false;
-        for entry in entries.into_iter().skip(fresh) {
-            self.disk.appended(entry.index);
+            if entry.index <= self.log.last().index {
+                self.truncate(entry.index);
+            }
             if let Payload::Membership(membership) = &entry.payload {
                 self.memberships
                     .push((entry.index, std::sync::Arc::clone(membership)));
                 members = true;
             }
+            agrees = entry.index;
+            grown = true;
+            self.disk.appended(entry.index);
             self.log.append(entry);
         }
         if members {
             self.membership_changed();
         }
-        true
+        Some(agrees)
     }
 
     /// Acknowledges where nothing that agrees waits for the disk; otherwise the disk's report
@@ -128,7 +131,8 @@ impl Core {
         self.known_time = self.known_time.max(time);
         self.commit_to(commit.min(self.verified));
         if let Some(lease) = lease {
-            self.take_lease(lease);
+            let stamp = self.read_stamp(lease.stamp);
+            self.take_lease(LeaseGrant { stamp, ..lease });
         }
         let on_record = self
             .membership()
@@ -141,7 +145,7 @@ impl Core {
             .filter(|statement| on_record != Some(statement));
         let reply = Message::HeartbeatReply {
             round,
-            stamp: self.now,
+            stamp: self.stamp(),
             applied: self.applied,
             statement,
         };

@@ -358,6 +358,13 @@ impl Core {
         }
     }
 
+    /// There is a connection to a member again: what waits for an answer is sent once more.
+    pub fn reachable(&mut self, peer: NodeId) {
+        if let Some(progress) = self.progress_of(peer) {
+            progress.probe_again();
+        }
+    }
+
     /// Commits what a majority holds durably, if it is of this term: what earlier terms left is
     /// committed with it and never by counting (Raft paper, section 5.4.2).
     pub(super) fn advance_commit(&mut self) {

@@ -131,7 +131,7 @@ impl Core {
     }
 
     /// Whether the life that a member was heard in is the one on record.
-    fn counts(&self, id: NodeId) -> bool {
+    pub(super) fn counts(&self, id: NodeId) -> bool {
         self.progress(id)
             .and_then(|progress| progress.life)
             .is_some_and(|life| self.standing(id, life) == Standing::Recorded)
@@ -147,6 +147,18 @@ impl Core {
     pub(super) fn lease_bound_ms(&self) -> u64 {
         // Clocks differ by less than three per cent.
         self.settings.hit_lease_ms + self.settings.hit_lease_ms / 32 + 1
+    }
+
+    /// This node's clock as only this life can read it: the clocks of two boots of one machine
+    /// show the same times again, and an echo from before the last one must not pass for a new
+    /// one.
+    pub(super) fn stamp(&self) -> NodeTime {
+        NodeTime(self.now.0.wrapping_add(self.incarnation.boot))
+    }
+
+    /// The clock's time in an echoed stamp; far off where another life made it.
+    pub(super) fn read_stamp(&self, stamp: NodeTime) -> NodeTime {
+        NodeTime(stamp.0.wrapping_sub(self.incarnation.boot))
     }
 
     /// Takes a lease, to be in force once what was committed at its moment is applied.
@@ -206,6 +218,11 @@ impl Core {
             leading.time = Some(highest);
             self.event(CoreEvent::LeaderReady(term));
         }
+    }
+
+    /// What a leader knows of time it goes on knowing when it leads no longer.
+    pub(super) fn keep_log_time(&mut self) {
+        self.known_time = self.log_time();
     }
 
     /// Log time goes on only while a majority answers.

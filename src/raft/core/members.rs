@@ -53,6 +53,15 @@ pub enum ChangeError {
     /// The learner lacks too much of the log.
     #[error("{0} has not caught up yet; try again")]
     NotCaughtUp(NodeId),
+    /// Too few of the voters that would remain are there: the change might never be certain, and
+    /// nothing after it.
+    #[error("of the voters that would remain, {there} are heard and {needed} are needed")]
+    TooFewVoters {
+        /// Those that are heard, with a life on record.
+        there: usize,
+        /// A majority of those that would remain.
+        needed: usize,
+    },
     /// The cluster would have no voter.
     #[error("{0} is the last voter")]
     LastVoter(NodeId),
@@ -119,6 +128,9 @@ impl Core {
             | Change::Remove(node)) = change;
             return Err(ChangeError::LastVoter(node));
         }
+        if let Change::Demote(_) | Change::Remove(_) = change {
+            self.keeps_majority(&next)?;
+        }
         Ok(self.append_membership(next))
     }
 
@@ -143,6 +155,26 @@ impl Core {
         match pending {
             Some(pair) => Err(ChangeError::Pending(pair[1].0)),
             None => Ok(()),
+        }
+    }
+
+    /// Where a voter leaves, those that remain must be able to agree without it: one of them may
+    /// have been lost, unnoticed as long as the leaver made up for it.
+    fn keeps_majority(&self, next: &Membership) -> Result<(), ChangeError> {
+        if self.membership().changed_voters(next) == 0 {
+            return Ok(());
+        }
+        let is_there = |id: &NodeId| {
+            *id == self.id
+                || self.counts(*id)
+                    && self.progress(*id).is_some_and(|progress| {
+                        progress.heard_within(self.settings.election_min_ms, self.now)
+                    })
+        };
+        let (there, needed) = (next.voters().filter(is_there).count(), next.majority());
+        match there >= needed {
+            true => Ok(()),
+            false => Err(ChangeError::TooFewVoters { there, needed }),
         }
     }
 

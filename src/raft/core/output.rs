@@ -82,6 +82,8 @@ pub enum CoreEvent {
         /// The first place that was overwritten.
         from: Index,
     },
+    /// The log is full: what the leader sends is dropped until a snapshot lets it be cut.
+    LogFull,
     /// Another node claims this node's id.
     Impostor(NodeId),
     /// A log that contradicts what is committed here was shown: a defect or a damaged disk.

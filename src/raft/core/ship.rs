@@ -162,7 +162,7 @@ impl Core {
         }
     }
 
-    /// Whether nothing of the log is needed up to `index` for a snapshot under way.
+    /// Up to where the newest snapshot that is durable here reaches.
     pub fn newest_snapshot(&self) -> Option<Index> {
         self.snapshot.as_ref().map(|meta| meta.last.index)
     }
