@@ -39,18 +39,20 @@
 //! to and fro, or several nodes wiped, while a cluster is being formed. Even then (1) and (2)
 //! hold.
 
-mod form;
-mod message;
-mod plan;
-mod state;
+mod form; // facts, and the form
+mod founding; // who founds, and which form is taken
+mod message; // what is sent, as bytes
+mod plan; // what an operator may order
+mod state; // how far it has come, for humans
+mod telling; // what peers are told, and when
 #[cfg(test)]
 mod tests;
+mod words; // plans for humans
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::ids::{ClusterId, Incarnation, Index, NodeId, NodeTime, Position};
-use crate::membership::{Member, Membership, RecordedLife, Role, Statement};
+use crate::membership::Statement;
 
 pub use form::{Beginning, Facts, Form, GENESIS, Holding, LogFacts, Misfit};
 pub use message::{MAX_MESSAGE_BYTES, Message};
@@ -358,230 +360,6 @@ impl Forming {
         for &peer in listed.iter().filter(|&&peer| peer != self.id) {
             self.views.entry(peer).or_default();
         }
-    }
-
-    /// Founds a cluster, where it is this node's turn.
-    fn consider(&mut self) {
-        if matches!(self.standing, Standing::Free { .. }) && self.founder() == Ok(self.id) {
-            let form = self.draw_up();
-            self.take(form);
-        }
-    }
-
-    /// Who is to found the cluster.
-    ///
-    /// # Errors
-    /// What speaks against forming one.
-    fn founder(&self) -> Result<NodeId, Vec<Obstacle>> {
-        let mut obstacles = Vec::new();
-        let mut seeds = Vec::new();
-        if matches!(self.holding(), Holding::Seed { .. }) {
-            seeds.push(self.id);
-        }
-        if !self.statement.peers.contains(&self.id) {
-            obstacles.push(Obstacle::Unlisted);
-        }
-        for (&peer, view) in &self.views {
-            if let Some(cluster) = view.cluster() {
-                let leader = view.leader();
-                obstacles.push(Obstacle::Belongs {
-                    peer,
-                    cluster,
-                    leader,
-                });
-                continue;
-            }
-            let Some(facts) = &view.facts else {
-                obstacles.push(Obstacle::Waiting(peer));
-                continue;
-            };
-            let (ours, theirs) = (&self.statement.peers, &facts.statement.peers);
-            if ours != theirs {
-                let without = |some: &[NodeId], others: &[NodeId]| {
-                    let some = some.iter().copied();
-                    some.filter(|id| !others.contains(id)).collect()
-                };
-                obstacles.push(Obstacle::OtherList {
-                    peer,
-                    more: without(theirs, ours),
-                    fewer: without(ours, theirs),
-                });
-            }
-            if matches!(facts.holding, Holding::Seed { .. }) {
-                seeds.push(peer);
-            }
-        }
-        if seeds.len() > 1 {
-            seeds.sort_unstable();
-            obstacles.push(Obstacle::Seeds(seeds));
-            return Err(obstacles);
-        }
-        let lowest = self.statement.peers.first().copied();
-        match seeds.first().copied().or(lowest) {
-            Some(founder) if obstacles.is_empty() => Ok(founder),
-            _ => Err(obstacles),
-        }
-    }
-
-    /// The form by which this node founds a cluster of all its peers by itself.
-    fn draw_up(&self) -> Form {
-        match self.standing {
-            Standing::Free { seed: Some(_) } => {
-                self.form_of(self.draw, Beginning::Seed, |id| id == self.id)
-            }
-            _ => self.form_of(self.draw, Beginning::Empty, |_| true),
-        }
-    }
-
-    /// A form with some of the configured nodes as voters, and the others as learners that are to
-    /// vote once they have caught up.
-    fn form_of(
-        &self,
-        cluster: ClusterId,
-        beginning: Beginning,
-        is_voter: impl Fn(NodeId) -> bool,
-    ) -> Form {
-        let recorded_at = beginning.first_index();
-        let member = |&id: &NodeId| {
-            let (life, statement) = match self.views.get(&id) {
-                None => (Some(self.life), Some(self.statement.clone())),
-                Some(view) => {
-                    // The life of a node that holds another log is not one that it can join with.
-                    let facts = view.facts.as_ref().filter(|facts| facts.holding.is_free());
-                    let life = view.life.filter(|_| facts.is_some());
-                    (life, facts.map(|facts| facts.statement.clone()))
-                }
-            };
-            let role = match is_voter(id) {
-                true => Role::Voter,
-                false => Role::Learner { promote: true },
-            };
-            let life = life.map(|incarnation| RecordedLife {
-                incarnation,
-                recorded_at,
-            });
-            let member = Member {
-                role,
-                life,
-                statement,
-            };
-            (id, member)
-        };
-        let members = self.statement.peers.iter().map(member).collect();
-        let retired = Vec::new();
-        Form {
-            cluster,
-            membership: Arc::new(Membership { members, retired }),
-            beginning,
-        }
-    }
-
-    /// A peer's form.
-    fn offered(&mut self, from: NodeId, form: Form) {
-        let cluster = form.cluster;
-        let fits = match self.holding().cluster() {
-            // What it has already, or what its leader has sent it more of.
-            Some(own) if own == cluster => return,
-            Some(own) => Err(Misfit::OtherCluster(own)),
-            None => form.fits(self.id, &self.life, &self.statement.peers),
-        };
-        match fits {
-            Ok(()) => self.take(form),
-            Err(misfit) => self.effects.push(Effect::Refused {
-                from,
-                cluster,
-                misfit,
-            }),
-        }
-    }
-
-    /// Decides for a form. From here on every statement says so.
-    fn take(&mut self, form: Form) {
-        self.effects.push(Effect::Persist(form.clone()));
-        self.standing = Standing::Taking(form);
-        self.tell_all();
-    }
-
-    fn tell_all(&mut self) {
-        let peers: Vec<NodeId> = self.views.keys().copied().collect();
-        for peer in peers {
-            self.tell(peer);
-        }
-    }
-
-    /// Tells a peer what this node is, and gives it the form if it lacks it.
-    fn tell(&mut self, peer: NodeId) {
-        let facts = Facts {
-            statement: self.statement.clone(),
-            holding: self.holding(),
-        };
-        let form = self.form_for(peer).cloned();
-        let now = self.now;
-        let Some(view) = self.views.get_mut(&peer) else {
-            return;
-        };
-        let Some(to) = view.life else {
-            return;
-        };
-        view.told = Some(now);
-        let facts = Message::Facts { to, facts };
-        for message in [Some(facts), form.map(Message::Form)].into_iter().flatten() {
-            self.effects.push(Effect::Send { to: peer, message });
-        }
-    }
-
-    /// The form to send to a peer: durable here, and, as far as is known, lacking there and
-    /// fit for it.
-    fn form_for(&self, peer: NodeId) -> Option<&Form> {
-        let Standing::Member {
-            form: Some(form), ..
-        } = &self.standing
-        else {
-            return None;
-        };
-        let view = self.views.get(&peer)?;
-        let (life, facts) = (view.life?, view.facts.as_ref()?);
-        let lacks = facts.holding.is_free();
-        let fits = || form.fits(peer, &life, &facts.statement.peers).is_ok();
-        (lacks && fits()).then_some(form)
-    }
-
-    /// A peer has stated something: a node that says nothing by itself any more answers.
-    fn answer(&mut self, peer: NodeId) {
-        if self.form_for(peer).is_some() || (self.is_settled() && self.may_repeat(peer)) {
-            self.tell(peer);
-        }
-    }
-
-    fn may_repeat(&self, peer: NodeId) -> bool {
-        let told = self.views.get(&peer).and_then(|view| view.told);
-        told.is_none_or(|told| self.now.since(told) >= REPEAT_MS)
-    }
-
-    /// Whether a peer is to be told again. A cluster that has a leader keeps silent.
-    fn has_news_for(&self, peer: NodeId) -> bool {
-        let facts = self.views.get(&peer).and_then(|view| view.facts.as_ref());
-        let peer_has_log = facts.is_some_and(|facts| matches!(facts.holding, Holding::Log(_)));
-        !self.is_settled() || !peer_has_log
-    }
-
-    fn is_settled(&self) -> bool {
-        match self.holding() {
-            Holding::Log(log) => log.leader.is_some(),
-            _ => false,
-        }
-    }
-
-    /// Founding voters that are not known to hold the cluster's form or log.
-    fn lacking(&self, form: Option<&Form>) -> Vec<NodeId> {
-        let Some(form) = form else {
-            return Vec::new();
-        };
-        let lacks = |id: &NodeId| match self.views.get(id) {
-            Some(view) => view.cluster() != Some(form.cluster),
-            None => false,
-        };
-        form.membership.voters().filter(lacks).collect()
     }
 }
 

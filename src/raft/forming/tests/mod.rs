@@ -6,8 +6,11 @@ mod scenarios;
 mod simulated;
 mod world;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::ids::{StoreId, Term};
+use crate::membership::Role;
 
 /// Node `number`.
 fn n(number: u64) -> NodeId {
