@@ -15,7 +15,7 @@ use crate::entry::{Entry, Payload};
 use crate::forming::{
     Beginning, Effect, Form, Forming, Found, GENESIS, LogFacts, REPEAT_MS, Start,
 };
-use crate::ids::{ClusterId, Index, LogTime, Position, StoreId, Term};
+use crate::ids::{ClusterId, LogTime, Position, StoreId, Term};
 use crate::message::SnapshotMeta;
 use crate::sessions::Sessions;
 use crate::store::files::Files;
@@ -62,8 +62,7 @@ impl<F: Files> Node<F> {
     /// Tells forming how the log stands.
     pub(super) fn tell_forming(&mut self) {
         let core = &self.life.core;
-        let durable = core.persisted_index() > Index(0);
-        if let (Some(cluster), true) = (self.life.cluster(), durable) {
+        if let Some(cluster) = self.life.cluster() {
             self.forming_told = self.now;
             self.forming.log_stands(LogFacts {
                 cluster,
@@ -82,22 +81,14 @@ impl<F: Files> Node<F> {
         let Some(cluster) = self.joining.take() else {
             return true;
         };
-        let store = identity.get().store;
-        match identity.join(cluster) {
-            Ok(_) => {
-                self.on_joined(cluster);
-                true
-            }
-            Err(StoreError::OtherCluster { found, .. }) => {
-                // It was about to be founded, and holds nothing of that.
-                self.begin_anew(store, &format!("it was meant for cluster {found}"));
-                false
-            }
-            Err(error) => {
-                self.fail_disk(error.to_string());
-                false
-            }
+        // A cluster that the store was about to belong to, and holds nothing of, binds nobody.
+        if let Err(error) = identity.belong_to(cluster) {
+            self.fail_disk(error.to_string());
+            return false;
         }
+        self.on_joined(cluster);
+        self.tell_forming();
+        true
     }
 
     fn on_joined(&mut self, cluster: ClusterId) {
@@ -203,13 +194,7 @@ pub(super) fn forming<F: Files>(
     seed: Option<&Seed>,
     now: crate::ids::NodeTime,
 ) -> Result<Forming, super::config::StartError> {
-    // A cluster that the store was about to take, and of which it holds nothing, is the only one
-    // that it may still take.
-    let noted = life.identity.as_ref().and_then(|file| file.get().cluster);
-    let draw = match noted {
-        Some(cluster) => cluster,
-        None => ClusterId(life::draw_u128(&config.group)?),
-    };
+    let draw = ClusterId(life::draw_u128(&config.group)?);
     let found = match found {
         Found::Blank { .. } => Found::Blank {
             seed: seed.map(|seed| seed.entries),
@@ -239,11 +224,7 @@ fn write_form<F: Files>(node: &mut Node<F>, form: &Form, known: Term) -> Result<
         fresh,
     );
     let (mut store, _, recovered) = opened.map_err(text)?;
-    match form.beginning {
-        Beginning::Empty | Beginning::Seed => store.identity.join(form.cluster),
-        Beginning::Continued { .. } => store.identity.go_on_as(form.cluster),
-    }
-    .map_err(text)?;
+    store.identity.belong_to(form.cluster).map_err(text)?;
     let membership = Payload::Membership(Arc::clone(&form.membership));
     let entry = |position: Position, time| Entry {
         index: position.index,

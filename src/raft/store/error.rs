@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::codec::Malformed;
-use crate::ids::{ClusterId, NodeId, Position, StoreId};
+use crate::ids::{NodeId, Position, StoreId};
 
 /// Why a store cannot be opened, written or read.
 #[derive(Debug, thiserror::Error)]
@@ -66,14 +66,6 @@ pub enum StoreError {
         found: u16,
         /// The one understood.
         known: u16,
-    },
-    /// The store is another cluster's.
-    #[error("the store belongs to cluster {found}, not to {asked}")]
-    OtherCluster {
-        /// Whose it is.
-        found: ClusterId,
-        /// Who was to be joined.
-        asked: ClusterId,
     },
     /// Something that was safely written is not there as it was written.
     #[error(

@@ -87,29 +87,16 @@ impl<F: Files> IdentityFile<F> {
         })
     }
 
-    /// Notes the cluster that this store belongs to from now on.
-    ///
-    /// # Errors
-    /// Where it belongs to another one, or that cannot be made durable.
-    pub fn join(&mut self, cluster: ClusterId) -> Result<Identity, StoreError> {
-        match self.identity.cluster {
-            Some(found) if found == cluster => Ok(self.identity),
-            Some(found) => Err(StoreError::OtherCluster {
-                found,
-                asked: cluster,
-            }),
-            None => self.replace(Identity {
-                cluster: Some(cluster),
-                ..self.identity
-            }),
-        }
-    }
-
-    /// Notes another cluster, which goes on with this store's log by an operator's order.
+    /// Notes the cluster that this store belongs to from now on: that it joins, or that goes on
+    /// with its log by an operator's order. Whether it may is for forming to know; one that was
+    /// noted before, and of which the log holds nothing, does not bind it.
     ///
     /// # Errors
     /// Where that cannot be made durable.
-    pub fn go_on_as(&mut self, cluster: ClusterId) -> Result<Identity, StoreError> {
+    pub fn belong_to(&mut self, cluster: ClusterId) -> Result<Identity, StoreError> {
+        if self.identity.cluster == Some(cluster) {
+            return Ok(self.identity);
+        }
         self.replace(Identity {
             cluster: Some(cluster),
             ..self.identity

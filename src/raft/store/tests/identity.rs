@@ -49,19 +49,24 @@ fn a_crash_at_any_moment_of_the_first_start_leaves_a_store_that_opens() {
 }
 
 #[test]
-fn a_store_joins_one_cluster_for_good() {
+fn the_cluster_that_a_store_belongs_to_outlives_a_crash() {
     let disk = MemoryDisk::new();
     let (mut store, identity, _) = open(&disk).unwrap();
     assert_eq!(identity.cluster, None);
     let cluster = Some(ClusterId(5));
-    assert_eq!(store.identity.join(ClusterId(5)).unwrap().cluster, cluster);
+    assert_eq!(
+        store.identity.belong_to(ClusterId(5)).unwrap().cluster,
+        cluster
+    );
     drop(store);
     disk.crash(&mut random(3));
     let (mut store, identity, _) = open(&disk).unwrap();
     assert_eq!(identity.cluster, cluster);
-    store.identity.join(ClusterId(5)).unwrap();
-    let error = store.identity.join(ClusterId(6)).unwrap_err();
-    assert!(matches!(error, StoreError::OtherCluster { .. }), "{error}");
+    store.identity.belong_to(ClusterId(6)).unwrap();
+    drop(store);
+    disk.crash(&mut random(4));
+    let (_, identity, _) = open(&disk).unwrap();
+    assert_eq!(identity.cluster, Some(ClusterId(6)));
 }
 
 #[test]

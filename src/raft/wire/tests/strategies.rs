@@ -166,7 +166,7 @@ pub fn message() -> impl Strategy<Value = Message> {
         (position(), any::<u64>())
             .prop_map(|(snapshot, offset)| Message::SnapshotProgress { snapshot, offset }),
         Just(Message::Refused(Refusal::NotAMember)),
-        any::<u128>().prop_map(|store| Message::Refused(Refusal::StoreRetired(StoreId(store)))),
+        incarnation().prop_map(|life| Message::Refused(Refusal::StoreRetired(life))),
     ]
 }
 
