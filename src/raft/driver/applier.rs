@@ -248,3 +248,6 @@ impl<'a> Batch<'a> {
         Event::Time
     }
 }
+
+#[cfg(test)]
+mod tests;

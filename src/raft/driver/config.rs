@@ -107,10 +107,9 @@ pub enum Event {
     Joined(ClusterId),
     /// The cluster has dismissed this node.
     Dismissed,
-    /// The store was set aside because the cluster has dismissed it, or because it was meant for
-    /// another one; the node begins anew.
+    /// The cluster has dismissed the store: it was set aside, and the node begins anew.
     BegunAnew {
-        /// The store that was set aside.
+        /// The dismissed store.
         retired: StoreId,
         /// The life that begins.
         life: Incarnation,

@@ -125,10 +125,11 @@ impl<F: Files> Node<F> {
         self.start_life(beginning).map(drop)
     }
 
-    /// The store is of no use in the cluster: the node goes on as one with a wiped disk.
-    pub(super) fn begin_anew(&mut self, retired: StoreId, why: &str) {
+    /// The cluster has dismissed this store: the node goes on as one with a wiped disk.
+    pub(super) fn begin_anew(&mut self, retired: StoreId) {
         log::error!(
-            "raft {}: store {retired} is set aside, {why}: this node begins anew with an empty one",
+            "raft {}: the cluster has dismissed store {retired}: it is set aside, and this node \
+             begins anew with an empty one",
             self.config.group
         );
         match self.try_begin_anew() {

@@ -172,8 +172,9 @@ impl Handle {
             .unwrap_or(false)
     }
 
-    /// Stops the node in good order and waits until its threads have ended: what was taken in is
-    /// durable then, and proposals without an answer have been told so. Later calls do nothing.
+    /// Stops the node in good order and waits until its threads have ended: as leader it hands
+    /// over before, for as long as the longest election time-out; what was taken in is durable
+    /// then, and proposals without an answer have been told so. Later calls do nothing.
     pub fn stop(&self) {
         self.shared.stop();
     }

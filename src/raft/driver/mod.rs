@@ -76,7 +76,7 @@ pub use status::{Counters, Status, Trouble};
 use handle::Shared;
 use life::{Beginning, Life};
 use mailbox::{Bell, Outbox};
-use node::Node;
+use node::{Node, Stopping};
 use saving::Saving;
 
 /// Local proposals that wait for the driver's next turn.
@@ -166,7 +166,7 @@ pub fn start<F: Files>(
         status: Arc::default(),
         status_at: NodeTime(0),
         now,
-        stopping: false,
+        stopping: Stopping::No,
         config,
     };
     node.publish_status();

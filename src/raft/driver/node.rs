@@ -18,6 +18,7 @@ use super::life::Life;
 use super::mailbox::Bell;
 use super::saving::Saving;
 use super::status::{Counters, Status, Trouble};
+use crate::core::{PeerView, Role};
 use crate::forming::{Forming, REPEAT_MS};
 use crate::ids::{ClusterId, NodeId, NodeTime};
 use crate::lease::LeaseWriter;
@@ -83,14 +84,25 @@ pub(super) struct Node<F: Files> {
     pub(super) status: Arc<Mutex<Option<Status>>>,
     pub(super) status_at: NodeTime,
     pub(super) now: NodeTime,
-    pub(super) stopping: bool,
+    pub(super) stopping: Stopping,
+}
+
+/// Whether the node is about to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stopping {
+    /// It runs.
+    No,
+    /// It hands leadership over before, which is waited for until then.
+    HandingOver(NodeTime),
+    /// With the end of this turn.
+    Now,
 }
 
 impl<F: Files> Node<F> {
     /// Runs until it is asked to stop.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(256);
-        while !self.stopping {
+        while self.stopping != Stopping::Now {
             self.turn();
             self.sleep(&mut events);
         }
@@ -115,6 +127,11 @@ impl<F: Files> Node<F> {
         self.consider_snapshot();
         self.send_answers();
         self.transport.flush();
+        if let Stopping::HandingOver(until) = self.stopping
+            && (self.now >= until || self.life.core.role() != Role::Leader)
+        {
+            self.stopping = Stopping::Now;
+        }
         if self.now.since(self.status_at) >= STATUS_MS {
             self.publish_status();
         }
@@ -161,11 +178,14 @@ impl<F: Files> Node<F> {
         let waiting = reports.is_some_and(|reports| !reports.is_empty())
             || !self.requests.is_empty()
             || !self.proposals.is_empty()
-            || self.stopping;
+            || self.stopping == Stopping::Now;
         if waiting {
             return Duration::ZERO;
         }
         let mut until = self.now.plus(REPEAT_MS).min(self.client.next_deadline());
+        if let Stopping::HandingOver(end) = self.stopping {
+            until = until.min(end);
+        }
         if !self.life.core.is_stopped() {
             until = until.min(self.life.core.next_deadline());
         }
@@ -173,6 +193,24 @@ impl<F: Files> Node<F> {
             until = until.min(deadline);
         }
         Duration::from_millis(until.since(boot_time()))
+    }
+
+    /// Begins to stop: a leader hands over to whoever holds most of the log, so that the cluster
+    /// need not wait for an election time-out.
+    pub(super) fn begin_to_stop(&mut self) {
+        let core = &mut self.life.core;
+        let patience = self.config.settings.election_max_ms;
+        let heard = |peer: &PeerView| peer.silent_ms.is_some_and(|ms| ms < patience);
+        let heirs = core.peers().into_iter().filter(heard);
+        let heir = heirs
+            .filter(|peer| core.is_voter(peer.id))
+            .max_by_key(|peer| peer.matched);
+        let handed = heir.map(|heir| core.transfer_leadership(heir.id));
+        self.stopping = match handed {
+            Some(Ok(())) => Stopping::HandingOver(self.now.plus(patience)),
+            // Nobody is there to take over, or it does not lead.
+            Some(Err(_)) | None => Stopping::Now,
+        };
     }
 
     /// Something has gone wrong for good, or until it is mended.

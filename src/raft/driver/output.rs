@@ -102,9 +102,7 @@ impl<F: Files> Node<F> {
                 self.in_trouble(Trouble::Dismissed);
                 self.tell(Event::Dismissed);
             }
-            CoreEvent::StoreRetired(store) => {
-                self.begin_anew(store, "the cluster has dismissed it");
-            }
+            CoreEvent::StoreRetired(store) => self.begin_anew(store),
             CoreEvent::Truncated { from } => {
                 for asker in self.desk.truncated(from) {
                     self.reply_not_leader(asker);

@@ -46,7 +46,7 @@ impl<F: Files> Node<F> {
                 let _ = reply.send(report);
             }
             Request::Snapshot => self.saving.asked = true,
-            Request::Stop => self.stopping = true,
+            Request::Stop => self.begin_to_stop(),
         }
     }
 }

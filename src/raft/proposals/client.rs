@@ -5,6 +5,9 @@
 //! leader ends, when another node leads, when the leader says that it does not, and when nothing
 //! comes for long. It counts as answered when its answer is here or its deadline has passed.
 
+mod replies; // what becomes of copies
+mod timing; // deadlines, and copies that are given up
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -13,7 +16,7 @@ use super::refusal::Code;
 use super::{Done, ProposalError};
 use crate::entry::{ClientId, Command};
 use crate::ids::{LogTime, NodeId, NodeTime};
-use crate::sessions::{self, Refusal};
+use crate::sessions;
 
 /// The client's bounds; times in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -217,94 +220,6 @@ impl Client {
         }
     }
 
-    /// Takes in what became of a copy, from where it had been sent.
-    pub fn replied(&mut self, from: Route, sequence: u64, reply: Reply, now: NodeTime) {
-        match reply {
-            Reply::Applied(answer) => self.finish(sequence, Ok(answer)),
-            // What an earlier route says about the way says nothing new: all has been sent again.
-            Reply::NotLeader { .. } | Reply::Refused(Code::Later) if from != self.route => {}
-            Reply::NotLeader { leader } => self.redirect(sequence, leader, now),
-            Reply::Refused(Code::Session(Refusal::Expired)) if self.copies(sequence) == 1 => {
-                self.number_anew(sequence);
-            }
-            Reply::Refused(code) => match self.ending(sequence, code) {
-                Some(error) => self.finish(sequence, Err(error)),
-                None => self.later(sequence, now),
-            },
-        }
-    }
-
-    /// How a refusal ends the command; none where it is to be asked again, because the refusal
-    /// passes or because another copy may have come into the log: only the deadline, or that
-    /// copy's answer, ends it then.
-    fn ending(&mut self, sequence: u64, code: Code) -> Option<ProposalError> {
-        let (copies, version, bytes) = self.out_mut(sequence).map(|out| {
-            let command = &out.command;
-            (out.copies, command.version, command.body.len())
-        })?;
-        match code {
-            Code::Session(refusal) if !refusal.is_passing() => {
-                Some(ProposalError::Refused(refusal))
-            }
-            Code::Version if copies == 1 => Some(ProposalError::Version { version }),
-            Code::TooLarge if copies == 1 => Some(self.too_large(bytes)),
-            Code::Session(_) | Code::Version | Code::TooLarge | Code::Later => None,
-        }
-    }
-
-    fn copies(&mut self, sequence: u64) -> u32 {
-        self.out_mut(sequence).map_or(0, |out| out.copies)
-    }
-
-    /// The only copy was refused for its age: what this node took for the cluster's time was
-    /// old, as it may be when it has just come back. Nothing was applied: it gets another number
-    /// and the time that is known by now.
-    fn number_anew(&mut self, sequence: u64) {
-        let Some(out) = self.out_mut(sequence) else {
-            return;
-        };
-        let Some(done) = out.done.take() else {
-            return;
-        };
-        let bytes = out.command.body.len();
-        let waiting = Waiting {
-            body: out.command.body.clone(),
-            version: out.command.version,
-            deadline: out.deadline,
-            done,
-        };
-        self.out_bytes -= bytes;
-        self.waiting_bytes += bytes;
-        self.waiting.push_front(waiting);
-        self.forget_answered();
-    }
-
-    fn too_large(&self, bytes: usize) -> ProposalError {
-        ProposalError::TooLarge {
-            bytes,
-            limit_bytes: self.limits.max_command_bytes,
-        }
-    }
-
-    /// Lets deadlines pass, and what has been out for too long be sent again.
-    pub fn tick(&mut self, now: NodeTime) {
-        if now >= self.earliest_deadline {
-            self.end_late(now);
-        }
-        if now >= self.earliest_resend {
-            self.resend_late(now);
-        }
-    }
-
-    /// When [`Client::tick`] or [`Client::outgoing`] has something to do next.
-    pub fn next_deadline(&self) -> NodeTime {
-        let mut next = self.earliest_deadline.min(self.earliest_resend);
-        if self.route != Route::Nowhere && self.has_unsent() {
-            next = next.min(self.pause_until);
-        }
-        next
-    }
-
     /// Ends all: the node stops.
     pub fn stop(&mut self) {
         for out in self.out.drain(..) {
@@ -370,43 +285,6 @@ impl Client {
         }
     }
 
-    fn redirect(&mut self, sequence: u64, leader: Option<NodeId>, now: NodeTime) {
-        let hint = match leader {
-            Some(id) if id == self.id.node => Route::Here,
-            Some(id) => Route::Peer(id),
-            None => Route::Nowhere,
-        };
-        if hint == Route::Nowhere || hint == self.route {
-            return self.later(sequence, now);
-        }
-        self.take_route(hint);
-        // Nodes that each name the other are asked in turn, but not without end at once.
-        let pause_ms = self.limits.pause_ms;
-        if self
-            .redirected
-            .replace(now)
-            .is_some_and(|last| now.since(last) < pause_ms)
-        {
-            self.pause_until = now.plus(pause_ms);
-        }
-    }
-
-    /// Sends the command again after a pause.
-    fn later(&mut self, sequence: u64, now: NodeTime) {
-        self.pause_until = now.plus(self.limits.pause_ms);
-        self.again(sequence);
-    }
-
-    fn again(&mut self, sequence: u64) {
-        let Some(out) = self.out_mut(sequence) else {
-            return;
-        };
-        if out.done.is_some() && out.resend_at.take().is_some() {
-            let at = self.unsent.partition_point(|other| *other < sequence);
-            self.unsent.insert(at, sequence);
-        }
-    }
-
     fn send_all_again(&mut self) {
         self.unsent.clear();
         for (sequence, out) in (self.first..).zip(&mut self.out) {
@@ -443,52 +321,6 @@ impl Client {
         }
     }
 
-    fn end_late(&mut self, now: NodeTime) {
-        let mut earliest = NEVER;
-        let mut late = Vec::new();
-        for out in &mut self.out {
-            if out.deadline > now {
-                if out.done.is_some() {
-                    earliest = earliest.min(out.deadline);
-                }
-            } else if let Some(done) = out.done.take() {
-                self.out_bytes -= std::mem::take(&mut out.command.body).len();
-                late.push(done);
-            }
-        }
-        self.forget_answered();
-        for waiting in std::mem::take(&mut self.waiting) {
-            if waiting.deadline > now {
-                earliest = earliest.min(waiting.deadline);
-                self.waiting.push_back(waiting);
-            } else {
-                self.waiting_bytes -= waiting.body.len();
-                late.push(waiting.done);
-            }
-        }
-        self.earliest_deadline = earliest;
-        self.counters.timed_out += late.len() as u64;
-        for done in late {
-            done(Err(ProposalError::TimedOut));
-        }
-    }
-
-    fn resend_late(&mut self, now: NodeTime) {
-        let mut earliest = NEVER;
-        let mut late = Vec::new();
-        for (sequence, out) in (self.first..).zip(&self.out) {
-            match out.resend_at {
-                Some(at) if out.done.is_some() && at <= now => late.push(sequence),
-                Some(at) if out.done.is_some() => earliest = earliest.min(at),
-                _ => {}
-            }
-        }
-        self.earliest_resend = earliest;
-        for sequence in late {
-            self.again(sequence);
-        }
-    }
-
     fn out_mut(&mut self, sequence: u64) -> Option<&mut Out> {
         let at = sequence.checked_sub(self.first)?;
         self.out.get_mut(usize::try_from(at).ok()?)
@@ -497,3 +329,5 @@ impl Client {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod together; // with sessions, over a bad network

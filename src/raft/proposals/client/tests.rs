@@ -5,7 +5,7 @@ use crate::sessions::{Refusal, WINDOW};
 
 const LIMITS: Limits = Limits {
     max_waiting: 10,
-    max_waiting_bytes: 1000,
+    max_waiting_bytes: 10_000,
     max_command_bytes: 100,
     pause_ms: 50,
     resend_ms: 500,
@@ -185,6 +185,25 @@ fn no_more_are_out_than_the_sessions_can_tell_apart() {
     let refused = bench.propose(10_000);
     let busy = bench.results();
     assert!(matches!(busy[..], [(number, Err(ProposalError::Busy { .. }))] if number == refused));
+}
+
+#[test]
+fn bytes_that_are_out_are_bounded_and_one_command_always_goes() {
+    let mut bench = Bench::new();
+    bench.client.take_route(A);
+    let propose = |bench: &mut Bench| {
+        let body = Bytes::from(vec![0; LIMITS.max_command_bytes]);
+        let deadline = NodeTime(10_000);
+        bench.client.propose(body, 1, deadline, Box::new(|_| {}));
+        bench.sent(0).len()
+    };
+    let most = LIMITS.max_waiting_bytes / LIMITS.max_command_bytes;
+    for _ in 0..most {
+        assert_eq!(propose(&mut bench), 1);
+    }
+    assert_eq!(propose(&mut bench), 0);
+    bench.reply(A, 7, applied(), 1);
+    assert_eq!(bench.sent(1), [most as u64 + 1]);
 }
 
 #[test]

@@ -201,9 +201,9 @@ fn a_slow_disk_delays_answers_and_no_heartbeats() {
     let cluster = Cluster::start(3);
     let term = cluster.status(0).term;
     for node in &cluster.nodes {
-        node.switches.sync_ms.store(1500, Ordering::Relaxed);
+        node.switches.sync_ms.store(1000, Ordering::Relaxed);
     }
-    // More than twice the longest election time-out for each sync.
+    // Well beyond the longest election time-out, for each sync.
     assert_eq!(cluster.propose(0, "put a 1"), Ok("ok".to_owned()));
     assert_eq!(cluster.propose(1, "put a 2"), Ok("ok".to_owned()));
     for number in 0..3 {

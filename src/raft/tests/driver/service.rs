@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tcpffee_raft::core::Role;
 use tcpffee_raft::driver::{Seed, boot_time};
-use tcpffee_raft::ids::NodeId;
+use tcpffee_raft::ids::{ClusterId, LogTime, NodeId, StoreId};
 use tcpffee_raft::machine::SnapshotSource;
+use tcpffee_raft::membership::Statement;
 use tcpffee_raft::proposals::ProposalError;
+use tcpffee_raft::store::files::SystemFiles;
+use tcpffee_raft::store::{Limits, Store};
 
 use crate::cluster::{Cluster, eventually};
 use crate::register::VERSION;
@@ -127,7 +130,7 @@ fn a_command_of_a_version_that_nobody_knows_is_refused() {
 #[test]
 fn every_node_gets_a_lease() {
     let cluster = Cluster::start(3);
-    let far = tcpffee_raft::ids::LogTime(1 << 40);
+    let far = LogTime(1 << 40);
     for number in 0..3 {
         let lease = cluster.handle(number).lease();
         eventually("a lease", || lease.may_hit_now(far, 1000));
@@ -174,7 +177,7 @@ fn members_come_and_go_as_peer_lists_say() {
     cluster.leader();
     assert_eq!(cluster.propose(0, "put a 1"), Ok("ok".to_owned()));
     cluster.run(3);
-    let mut statement = tcpffee_raft::membership::Statement {
+    let mut statement = Statement {
         peers: (1..=4).map(NodeId).collect(),
         version: VERSION,
     };
@@ -194,6 +197,55 @@ fn members_come_and_go_as_peer_lists_say() {
         (1..4).all(|number| cluster.status(number).voters == left)
     });
     assert_eq!(cluster.propose(3, "put b 2"), Ok("ok".to_owned()));
+}
+
+#[test]
+fn a_leader_that_stops_hands_over_so_that_nobody_waits_for_an_election() {
+    let mut cluster = Cluster::start_adjusted(3, |config| {
+        config.settings.election_min_ms = 3_000;
+        config.settings.election_max_ms = 4_000;
+    });
+    assert_eq!(cluster.propose(0, "put a 1"), Ok("ok".to_owned()));
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    cluster.stop(leader);
+    // Long before anybody would have stood for election by itself.
+    let answer = cluster.propose_within(follower, "get a", 2_500);
+    assert_eq!(answer, Ok("ok 1".to_owned()));
+}
+
+#[test]
+fn a_node_that_died_while_it_founded_a_cluster_is_taken_into_another() {
+    let mut cluster = Cluster::prepare(3, |config| {
+        if config.node != NodeId(3) {
+            config.statement.peers.truncate(2);
+        }
+    });
+    let (mut store, ..) = Store::open(
+        SystemFiles,
+        &cluster.folder_of(2),
+        NodeId(3),
+        Limits::default(),
+        StoreId(77),
+    )
+    .expect("a blank store");
+    store.identity.belong_to(ClusterId(88)).expect("a store");
+    drop(store);
+    for number in 0..3 {
+        cluster.run(number);
+    }
+    let statement = Statement {
+        peers: (1..=3).map(NodeId).collect(),
+        version: VERSION,
+    };
+    eventually("two form a cluster", || {
+        cluster.status(0).leader.is_some() && cluster.status(1).leader.is_some()
+    });
+    for number in 0..2 {
+        cluster.handle(number).state(statement.clone());
+    }
+    eventually("the third votes", || cluster.status(2).voters.len() == 3);
+    assert_eq!(cluster.propose(2, "put a 1"), Ok("ok".to_owned()));
+    assert_eq!(cluster.status(2).cluster, cluster.status(0).cluster);
 }
 
 #[test]
