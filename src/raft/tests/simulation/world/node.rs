@@ -141,6 +141,13 @@ pub struct Node {
     pub deferred: Vec<Event>,
     /// What is durable, as far as the disk said; none after the disk was exchanged.
     pub durable: Option<Mirror>,
+    /// The lives since that happened.
+    pub boots: Vec<u64>,
+    /// The old copy that was put back: each start is one from that copy, or its count of starts
+    /// could pass the recorded one, and it would not be found out.
+    pub copy: Option<Image>,
+    /// What was durable each time its disk was lost, until it is a voter again.
+    pub lost: Vec<Mirror>,
     /// What was written and not known to be durable when it went down.
     pub unsure: Vec<Write>,
     /// The store that it runs on.
@@ -175,6 +182,9 @@ impl Node {
             paused: false,
             deferred: Vec::new(),
             durable: None,
+            lost: Vec::new(),
+            copy: None,
+            boots: Vec::new(),
             unsure: Vec::new(),
             store: None,
             damaged: None,
@@ -198,6 +208,21 @@ impl Node {
     pub fn may_hit(&self, now_us: u64, hit_lease_ms: u64) -> Option<LeaseGrant> {
         let lease = self.live.as_ref()?.lease?;
         (self.clock.at(now_us) < lease.stamp.plus(hit_lease_ms)).then_some(lease)
+    }
+
+    /// Whether a membership knows it by a life that it began since its disk was lost.
+    pub fn is_recorded_anew(&self, membership: &Membership) -> bool {
+        let recorded = membership.members.get(&self.id).and_then(|it| it.life);
+        recorded.is_some_and(|life| {
+            self.boots.contains(&life.incarnation.boot)
+        })
+    }
+
+    /// Its disk has lost what it promised.
+    pub fn loses(&mut self) {
+        self.store = None;
+        self.boots.clear();
+        self.lost.extend(self.durable.take());
     }
 
     /// Whether the entry is durable here, as far as the disk said.

@@ -3,7 +3,7 @@
 use tcpffee_raft::core::Role;
 use tcpffee_raft::durable::Write;
 use tcpffee_raft::entry::{Entry, Payload};
-use tcpffee_raft::ids::{Index, Position};
+use tcpffee_raft::ids::{Index, Position, Term};
 use tcpffee_raft::membership::Membership;
 use tcpffee_raft::message::{Envelope, LeaseGrant, Message};
 
@@ -21,7 +21,15 @@ impl World {
         self.observe_leader(at)?;
         self.observe_commit(at)?;
         if let Some(live) = &mut self.nodes[at].live {
+            let certain = live.membership_at.min(live.commit);
             live.membership_at = live.core.in_force().0;
+            // Nobody goes by those before the last that is certain.
+            let kept = live
+                .memberships
+                .iter()
+                .rposition(|(index, _)| *index <= certain)
+                .unwrap_or(0);
+            live.memberships.drain(..kept);
         }
         self.observe_leases(at)
     }
@@ -63,16 +71,18 @@ impl World {
         ensure(!live.failed, "nobody leads without a disk", || {
             format!("node {}", at + 1)
         })?;
+        let (since, membership) = live.core.in_force();
+        ensure(
+            membership.is_voter(node.id) || since > live.core.commit(),
+            "a leader that is no voter any more leads no more",
+            || format!("node {}, since {since}", at + 1),
+        )?;
         let term = live.core.term();
         if !self.history.leads(term, at, life)? {
             return Ok(());
         }
         self.trace.say(self.now_us, || {
-            format!(
-                "n{} LEADS term {term}, log up to {}",
-                at + 1,
-                live.log.last()
-            )
+            format!("n{} LEADS term {term}, log up to {}", at + 1, live.log.last())
         });
         if self.checks == Checks::All
             && let Some(durable) = &node.durable
@@ -127,7 +137,11 @@ impl World {
                 .filter_map(|id| self.node_at(id))
                 .filter(|voter| {
                     let node = &self.nodes[*voter];
-                    node.damaged.is_some() || node.has_durably(position)
+                    if node.damaged.is_none() || node.is_recorded_anew(membership) {
+                        return node.has_durably(position);
+                    }
+                    // What it acknowledged before its disk was lost has been counted.
+                    node.lost.iter().any(|lost| lost.holds(position))
                 })
                 .count();
             holding >= membership.majority()
@@ -141,12 +155,30 @@ impl World {
             "what is committed is durable with a majority of the voters",
             || {
                 format!(
-                    "node {} commits {position}, voters are {:?}",
+                    "node {} commits {position}, of the voters {:?} too few have it: {}",
                     at + 1,
-                    live.core.membership().voters().collect::<Vec<_>>()
+                    live.core.membership().voters().collect::<Vec<_>>(),
+                    self.whereabouts(position)
                 )
             },
         )
+    }
+
+    /// Which nodes hold an entry, and which have lost their disks.
+    fn whereabouts(&self, position: Position) -> String {
+        let words: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| {
+                format!(
+                    "{:?} {}{}",
+                    node.id,
+                    if node.has_durably(position) { "has it" } else { "has it not" },
+                    if node.damaged.is_some() { ", damaged" } else { "" }
+                )
+            })
+            .collect();
+        words.join("; ")
     }
 
     /// A node may take its clock's stamp now: what is committed by then?
@@ -185,16 +217,12 @@ impl World {
                 )
             }
             Message::Appended { matched } => {
-                let there = durable.term_at(*matched);
+                let (there, here) = (durable.term_at(*matched), live.log.term_at(*matched));
+                let covered = [there, here].contains(&Some(Term(0)));
                 ensure(
-                    there.is_some() && there == live.log.term_at(*matched),
+                    there.is_some() && (there == here || covered),
                     "entries are durable before they are acknowledged",
-                    || {
-                        format!(
-                            "{envelope:?}, durable is {there:?}, up to {}",
-                            durable.last()
-                        )
-                    },
+                    || format!("{envelope:?}, durable is {there:?}, up to {}", durable.last()),
                 )
             }
             _ => Ok(()),
@@ -287,11 +315,7 @@ impl World {
     pub(super) fn changes(&mut self, at: usize, write: &Write) -> Checked {
         let changes = |entry: &Entry| matches!(entry.payload, Payload::Membership(_));
         let damaged: Vec<bool> = match write.entries.iter().any(changes) {
-            true => self
-                .nodes
-                .iter()
-                .map(|node| node.damaged.is_some())
-                .collect(),
+            true => self.nodes.iter().map(|node| node.damaged.is_some()).collect(),
             false => Vec::new(),
         };
         let Some(live) = &mut self.nodes[at].live else {
@@ -367,12 +391,23 @@ impl World {
                 )
             },
         )?;
+        ensure(
+            self.checks != Checks::All
+                || self.nodes[at].has_durably(entry.position()),
+            "what is applied is durable here",
+            || format!("node {} applies {}", at + 1, entry.position()),
+        )?;
+        let Some(live) = &mut self.nodes[at].live else {
+            return Ok(());
+        };
         let effect = live.machine.apply(entry);
         if let Some((_, false)) = effect {
             self.coverage.see(Seen::RetryAnsweredOnce);
         }
         let before = self.history.membership.clone();
-        let news = self.history.applies(entry, live.machine.chain, effect)?;
+        let news = self
+            .history
+            .applies(entry, live.machine.chain, effect)?;
         if let (true, Payload::Membership(membership)) = (news, &entry.payload) {
             self.membership_agreed(&before, membership, entry.position());
         }
@@ -381,7 +416,12 @@ impl World {
     }
 
     /// A membership is committed: which disks are whole again, and what was seen.
-    fn membership_agreed(&mut self, before: &Membership, now: &Membership, position: Position) {
+    fn membership_agreed(
+        &mut self,
+        before: &Membership,
+        now: &Membership,
+        position: Position,
+    ) {
         self.say(|| format!("MEMBERSHIP {position}: {}", super::brief::membership(now)));
         for (id, member) in &now.members {
             let Some(at) = self.node_at(*id) else {
@@ -402,13 +442,10 @@ impl World {
                 Some(old) if old.life != member.life => self.see(Seen::NewerLifeRecorded),
                 Some(_) => {}
             }
-            let store = member.life.map(|life| life.incarnation.store);
             let node = &mut self.nodes[at];
-            let Some(copy) = node.damaged else {
-                continue;
-            };
-            if now.is_voter(*id) && store.is_some() && store == node.store && copy != node.store {
+            if node.damaged.is_some() && now.is_voter(*id) && node.is_recorded_anew(now) {
                 node.damaged = None;
+                node.lost.clear();
                 self.see(Seen::WipedVoterBack);
             }
         }
