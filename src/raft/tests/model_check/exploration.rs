@@ -5,7 +5,7 @@ use tcpffee_raft::core::Role;
 use tcpffee_raft::message::Message;
 
 use crate::cluster::{Action, Cluster, Taken};
-use crate::node::{Disk, NODES, holds_command, id_of};
+use crate::node::{Disk, NODES, holds_command};
 use crate::properties::{self, Sight};
 
 /// One exploration: every order of the steps that it allows, up to a depth.
@@ -90,10 +90,10 @@ impl Start {
             let core = &cluster.nodes[2].core;
             core.persisted_index() == core.last().index && holds_command(&cluster.nodes[2])
         });
-        // What goes on to node 2 is left; the rest of that election is lost.
-        cluster.network.retain(|envelope| {
-            envelope.to == id_of(2) && matches!(envelope.message, Message::Append { .. })
-        });
+        // That it holds the command is on its way; the rest of that election is lost.
+        cluster
+            .network
+            .retain(|envelope| matches!(envelope.message, Message::Appended { .. }));
         cluster.taken = Taken::default();
         cluster
     }

@@ -109,7 +109,7 @@ fn an_earlier_terms_command_on_a_majority() {
             time_outs: [0, 1, 1],
             ..NOTHING
         },
-        sights: &[Sight::CommittedLater],
+        sights: &[Sight::CommittedLater, Sight::Overwritten],
         depth: 8,
         long_depth: 16,
     });
