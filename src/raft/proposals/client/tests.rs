@@ -5,7 +5,7 @@ use crate::sessions::{Refusal, WINDOW};
 
 const LIMITS: Limits = Limits {
     max_waiting: 10,
-    max_waiting_bytes: 1000,
+    max_waiting_bytes: 10_000,
     max_command_bytes: 100,
     pause_ms: 50,
     resend_ms: 500,
