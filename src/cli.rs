@@ -24,10 +24,11 @@ Examples:
   tcpffee --config tcpffee.toml       run in the foreground, log to standard error
   tcpffee reload                      apply the changed file; no connection is cut
   tcpffee stop                        end in order; returns when the process has gone
+  tcpffee cluster form                what forming a cluster by hand would do, and cost
 
 Exit codes:
   0  done
-  1  the configuration has errors, or the reload was refused
+  1  the configuration has errors, or what was asked for was refused
   2  wrong usage of the command line
   3  could not start: a port is taken, another process holds the PID file or the state, ...
   4  no running process was found, or it did not answer
@@ -36,8 +37,8 @@ Exit codes:
 
 Environment:
   TCPFFEE_CONFIG_PATH, TCPFFEE_PID_PATH, TCPFFEE_KEY_TYPE, RUST_LOG and more: see
-  docs/CONFIGURATION.md. `check`, `reload` and `stop` read /etc/default/tcpffee where the
-  environment is silent.";
+  docs/CONFIGURATION.md. `check`, `reload`, `stop` and `cluster` read /etc/default/tcpffee
+  where the environment is silent.";
 
 /// A sticky TCP load balancer: one client, one server group, on every port.
 #[derive(Debug, Parser)]
@@ -62,8 +63,27 @@ pub enum Task {
     Reload,
     /// End the running process in order, and say how it ended
     Stop,
+    /// What concerns a cluster of several proxies
+    #[command(subcommand)]
+    Cluster(ClusterTask),
     /// Run three small servers and the proxy in front of them, with what to try
     Demo,
+}
+
+/// What to do about the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum ClusterTask {
+    /// Form a cluster where none forms by itself; says first what it would do and what is lost
+    ///
+    /// A cluster forms by itself when all of its peers are there for the first time. This is for
+    /// when that cannot come about, or when a cluster has lost the majority of its nodes for
+    /// ever: the node that it is run on becomes the first of a new one. Without --yes nothing is
+    /// changed.
+    Form {
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 impl Task {
@@ -72,6 +92,7 @@ impl Task {
             Task::Run | Task::Check => Ok(()),
             Task::Reload => Err("`reload` has the running process read the file that it runs with"),
             Task::Stop => Err("`stop` reads no configuration"),
+            Task::Cluster(_) => Err("`cluster` asks the running process"),
             Task::Demo => Err("`demo` brings a configuration of its own"),
         }
     }
@@ -105,7 +126,7 @@ impl Arguments {
 pub enum Exit {
     /// It was done.
     Done = 0,
-    /// The configuration has errors, or a reload was refused.
+    /// The configuration has errors, or what was asked for was refused.
     Refused = EXIT_FAILED,
     /// Wrong usage.
     Usage = 2,

@@ -1,4 +1,5 @@
-//! The control socket: how `tcpffee reload` and `tcpffee stop` learn what really happened.
+//! The control socket: how `tcpffee reload`, `tcpffee stop` and `tcpffee cluster form` learn what
+//! really happened.
 //!
 //! A Unix socket beside the PID file, mode 0660. A client sends one line of JSON,
 //! `{"command":"reload"}`, and is answered in lines of JSON: any number of `progress`, then one
@@ -24,12 +25,18 @@ const QUEUE_ANSWERS: usize = 64;
 
 /// What a client may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Read the configuration anew and apply it.
     Reload,
     /// End in order.
     Stop,
+    /// Say how a cluster would be formed where none forms by itself; do it only where `yes` says
+    /// so.
+    ClusterForm {
+        /// Whether to do it.
+        yes: bool,
+    },
 }
 
 impl std::fmt::Display for Command {
@@ -37,6 +44,8 @@ impl std::fmt::Display for Command {
         f.write_str(match self {
             Command::Reload => "reload",
             Command::Stop => "stop",
+            Command::ClusterForm { yes: false } => "cluster form",
+            Command::ClusterForm { yes: true } => "cluster form --yes",
         })
     }
 }
@@ -87,7 +96,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    fn new() -> (Reply, Receiver<Answer>) {
+    pub(crate) fn new() -> (Reply, Receiver<Answer>) {
         let (answers, receiver) = bounded(QUEUE_ANSWERS);
         let finished = false;
         (Reply { answers, finished }, receiver)

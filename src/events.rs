@@ -14,4 +14,11 @@ pub enum Event {
     NamesChanged,
     /// End in order; a second one ends at once: SIGTERM, SIGINT, `tcpffee stop`.
     Stop(Option<Reply>),
+    /// Form a cluster where none forms by itself, or say how: `tcpffee cluster form`.
+    ClusterForm {
+        /// Do it; say only how otherwise.
+        yes: bool,
+        /// Who asks.
+        reply: Reply,
+    },
 }

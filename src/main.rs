@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tcpffee::cli::{self, Arguments, Exit, Task};
+use tcpffee::cli::{self, Arguments, ClusterTask, Exit, Task};
 use tcpffee::config::{self, Environment, Loaded, Problems};
 use tcpffee::control::{Command, ControlError, ControlSocket};
 use tcpffee::demo::{Stage, StageError};
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Task::Check => cli::check(arguments.config.as_deref()),
         Task::Reload => cli::ask(Command::Reload),
         Task::Stop => cli::ask(Command::Stop),
+        Task::Cluster(ClusterTask::Form { yes }) => cli::ask(Command::ClusterForm { yes }),
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::clock::Clock;
+use crate::cluster;
 use crate::config::{self, Config, Environment, TargetAddr};
 use crate::control::{self, Reply};
 use crate::events::Event;
@@ -168,6 +169,8 @@ impl Supervisor {
             match events.recv() {
                 Ok(Event::Reload(reply)) => self.reload(reply),
                 Ok(Event::NamesChanged) => {} // looked at above
+                // No Raft group runs in this version.
+                Ok(Event::ClusterForm { yes, reply }) => cluster::form(&mut [], yes, reply),
                 Ok(Event::Stop(reply)) => return self.stop(reply, events),
                 Err(_) => return self.stop(None, events),
             }
@@ -328,7 +331,7 @@ impl Supervisor {
                     log::warn!("told to stop a second time: ending at once");
                     return false;
                 }
-                Ok(Event::Reload(Some(reply))) => {
+                Ok(Event::Reload(Some(reply)) | Event::ClusterForm { reply, .. }) => {
                     reply.failed("the process is stopping", Vec::new());
                 }
                 Ok(Event::Reload(None) | Event::NamesChanged) => {}

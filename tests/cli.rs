@@ -40,6 +40,7 @@ fn help_has_examples_exit_codes_and_every_task() {
         "check",
         "reload",
         "stop",
+        "cluster",
         "demo",
         "--config",
         "Examples:",
@@ -59,6 +60,8 @@ fn wrong_usage_ends_with_2() {
         &["check", "--config"],
         &["reload", "--config", "x.toml"],
         &["stop", "-c", "x.toml"],
+        &["cluster", "form", "--no"],
+        &["cluster", "form", "-c", "x.toml"],
         &["demo", "-c", "x.toml"],
     ] {
         let output = tcpffee(arguments);
@@ -120,8 +123,8 @@ fn a_taken_port_ends_with_3() {
 
 #[test]
 fn no_running_process_ends_with_4() {
-    for task in ["reload", "stop"] {
-        let output = tcpffee(&[task]);
+    for task in [&["reload"][..], &["stop"], &["cluster", "form"]] {
+        let output = tcpffee(task);
         assert_eq!(output.status.code(), Some(4));
         let text = stderr(&output);
         assert!(text.contains("no running tcpffee found"), "{text}");

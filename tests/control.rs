@@ -1,4 +1,4 @@
-//! The control socket: `reload` and `stop` say what really happened.
+//! The control socket: `reload`, `stop` and `cluster form` say what really happened.
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
@@ -183,4 +183,20 @@ fn a_process_killed_in_a_stop_is_told() {
         assert_eq!(code, Some(4), "{text}");
         assert!(text.contains("ended without saying how"), "{text}");
     });
+}
+
+#[test]
+fn a_lone_node_says_that_there_is_no_cluster_to_form_and_goes_on() {
+    let block = Block::claim();
+    let mut proxy = Proxy::start(&settings(&block));
+    for arguments in [&["cluster", "form"][..], &["cluster", "form", "--yes"]] {
+        let answer = proxy.subcommand(arguments);
+        assert_eq!(answer.code, 1, "{}", answer.text);
+        assert!(
+            answer.text.contains("this node runs alone"),
+            "{}",
+            answer.text
+        );
+    }
+    proxy.reload_ok(&settings(&block));
 }

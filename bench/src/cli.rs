@@ -22,6 +22,8 @@ pub enum Command {
     /// The reference: a bare epoll loop that copies bytes and knows no sticks.
     #[command(hide = true)]
     Bare(BareOptions),
+    /// Three processes of the Raft module on this machine, beside what its disk and loopback take.
+    Raft(RaftOptions),
 }
 
 /// Options of `compare`.
@@ -79,6 +81,21 @@ pub struct BareOptions {
     /// Hosts to relay to, on the port that the client came to.
     #[arg(long, required = true, value_delimiter = ',')]
     pub to: Vec<std::net::Ipv4Addr>,
+}
+
+/// Options of `raft`.
+#[derive(Args, Debug)]
+pub struct RaftOptions {
+    /// The node to measure: the example `node` of the package tcpffee-raft.
+    #[arg(long, default_value = "target/release/examples/node")]
+    pub node: PathBuf,
+    /// A tenth of the work: shows that everything runs; the figures are rough.
+    #[arg(long)]
+    pub quick: bool,
+    /// Where the nodes' directories are made: on the disk to measure [default: the directory for
+    /// temporary files].
+    #[arg(long)]
+    pub directory: Option<PathBuf>,
 }
 
 /// A kind of work.

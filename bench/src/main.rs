@@ -13,6 +13,7 @@ mod core;
 mod figure;
 mod places;
 mod process;
+mod raft;
 mod table;
 mod work;
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let done = match cli::Cli::parse().command {
         cli::Command::Compare(options) => compare::run(&options),
         cli::Command::Bare(options) => bare::run(&options),
+        cli::Command::Raft(options) => raft::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

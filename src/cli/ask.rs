@@ -1,4 +1,4 @@
-//! `tcpffee reload` and `tcpffee stop`.
+//! `tcpffee reload`, `tcpffee stop` and `tcpffee cluster form`.
 
 use std::process::ExitCode;
 

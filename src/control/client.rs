@@ -1,4 +1,4 @@
-//! The side of `tcpffee reload` and `tcpffee stop`.
+//! The side of `tcpffee reload`, `tcpffee stop` and `tcpffee cluster form`.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::OwnedFd;
@@ -16,8 +16,8 @@ use crate::pid_file::{self, Holder};
 /// What connecting and sending the request may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// What a reload may take. A stop has no limit: it takes `shutdown_grace`, and says how it goes.
-const RELOAD_LIMIT: Duration = Duration::from_secs(60);
+/// What an answer may take. A stop has no limit: it takes `shutdown_grace`, and says how it goes.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the end of the process may take after its last word.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
@@ -83,7 +83,7 @@ pub enum RequestError {
         error: io::Error,
     },
     /// The connection ended before the answer.
-    #[error("tcpffee{} was asked to {command}, and was cut off before it answered: {reason}",
+    #[error("tcpffee{} was asked for `{command}`, and was cut off before it answered: {reason}",
         with_pid(*.pid))]
     CutOff {
         /// The id of the process.
@@ -94,7 +94,7 @@ pub enum RequestError {
         reason: String,
     },
     /// No answer in time.
-    #[error("tcpffee{} was asked to {command}, and has not answered for {} s; see its log",
+    #[error("tcpffee{} was asked for `{command}`, and has not answered for {} s; see its log",
         with_pid(*.pid), .limit.as_secs())]
     Silent {
         /// The id of the process.
@@ -199,7 +199,7 @@ fn await_answer(
     command: Command,
     on_progress: &mut dyn FnMut(&Answer),
 ) -> Result<Answer, RequestError> {
-    let limit = (command == Command::Reload).then_some(RELOAD_LIMIT);
+    let limit = (command != Command::Stop).then_some(ANSWER_LIMIT);
     let deadline = limit.map(|limit| Instant::now() + limit);
     let cut_off = |reason| RequestError::CutOff {
         pid,

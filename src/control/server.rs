@@ -265,6 +265,7 @@ fn serve(stream: &UnixStream, events: &Sender<Event>) -> io::Result<()> {
     let event = match command {
         Command::Reload => Event::Reload(Some(reply)),
         Command::Stop => Event::Stop(Some(reply)),
+        Command::ClusterForm { yes } => Event::ClusterForm { yes, reply },
     };
     log::info!("`{command}` received by the control socket");
     // A queue that stays full, or has gone, drops the event and with it the reply, which says so.

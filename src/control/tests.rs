@@ -79,6 +79,39 @@ fn a_reload_reports_its_progress_and_its_result() {
 }
 
 #[test]
+fn forming_a_cluster_is_asked_for_with_and_without_yes() {
+    let (running, events) = Running::start();
+    for yes in [false, true] {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let event = events.recv_timeout(LONG).unwrap();
+                let Event::ClusterForm { yes, reply } = event else {
+                    panic!("{event:?}");
+                };
+                reply.done(format!("yes: {yes}"), vec!["a line".to_owned()]);
+            });
+            let answer = running.ask(Command::ClusterForm { yes }).0.unwrap().answer;
+            assert_eq!(answer.text, format!("yes: {yes}"));
+            assert_eq!(answer.lines, ["a line"]);
+        });
+    }
+}
+
+#[test]
+fn what_is_to_be_formed_must_be_said_whole() {
+    let (running, _events) = Running::start();
+    for line in [
+        r#"{"command":"cluster_form"}"#,
+        r#"{"command":{"cluster_form":{}}}"#,
+        r#"{"command":{"cluster_form":{"yes":true,"now":true}}}"#,
+    ] {
+        let stream = running.connect();
+        writeln!(&stream, "{line}").unwrap();
+        assert_eq!(answer_of(&stream).kind, Kind::Failed, "{line}");
+    }
+}
+
+#[test]
 fn a_refused_reload_is_a_failure_with_its_reasons() {
     let (running, events) = Running::start();
     thread::scope(|scope| {

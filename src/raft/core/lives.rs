@@ -51,7 +51,9 @@ impl Core {
             return Standing::Stranger;
         };
         if mutation::is(Mutation::BelievesRestoredCopies)
-            && member.life.is_some_and(|known| known.incarnation.store == life.store)
+            && member
+                .life
+                .is_some_and(|known| known.incarnation.store == life.store)
         {
             return Standing::Recorded;
         }

@@ -105,6 +105,17 @@ impl<F: Files> IdentityFile<F> {
         }
     }
 
+    /// Notes another cluster, which goes on with this store's log by an operator's order.
+    ///
+    /// # Errors
+    /// Where that cannot be made durable.
+    pub fn go_on_as(&mut self, cluster: ClusterId) -> Result<Identity, StoreError> {
+        self.replace(Identity {
+            cluster: Some(cluster),
+            ..self.identity
+        })
+    }
+
     /// Makes it durable: at every moment of a crash the old or the new one is there, whole.
     pub(super) fn replace(&mut self, identity: Identity) -> Result<Identity, StoreError> {
         let (path, new) = (self.folder.join(NAME), self.folder.join(NEW_NAME));

@@ -190,6 +190,11 @@ impl<F: Files> Log<F> {
         self.full.len() + 1
     }
 
+    /// Where the log ends: the segment's number and the offset in it.
+    pub(super) fn position(&self) -> (u64, u64) {
+        (self.current.sequence, self.current.end)
+    }
+
     /// The newest hard state that was written.
     pub(super) fn hard_state(&self) -> HardState {
         self.end.hard_state

@@ -28,6 +28,7 @@ pub struct MemoryDisk {
 pub struct DiskImage {
     nodes: BTreeMap<u64, Node>,
     folders: BTreeMap<PathBuf, u64>,
+    next_node: u64,
 }
 
 /// How a disk fails.
@@ -132,6 +133,7 @@ impl MemoryDisk {
         DiskImage {
             nodes: state.nodes.clone(),
             folders: state.folders.clone(),
+            next_node: state.next_node,
         }
     }
 
@@ -141,6 +143,7 @@ impl MemoryDisk {
         state.forget_processes();
         state.nodes = image.nodes.clone();
         state.folders = image.folders.clone();
+        state.next_node = state.next_node.max(image.next_node);
     }
 
     /// Loses everything, as if replaced by a new one.

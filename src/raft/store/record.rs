@@ -103,6 +103,11 @@ fn put(out: &mut Vec<u8>, chain: &mut u32, kind: u8, body: impl FnOnce(&mut Vec<
     out[start..start + 4].copy_from_slice(&chain.to_le_bytes());
 }
 
+/// Appends a record of any kind and body: for tests.
+pub(super) fn put_any(out: &mut Vec<u8>, chain: &mut u32, kind: u8, body: &[u8]) {
+    put(out, chain, kind, |out| out.put_slice(body));
+}
+
 fn continued(chain: u32, bytes: &[u8]) -> u32 {
     let mut hasher = Hasher::new_with_initial(chain);
     hasher.update(bytes);

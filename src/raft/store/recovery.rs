@@ -27,23 +27,19 @@ pub(super) fn recover<F: Files>(
     segment_bytes: u64,
 ) -> Result<Option<(Log<F>, Found)>, StoreError> {
     let mut sequences = sequences(place)?;
-    let mut newest = None;
-    // The last segment may have been made ahead and never been begun.
-    for _ in 0..2 {
-        let Some(last) = sequences.pop() else {
-            return Ok(None);
-        };
-        let loaded = Loaded::read(place, last)?;
-        if newest.is_none() && loaded.is_blank() {
-            loaded.remove(place)?;
-            continue;
-        }
-        newest = Some(loaded.begun(place)?);
-        break;
-    }
-    let Some(newest) = newest else {
+    let Some(last) = sequences.pop() else {
         return Ok(None);
     };
+    let mut newest = Loaded::read(place, last)?;
+    if newest.is_blank() {
+        // It was made ahead and never begun. There is at most one of these.
+        newest.remove(place)?;
+        newest = match sequences.pop() {
+            Some(last) => Loaded::read(place, last)?,
+            None => return Ok(None),
+        };
+    }
+    let newest = newest.begun(place)?;
 
     let mut replay = Replay::new(place.owner.store);
     let mut earlier = sequences.into_iter();

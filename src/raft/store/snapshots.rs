@@ -126,7 +126,8 @@ impl<F: Files> Snapshots<F> {
             Some(opened) if opened.meta.last == position => opened,
             _ => Opened::whole(&self.place, position)?,
         };
-        let left = opened.meta.size_bytes.saturating_sub(offset);
+        let offset = offset.min(opened.meta.size_bytes);
+        let left = opened.meta.size_bytes - offset;
         let mut piece = vec![0; left.min(length as u64) as usize];
         opened
             .file

@@ -54,14 +54,38 @@ fn explore() {
     let count = std::env::var("RAFT_SEEDS").map_or(1000, |words| words.parse().unwrap());
     let only = std::env::var("ONLY").ok();
     for mutation in ALL {
-        if only.as_ref().is_some_and(|only| !only.split(',').any(|name| name == format!("{mutation:?}"))) { continue; }
+        if only
+            .as_ref()
+            .is_some_and(|only| !only.split(',').any(|name| name == format!("{mutation:?}")))
+        {
+            continue;
+        }
         eprintln!("{mutation:?} ...");
-        for checks in if std::env::var("OUTCOME").is_ok() { vec![Checks::Outcome] } else { vec![Checks::All] } {
-            let runs = Runs { checks, prepare: Arc::new(move || set(Some(*mutation))), ..Runs::default() };
+        for checks in if std::env::var("OUTCOME").is_ok() {
+            vec![Checks::Outcome]
+        } else {
+            vec![Checks::All]
+        } {
+            let runs = Runs {
+                checks,
+                prepare: Arc::new(move || set(Some(*mutation))),
+                ..Runs::default()
+            };
             match runs.many(0, count) {
                 Ok(_) => println!("{mutation:?} {checks:?}: SURVIVES"),
-                Err(failure) => println!("{mutation:?} {checks:?}: seed {} step {}: {} | {}", failure.seed, failure.step, failure.violation.invariant,
-                    failure.violation.detail.chars().take(150).collect::<String>().replace('\n', " ")),
+                Err(failure) => println!(
+                    "{mutation:?} {checks:?}: seed {} step {}: {} | {}",
+                    failure.seed,
+                    failure.step,
+                    failure.violation.invariant,
+                    failure
+                        .violation
+                        .detail
+                        .chars()
+                        .take(150)
+                        .collect::<String>()
+                        .replace('\n', " ")
+                ),
             }
         }
     }

@@ -133,7 +133,7 @@ impl Replay {
     }
 
     fn entry(&mut self, entry: Entry) -> Result<(), Damage> {
-        if entry.index == Index(0) || entry.index > self.end.last.index.next() {
+        if entry.index == Index(0) || entry.index.previous() > self.end.last.index {
             return Err(Damage::Gap);
         }
         if entry.index <= self.before.index {

@@ -6,6 +6,7 @@ use crc32fast::Hasher;
 
 use super::Place;
 use super::file::{self, Kind, Opened};
+use super::writer::SYNC_BYTES;
 use crate::message::SnapshotMeta;
 use crate::store::error::StoreError;
 use crate::store::files::{Files, OpenFile};
@@ -88,6 +89,11 @@ impl<H: OpenFile> Incoming<H> {
             .write_at(self.start + self.next, data)
             .map_err(StoreError::io("write", &path))?;
         self.next = next;
+        // In portions, as a snapshot that is written here is.
+        let portion = |at: u64| at / SYNC_BYTES as u64;
+        if next < self.meta.size_bytes && portion(next) > portion(next - data.len() as u64) {
+            self.file.sync().map_err(StoreError::io("sync", &path))?;
+        }
         if next == self.meta.size_bytes {
             self.file.sync().map_err(StoreError::io("sync", &path))?;
             let found = self.checksum().map_err(StoreError::io("read", &path))?;

@@ -8,6 +8,10 @@ use crate::message::SnapshotMeta;
 use crate::store::error::StoreError;
 use crate::store::files::{Files, OpenFile};
 
+/// A snapshot is synced as often while it is written: one sync of the whole would hold up those of
+/// the log for as long as the disk takes for all of it.
+pub(super) const SYNC_BYTES: usize = 4 * 1024 * 1024;
+
 /// Writes one snapshot, piece by piece. What is not finished when it is dropped is removed.
 pub struct SnapshotWriter<F: Files> {
     place: Place<F>,
@@ -15,6 +19,8 @@ pub struct SnapshotWriter<F: Files> {
     meta: SnapshotMeta,
     start: u64,
     checksum: Hasher,
+    /// Bytes written since the last sync.
+    unsynced: usize,
     finished: bool,
 }
 
@@ -38,6 +44,7 @@ impl<F: Files> SnapshotWriter<F> {
             meta,
             start,
             checksum: Hasher::new(),
+            unsynced: 0,
             finished: false,
         })
     }
@@ -52,6 +59,11 @@ impl<F: Files> SnapshotWriter<F> {
             .map_err(|source| self.failed(source))?;
         self.checksum.update(piece);
         self.meta.size_bytes += piece.len() as u64;
+        self.unsynced += piece.len();
+        if self.unsynced >= SYNC_BYTES {
+            self.unsynced = 0;
+            self.file.sync().map_err(|source| self.failed(source))?;
+        }
         Ok(())
     }
 

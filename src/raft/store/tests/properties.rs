@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::harness::{Harness, Step, Then};
-use super::*;
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let then = prop_oneof![

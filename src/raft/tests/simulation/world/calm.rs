@@ -96,7 +96,9 @@ impl World {
                 return Some(format!("{id:?} does not vote: {member:?}, runs on {is:?}"));
             }
             if store != is {
-                return Some(format!("{id:?} is on record with {store:?}, runs on {is:?}"));
+                return Some(format!(
+                    "{id:?} is on record with {store:?}, runs on {is:?}"
+                ));
             }
         }
         None

@@ -63,7 +63,9 @@ impl Disk {
     }
 
     fn opened(&mut self) -> &mut Store<MemoryDisk> {
-        self.opened.as_mut().expect("a node that lives has opened its store")
+        self.opened
+            .as_mut()
+            .expect("a node that lives has opened its store")
     }
 
     /// Begins a life: opens or makes the store, counts the start.

@@ -242,9 +242,8 @@ impl World {
         let membership = &self.history.membership;
         let id = self.nodes[at].id;
         let recorded = membership.members.get(&id).and_then(|member| member.life);
-        let found_out = recorded.is_some_and(|life| {
-            life.incarnation.store != store || life.incarnation.start > starts
-        });
+        let found_out = recorded
+            .is_some_and(|life| life.incarnation.store != store || life.incarnation.start > starts);
         if !found_out {
             return;
         }

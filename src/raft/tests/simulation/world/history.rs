@@ -230,9 +230,11 @@ impl History {
                 )
             },
         )?;
-        ensure(entry.time >= time_before, "log time never goes back", || {
-            format!("{} at {}, before it {time_before}", entry.index, entry.time)
-        })?;
+        ensure(
+            entry.time >= time_before,
+            "log time never goes back",
+            || format!("{} at {}, before it {time_before}", entry.index, entry.time),
+        )?;
         if let Some(chain_known) = known.chain {
             ensure(
                 chain_known == chain,

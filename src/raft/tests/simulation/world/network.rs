@@ -91,14 +91,7 @@ impl Network {
         (Some(first), second)
     }
 
-    fn arrival(
-        &mut self,
-        plan: &Plan,
-        rng: &mut Rng,
-        now_us: u64,
-        from: usize,
-        to: usize,
-    ) -> u64 {
+    fn arrival(&mut self, plan: &Plan, rng: &mut Rng, now_us: u64, from: usize, to: usize) -> u64 {
         let mut way_us = plan.way_us / 2 + rng.gap(plan.way_us);
         if !self.calm && rng.chance_ppm(plan.delay_ppm) {
             way_us += rng.gap(400_000);

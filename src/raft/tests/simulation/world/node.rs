@@ -213,9 +213,7 @@ impl Node {
     /// Whether a membership knows it by a life that it began since its disk was lost.
     pub fn is_recorded_anew(&self, membership: &Membership) -> bool {
         let recorded = membership.members.get(&self.id).and_then(|it| it.life);
-        recorded.is_some_and(|life| {
-            self.boots.contains(&life.incarnation.boot)
-        })
+        recorded.is_some_and(|life| self.boots.contains(&life.incarnation.boot))
     }
 
     /// Its disk has lost what it promised.

@@ -82,7 +82,11 @@ impl World {
             return Ok(());
         }
         self.trace.say(self.now_us, || {
-            format!("n{} LEADS term {term}, log up to {}", at + 1, live.log.last())
+            format!(
+                "n{} LEADS term {term}, log up to {}",
+                at + 1,
+                live.log.last()
+            )
         });
         if self.checks == Checks::All
             && let Some(durable) = &node.durable
@@ -173,8 +177,16 @@ impl World {
                 format!(
                     "{:?} {}{}",
                     node.id,
-                    if node.has_durably(position) { "has it" } else { "has it not" },
-                    if node.damaged.is_some() { ", damaged" } else { "" }
+                    if node.has_durably(position) {
+                        "has it"
+                    } else {
+                        "has it not"
+                    },
+                    if node.damaged.is_some() {
+                        ", damaged"
+                    } else {
+                        ""
+                    }
                 )
             })
             .collect();
@@ -222,7 +234,12 @@ impl World {
                 ensure(
                     there.is_some() && (there == here || covered),
                     "entries are durable before they are acknowledged",
-                    || format!("{envelope:?}, durable is {there:?}, up to {}", durable.last()),
+                    || {
+                        format!(
+                            "{envelope:?}, durable is {there:?}, up to {}",
+                            durable.last()
+                        )
+                    },
                 )
             }
             _ => Ok(()),
@@ -315,7 +332,11 @@ impl World {
     pub(super) fn changes(&mut self, at: usize, write: &Write) -> Checked {
         let changes = |entry: &Entry| matches!(entry.payload, Payload::Membership(_));
         let damaged: Vec<bool> = match write.entries.iter().any(changes) {
-            true => self.nodes.iter().map(|node| node.damaged.is_some()).collect(),
+            true => self
+                .nodes
+                .iter()
+                .map(|node| node.damaged.is_some())
+                .collect(),
             false => Vec::new(),
         };
         let Some(live) = &mut self.nodes[at].live else {
@@ -392,8 +413,7 @@ impl World {
             },
         )?;
         ensure(
-            self.checks != Checks::All
-                || self.nodes[at].has_durably(entry.position()),
+            self.checks != Checks::All || self.nodes[at].has_durably(entry.position()),
             "what is applied is durable here",
             || format!("node {} applies {}", at + 1, entry.position()),
         )?;
@@ -405,9 +425,7 @@ impl World {
             self.coverage.see(Seen::RetryAnsweredOnce);
         }
         let before = self.history.membership.clone();
-        let news = self
-            .history
-            .applies(entry, live.machine.chain, effect)?;
+        let news = self.history.applies(entry, live.machine.chain, effect)?;
         if let (true, Payload::Membership(membership)) = (news, &entry.payload) {
             self.membership_agreed(&before, membership, entry.position());
         }
@@ -416,12 +434,7 @@ impl World {
     }
 
     /// A membership is committed: which disks are whole again, and what was seen.
-    fn membership_agreed(
-        &mut self,
-        before: &Membership,
-        now: &Membership,
-        position: Position,
-    ) {
+    fn membership_agreed(&mut self, before: &Membership, now: &Membership, position: Position) {
         self.say(|| format!("MEMBERSHIP {position}: {}", super::brief::membership(now)));
         for (id, member) in &now.members {
             let Some(at) = self.node_at(*id) else {

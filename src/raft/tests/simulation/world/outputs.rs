@@ -40,12 +40,26 @@ impl World {
         self.puts_work(at, output.restore, output.committed);
         for read in output.chunk_reads {
             let after_us = self.chunk_slot(at);
-            self.later(after_us, Event::ReadChunk { node: at, life, read });
+            self.later(
+                after_us,
+                Event::ReadChunk {
+                    node: at,
+                    life,
+                    read,
+                },
+            );
         }
         for chunk in output.chunk_writes {
             let after_us = self.chunk_slot(at);
             let chunk = Box::new(chunk);
-            self.later(after_us, Event::StoreChunk { node: at, life, chunk });
+            self.later(
+                after_us,
+                Event::StoreChunk {
+                    node: at,
+                    life,
+                    chunk,
+                },
+            );
         }
         Ok(())
     }
@@ -108,9 +122,9 @@ impl World {
         if matches!(envelope.message, Message::TimeoutNow) {
             self.see(Seen::TransferDone);
         }
-        let (first, second) =
-            self.network
-                .arrivals(&self.plan, &mut self.rng, self.now_us, at, to);
+        let (first, second) = self
+            .network
+            .arrivals(&self.plan, &mut self.rng, self.now_us, at, to);
         let Some(first) = first else {
             self.see(Seen::MessageLost);
             return Ok(());
@@ -246,7 +260,8 @@ impl World {
         }
         match node
             .disk
-            .compact(live.core.first_index(), live.newest_snapshot) {
+            .compact(live.core.first_index(), live.newest_snapshot)
+        {
             Ok(()) => Ok(()),
             Err(error) => self.disk_fails(at, &error),
         }

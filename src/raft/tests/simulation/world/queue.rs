@@ -28,17 +28,38 @@ pub enum Event {
     /// The disk makes durable what it took.
     DiskSync { node: usize, life: u64 },
     /// The disk says so.
-    DiskDone { node: usize, life: u64, write: WriteId },
+    DiskDone {
+        node: usize,
+        life: u64,
+        write: WriteId,
+    },
     /// The state machine takes what is committed.
     Apply { node: usize, life: u64 },
     /// A piece of a snapshot is read for a follower.
-    ReadChunk { node: usize, life: u64, read: ChunkRead },
+    ReadChunk {
+        node: usize,
+        life: u64,
+        read: ChunkRead,
+    },
     /// A piece of an arriving snapshot is stored.
-    StoreChunk { node: usize, life: u64, chunk: Box<ChunkWrite> },
+    StoreChunk {
+        node: usize,
+        life: u64,
+        chunk: Box<ChunkWrite>,
+    },
     /// A local snapshot's file is durable.
-    SnapshotDone { node: usize, life: u64, meta: Arc<SnapshotMeta>, state: Bytes },
+    SnapshotDone {
+        node: usize,
+        life: u64,
+        meta: Arc<SnapshotMeta>,
+        state: Bytes,
+    },
     /// The connection to a peer is lost.
-    Unreachable { node: usize, life: u64, peer: NodeId },
+    Unreachable {
+        node: usize,
+        life: u64,
+        peer: NodeId,
+    },
     /// A node starts, where it is down.
     Start { node: usize },
     /// A paused node goes on.
@@ -54,11 +75,23 @@ pub enum Event {
     /// A client begins its next command.
     ClientNext { client: usize },
     /// A client's command arrives at a node.
-    Request { client: usize, node: usize, command: Box<Command> },
+    Request {
+        client: usize,
+        node: usize,
+        command: Box<Command>,
+    },
     /// An answer arrives at the client.
-    Answer { client: usize, sequence: u64, answer: Answer },
+    Answer {
+        client: usize,
+        sequence: u64,
+        answer: Answer,
+    },
     /// A client has waited long enough.
-    ClientTimeout { client: usize, sequence: u64, attempt: u64 },
+    ClientTimeout {
+        client: usize,
+        sequence: u64,
+        attempt: u64,
+    },
     /// A fault of the plan.
     Fault { fault: Fault, mean_ms: u64 },
     /// From here on nothing goes wrong any more.
@@ -171,7 +204,11 @@ impl Queue {
     pub fn put(&mut self, at_us: u64, event: Event) {
         self.put += 1;
         let order = self.put;
-        self.heap.push(Timed { at_us, order, event });
+        self.heap.push(Timed {
+            at_us,
+            order,
+            event,
+        });
     }
 
     /// What comes next, with its time.
@@ -179,4 +216,3 @@ impl Queue {
         self.heap.pop().map(|timed| (timed.at_us, timed.event))
     }
 }
-

@@ -1,0 +1,152 @@
+//! A client of one node: one line out, one line back.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+
+/// One connection to a node.
+#[derive(Debug)]
+pub struct Client {
+    address: SocketAddr,
+    stream: BufReader<TcpStream>,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whether it leads.
+    pub leads: bool,
+    /// Its term.
+    pub term: u64,
+    /// Up to where its log is committed.
+    pub commit: u64,
+    /// Up to where it has applied its log.
+    pub applied: u64,
+    /// The end of its log.
+    pub last: u64,
+    /// Bytes of its log in memory.
+    pub log_bytes: u64,
+}
+
+/// What came of proposals that a node made by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Proposals that were applied.
+    pub done: u64,
+    /// Proposals that failed.
+    pub failed: u64,
+    /// From the first proposal to the last answer.
+    pub time: Duration,
+}
+
+impl Client {
+    /// Connects; each answer is waited for at most `limit`.
+    pub fn connect(address: SocketAddr, limit: Duration) -> anyhow::Result<Client> {
+        let connect = || {
+            let stream = TcpStream::connect_timeout(&address, limit)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(limit))?;
+            Ok::<_, std::io::Error>(stream)
+        };
+        let stream = connect().with_context(|| format!("connect to node {address}"))?;
+        Ok(Client {
+            address,
+            stream: BufReader::new(stream),
+        })
+    }
+
+    /// What the node says of itself.
+    pub fn status(&mut self) -> anyhow::Result<Status> {
+        let line = self.exchange("status")?;
+        parse_status(&line).with_context(|| format!("node {} said {line:?}", self.address))
+    }
+
+    /// Writes a register. Answers whether it is done; anything else is to be tried again.
+    pub fn put(&mut self, key: &str, value: u64) -> anyhow::Result<bool> {
+        Ok(self.exchange(&format!("put {key} {value}"))? == "ok")
+    }
+
+    /// Lets the node make proposals at its own interface, `window` at a time.
+    pub fn load(&mut self, count: u64, bytes: usize, window: usize) -> anyhow::Result<Load> {
+        let line = self.exchange(&format!("load {count} {bytes} {window}"))?;
+        let load = parse_load(&line)
+            .with_context(|| format!("node {} answered {line:?} to load", self.address))?;
+        ensure!(
+            load.done == count && load.failed == 0,
+            "of {count} proposals at node {} {} failed",
+            self.address,
+            load.failed
+        );
+        Ok(load)
+    }
+
+    fn exchange(&mut self, line: &str) -> anyhow::Result<String> {
+        let mut exchange = || {
+            self.stream
+                .get_mut()
+                .write_all(format!("{line}\n").as_bytes())?;
+            let mut answer = String::new();
+            self.stream.read_line(&mut answer)?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        let answer =
+            exchange().with_context(|| format!("ask node {} for {line:?}", self.address))?;
+        if !answer.ends_with('\n') {
+            bail!("node {} closed the connection after {line:?}", self.address);
+        }
+        Ok(answer.trim_end().to_owned())
+    }
+}
+
+fn parse_status(line: &str) -> Option<Status> {
+    let field = |name: &str| {
+        let mut fields = line.strip_prefix("status ")?.split(' ');
+        fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+    };
+    let number = |name: &str| field(name)?.parse().ok();
+    Some(Status {
+        leads: field("role")? == "leader",
+        term: number("term")?,
+        commit: number("commit")?,
+        applied: number("applied")?,
+        last: number("last")?,
+        log_bytes: number("log_bytes")?,
+    })
+}
+
+fn parse_load(line: &str) -> Option<Load> {
+    let mut fields = line.strip_prefix("loaded ")?.split(' ');
+    let mut number = || fields.next()?.parse::<u64>().ok();
+    let (count, failed, nanoseconds) = (number()?, number()?, number()?);
+    Some(Load {
+        done: count.checked_sub(failed)?,
+        failed,
+        time: Duration::from_nanos(nanoseconds),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_field_by_field() {
+        let line = "status role=leader term=3 leader=2 commit=9 applied=8 persisted=9 first=1 \
+                    last=10 log_bytes=4711";
+        let status = parse_status(line).unwrap();
+        assert!(status.leads);
+        assert_eq!((status.term, status.commit, status.applied), (3, 9, 8));
+        assert_eq!((status.last, status.log_bytes), (10, 4711));
+        assert_eq!(parse_status("busy"), None);
+    }
+
+    #[test]
+    fn a_loads_answer_tells_what_failed() {
+        let load = parse_load("loaded 10 3 1500").unwrap();
+        assert_eq!((load.done, load.failed), (7, 3));
+        assert_eq!(load.time, Duration::from_nanos(1500));
+        assert_eq!(parse_load("loaded 1"), None);
+    }
+}

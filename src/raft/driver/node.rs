@@ -1,0 +1,205 @@
+//! The driver's thread: the loop, and what it holds.
+//!
+//! Each turn takes in everything that has come meanwhile, asks the core once what follows, hands
+//! that on, and sleeps until something comes or is due. So what comes in a burst travels, and is
+//! written, together.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use mio::{Events, Poll};
+
+use super::clock::boot_time;
+use super::config::{Config, Event, MakeMachine, Notify, Seed};
+use super::handle::{Proposal, Request};
+use super::life::Life;
+use super::mailbox::Bell;
+use super::saving::Saving;
+use super::status::{Counters, Status, Trouble};
+use crate::forming::{Forming, REPEAT_MS};
+use crate::ids::{ClusterId, NodeId, NodeTime};
+use crate::lease::LeaseWriter;
+use crate::proposals::client::Client;
+use crate::proposals::desk::Desk;
+use crate::store::files::Files;
+use crate::transport::{ConnectionId, Transport};
+use crate::wire::proposal::Answer;
+
+/// Local proposals taken in within one turn.
+const PROPOSALS_PER_TURN: usize = 4096;
+
+/// Between two looks at the status that others see, in milliseconds.
+const STATUS_MS: u64 = 20;
+
+/// Who waits for a command at the leader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asker {
+    /// This node's own client, by the command's sequence.
+    Here(u64),
+    /// Another node.
+    Peer {
+        /// The connection that the command came by.
+        connection: ConnectionId,
+        /// The number that its answer bears.
+        id: u64,
+    },
+}
+
+/// A node that runs: what the driver's thread holds.
+pub(super) struct Node<F: Files> {
+    pub(super) files: F,
+    pub(super) config: Config,
+    pub(super) make_machine: MakeMachine,
+    pub(super) notify: Notify,
+    /// Until a cluster was formed from it, or without it.
+    pub(super) seed: Option<Seed>,
+    pub(super) poll: Poll,
+    pub(super) bell: Arc<Bell>,
+    pub(super) transport: Transport,
+    pub(super) proposals: Receiver<Proposal>,
+    pub(super) requests: Receiver<Request>,
+    pub(super) life: Life<F>,
+    pub(super) forming: Forming,
+    /// The cluster that the peers are told to belong to.
+    pub(super) joined: Option<ClusterId>,
+    /// The cluster whose leader has taken this node in, until that is noted.
+    pub(super) joining: Option<ClusterId>,
+    /// When forming was last told how the log stands.
+    pub(super) forming_told: NodeTime,
+    pub(super) lease: LeaseWriter,
+    pub(super) client: Client,
+    pub(super) desk: Desk<Asker>,
+    /// Answers to other nodes, to be sent at the end of the turn.
+    pub(super) answers: BTreeMap<ConnectionId, Vec<Answer>>,
+    /// The clusters of the peers that are connected.
+    pub(super) clusters: BTreeMap<NodeId, ClusterId>,
+    pub(super) saving: Saving,
+    /// Whether the state machine has been told that this node leads.
+    pub(super) leads: bool,
+    pub(super) trouble: Option<Trouble>,
+    pub(super) counters: Counters,
+    pub(super) status: Arc<Mutex<Option<Status>>>,
+    pub(super) status_at: NodeTime,
+    pub(super) now: NodeTime,
+    pub(super) stopping: bool,
+}
+
+impl<F: Files> Node<F> {
+    /// Runs until it is asked to stop.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        while !self.stopping {
+            self.turn();
+            self.sleep(&mut events);
+        }
+        self.end();
+    }
+
+    /// One turn: everything that has come is taken in before anything goes out.
+    fn turn(&mut self) {
+        self.counters.turns += 1;
+        self.now = boot_time();
+        self.life.core.tick(self.now);
+        self.transport.tick(self.now);
+        self.client.tick(self.now);
+        self.take_reports();
+        self.take_messages();
+        self.take_requests();
+        self.take_proposals();
+        self.go_on_forming();
+        self.send_proposals();
+        let output = self.life.core.output();
+        self.carry_out(output);
+        self.consider_snapshot();
+        self.send_answers();
+        self.transport.flush();
+        if self.now.since(self.status_at) >= STATUS_MS {
+            self.publish_status();
+        }
+    }
+
+    fn take_proposals(&mut self) {
+        for _ in 0..PROPOSALS_PER_TURN {
+            let Ok(proposal) = self.proposals.try_recv() else {
+                return;
+            };
+            let Proposal {
+                body,
+                version,
+                deadline,
+                done,
+            } = proposal;
+            self.client.propose(body, version, deadline, done);
+        }
+    }
+
+    /// Waits until something comes or is due.
+    fn sleep(&mut self, events: &mut Events) {
+        self.bell.lie_down();
+        let wait = self.patience();
+        let polled = self.poll.poll(events, Some(wait));
+        self.bell.get_up();
+        match polled {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return,
+            // It fails only where its own descriptor is not one any more.
+            Err(error) => panic!("raft {}: poll: {error}", self.config.group),
+        }
+        let now = boot_time();
+        for event in events.iter() {
+            if self.transport.owns(event.token()) {
+                self.transport.handle(event, now);
+            }
+        }
+    }
+
+    /// How long nothing is to be done unless something comes.
+    fn patience(&self) -> Duration {
+        let reports = self.life.workers.as_ref().map(|workers| &workers.reports);
+        let waiting = reports.is_some_and(|reports| !reports.is_empty())
+            || !self.requests.is_empty()
+            || !self.proposals.is_empty()
+            || self.stopping;
+        if waiting {
+            return Duration::ZERO;
+        }
+        let mut until = self.now.plus(REPEAT_MS).min(self.client.next_deadline());
+        if !self.life.core.is_stopped() {
+            until = until.min(self.life.core.next_deadline());
+        }
+        if let Some(deadline) = self.transport.next_deadline() {
+            until = until.min(deadline);
+        }
+        Duration::from_millis(until.since(boot_time()))
+    }
+
+    /// Something has gone wrong for good, or until it is mended.
+    pub(super) fn in_trouble(&mut self, trouble: Trouble) {
+        log::error!("raft {}: {trouble}", self.config.group);
+        self.trouble = Some(trouble);
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        (self.notify)(event);
+    }
+
+    /// The log can no longer be written, or the store not be used.
+    pub(super) fn fail_disk(&mut self, error: String) {
+        self.life.core.write_failed();
+        self.lease.end();
+        self.in_trouble(Trouble::Disk(error.clone()));
+        self.tell(Event::DiskFailed(error));
+    }
+
+    fn end(&mut self) {
+        self.lease.end();
+        self.client.stop();
+        for proposal in self.proposals.try_iter() {
+            (proposal.done)(Err(crate::proposals::ProposalError::Stopped));
+        }
+        self.life.close();
+        self.publish_status();
+    }
+}

@@ -1,0 +1,8 @@
+//! Drivers with everything beneath them, in one process: sockets, disks, threads.
+
+mod cluster;
+mod disk;
+mod faults;
+#[path = "../../examples/node/register.rs"]
+mod register;
+mod service;

@@ -1,0 +1,10 @@
+mod bench;
+mod bounds;
+mod hostile;
+mod latency;
+mod links;
+mod lives;
+mod net;
+mod parts;
+mod secrets;
+mod traffic;

@@ -1,0 +1,7 @@
+mod bytes_of_any_kind;
+mod frames;
+mod handshake;
+mod noise;
+mod round_trips;
+pub(crate) mod strategies;
+pub(crate) mod talk;
