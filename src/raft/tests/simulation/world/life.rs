@@ -101,7 +101,11 @@ impl World {
             arriving: None,
             core,
         });
-        let state = node.live.as_ref().map(|live| live.state).unwrap_or_default();
+        let state = node
+            .live
+            .as_ref()
+            .map(|live| live.state)
+            .unwrap_or_default();
         ensure(
             (state.term, state.vote) == (promised.term, promised.vote),
             "a start forgets no term and no vote",

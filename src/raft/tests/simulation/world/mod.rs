@@ -67,12 +67,17 @@ pub struct World {
     calm_since_us: Option<u64>,
     rested_ms: Option<u64>,
     desired: Vec<NodeId>,
+    /// Votes given, by term and candidate, with the store of the voter.
+    votes: BTreeMap<(Term, NodeId), BTreeMap<NodeId, StoreId>>,
     /// More disks are lost than a membership survives: it need not become whole again.
     overwhelmed: bool,
 }
 
 /// Steps of a world: far more than any takes that does not go round in circles.
-const MAX_STEPS: u64 = 1_000_000;
+const MAX_STEPS: u64 = 300_000;
+
+/// Entries of a log: likewise.
+const MAX_ENTRIES: u64 = 15_000;
 
 /// The version of commands that all nodes of the simulation understand.
 const VERSION: u16 = 1;
@@ -104,6 +109,7 @@ impl World {
             calm_since_us: None,
             rested_ms: None,
             desired: founders,
+            votes: BTreeMap::new(),
             overwhelmed: false,
             nodes,
             rng,

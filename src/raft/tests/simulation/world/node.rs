@@ -125,8 +125,6 @@ pub struct Life {
 pub struct Node {
     /// Its id.
     pub id: NodeId,
-    /// Its place among the world's nodes.
-    pub at: usize,
     /// Its disk.
     pub disk: Disk,
     /// Its clock.
@@ -157,6 +155,8 @@ pub struct Node {
     pub damaged: Option<Option<StoreId>>,
     /// While it is down, the memberships in its log.
     pub memberships: Vec<(Index, Arc<Membership>)>,
+    /// What it acknowledged, by its lives.
+    pub acknowledged: BTreeMap<u64, Index>,
     /// Copies of its disk.
     pub images: Vec<Image>,
     /// How much slower than usual its disk is.
@@ -174,7 +174,6 @@ impl Node {
     pub fn new(at: usize, disk: Disk, clock: Clock, statement: Option<Statement>) -> Node {
         Node {
             id: NodeId(at as u64 + 1),
-            at,
             disk,
             clock,
             life: 0,
@@ -189,6 +188,7 @@ impl Node {
             store: None,
             damaged: None,
             memberships: Vec::new(),
+            acknowledged: BTreeMap::new(),
             images: Vec::new(),
             slowness: 1,
             stamps: VecDeque::new(),
@@ -213,9 +213,7 @@ impl Node {
     /// Whether a membership knows it by a life that it began since its disk was lost.
     pub fn is_recorded_anew(&self, membership: &Membership) -> bool {
         let recorded = membership.members.get(&self.id).and_then(|it| it.life);
-        recorded.is_some_and(|life| {
-            self.boots.contains(&life.incarnation.boot)
-        })
+        recorded.is_some_and(|life| self.boots.contains(&life.incarnation.boot))
     }
 
     /// Its disk has lost what it promised.

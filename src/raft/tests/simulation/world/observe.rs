@@ -1,5 +1,7 @@
 //! What is looked at after each step of a node.
 
+use std::collections::BTreeMap;
+
 use tcpffee_raft::core::Role;
 use tcpffee_raft::durable::Write;
 use tcpffee_raft::entry::{Entry, Payload};
@@ -21,6 +23,21 @@ impl World {
         self.observe_leader(at)?;
         self.observe_commit(at)?;
         if let Some(live) = &mut self.nodes[at].live {
+            let logged = live
+                .memberships
+                .last()
+                .map_or(Index(0), |(index, _)| *index);
+            ensure(
+                self.checks != Checks::All || live.failed || live.core.in_force().0 == logged,
+                "the last membership in the log is in force",
+                || {
+                    format!(
+                        "node {}: that at {}, the last stands at {logged}",
+                        at + 1,
+                        live.core.in_force().0
+                    )
+                },
+            )?;
             let certain = live.membership_at.min(live.commit);
             live.membership_at = live.core.in_force().0;
             // Nobody goes by those before the last that is certain.
@@ -94,7 +111,11 @@ impl World {
                 || format!("node {} leads term {term}, durable is {state:?}", at + 1),
             )?;
         }
-        self.history.is_complete(term, &live.log)
+        self.history.is_complete(term, &live.log)?;
+        match self.checks {
+            Checks::All => self.is_elected(at),
+            Checks::Outcome => Ok(()),
+        }
     }
 
     fn observe_commit(&mut self, at: usize) -> Checked {
@@ -116,6 +137,13 @@ impl World {
         }
         let own_term = live.log.term_at(to) == Some(term);
         let older = (committed.0 + 1..=to.0).any(|at| live.log.term_at(Index(at)) != Some(term));
+        if leads && self.checks == Checks::All {
+            ensure(
+                own_term,
+                "what earlier terms left is not committed by counting",
+                || format!("node {} commits up to {to} in term {term}", at + 1),
+            )?;
+        }
         if leads && own_term && older {
             self.coverage.see(Seen::CommittedAcrossTerms);
         }
@@ -130,18 +158,29 @@ impl World {
         if self.checks != Checks::All {
             return Ok(());
         }
+        let node = &self.nodes[at];
         // Since the last look the membership may have changed, before or after.
         let holds = |membership: &Membership| {
             let holding = membership
-                .voters()
-                .filter_map(|id| self.node_at(id))
-                .filter(|voter| {
-                    let node = &self.nodes[*voter];
-                    if node.damaged.is_none() || node.is_recorded_anew(membership) {
-                        return node.has_durably(position);
-                    }
-                    // What it acknowledged before its disk was lost has been counted.
-                    node.lost.iter().any(|lost| lost.holds(position))
+                .members
+                .iter()
+                .filter(|(id, member)| {
+                    let Some(voter) = self.node_at(**id).map(|voter| &self.nodes[voter]) else {
+                        return false;
+                    };
+                    let life = member.life.map(|life| life.incarnation.boot);
+                    // Only the life on record can have promised it.
+                    let acknowledged = life.and_then(|boot| voter.acknowledged.get(&boot));
+                    let promised = match **id == node.id {
+                        true => life == Some(live.incarnation.boot),
+                        false => acknowledged.is_some_and(|matched| *matched >= index),
+                    };
+                    let held = match voter.damaged.is_none() || voter.is_recorded_anew(membership) {
+                        true => voter.has_durably(position),
+                        // What it acknowledged before its disk was lost has been counted.
+                        false => voter.lost.iter().any(|lost| lost.holds(position)),
+                    };
+                    membership.is_voter(**id) && promised && held
                 })
                 .count();
             holding >= membership.majority()
@@ -173,8 +212,16 @@ impl World {
                 format!(
                     "{:?} {}{}",
                     node.id,
-                    if node.has_durably(position) { "has it" } else { "has it not" },
-                    if node.damaged.is_some() { ", damaged" } else { "" }
+                    if node.has_durably(position) {
+                        "has it"
+                    } else {
+                        "has it not"
+                    },
+                    if node.damaged.is_some() {
+                        ", damaged"
+                    } else {
+                        ""
+                    }
                 )
             })
             .collect();
@@ -197,8 +244,56 @@ impl World {
         }
     }
 
+    /// Keeps in mind who acknowledged and voted.
+    fn notes_promise(&mut self, at: usize, envelope: &Envelope) {
+        let node = &mut self.nodes[at];
+        match (&envelope.message, node.store) {
+            (Message::Appended { matched }, _) => {
+                let boot = envelope.incarnation.boot;
+                let known = node.acknowledged.entry(boot).or_default();
+                *known = (*known).max(*matched);
+            }
+            (Message::VoteReply { granted: true }, Some(store)) => {
+                let votes = self.votes.entry((envelope.term, envelope.to)).or_default();
+                votes.insert(node.id, store);
+            }
+            _ => {}
+        }
+    }
+
+    /// A new leader has the votes of a majority, each from the store that is on record.
+    fn is_elected(&self, at: usize) -> Checked {
+        let Some(live) = &self.nodes[at].live else {
+            return Ok(());
+        };
+        let id = self.nodes[at].id;
+        let none = BTreeMap::new();
+        let votes = self.votes.get(&(live.core.term(), id)).unwrap_or(&none);
+        let elects = |membership: &Membership| {
+            let given = membership
+                .members
+                .iter()
+                .filter(|(voter, member)| {
+                    let recorded = member.life.map(|life| life.incarnation.store);
+                    membership.is_voter(**voter)
+                        && (**voter == id
+                            || votes
+                                .get(voter)
+                                .is_some_and(|store| recorded.is_none_or(|it| it == *store)))
+                })
+                .count();
+            given >= membership.majority()
+        };
+        ensure(
+            live.memberships.iter().any(|(_, it)| elects(it)),
+            "a leader is elected by a majority that has forgotten nothing",
+            || format!("node {} has the votes {votes:?}", at + 1),
+        )
+    }
+
     /// What a message promises is durable before it goes.
-    pub(super) fn promises(&self, at: usize, envelope: &Envelope) -> Checked {
+    pub(super) fn promises(&mut self, at: usize, envelope: &Envelope) -> Checked {
+        self.notes_promise(at, envelope);
         let node = &self.nodes[at];
         let (Some(live), Some(durable)) = (&node.live, &node.durable) else {
             return Ok(());
@@ -392,8 +487,7 @@ impl World {
             },
         )?;
         ensure(
-            self.checks != Checks::All
-                || self.nodes[at].has_durably(entry.position()),
+            self.checks != Checks::All || self.nodes[at].has_durably(entry.position()),
             "what is applied is durable here",
             || format!("node {} applies {}", at + 1, entry.position()),
         )?;
