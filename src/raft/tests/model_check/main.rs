@@ -106,7 +106,8 @@ fn an_earlier_terms_command_on_a_majority() {
         start: Start::Reelected,
         disk: Disk::Honest,
         most: Taken {
-            time_outs: [0, 1, 1],
+            // Once to step down from term 3, once to stand.
+            time_outs: [0, 2, 1],
             ..NOTHING
         },
         sights: &[Sight::CommittedLater, Sight::Overwritten],
