@@ -14,6 +14,8 @@ use super::report::{Goal, Report};
 const BYTES: usize = 64;
 /// Proposals that one node has under way at once.
 const WINDOW: usize = 1_000;
+/// After this long without work a cluster is idle.
+const SETTLED: Duration = Duration::from_secs(1);
 /// How long an attempt to write may take after the leader was killed.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
@@ -157,6 +159,8 @@ pub fn recovery(nodes: &mut Nodes, amounts: &Amounts, report: &mut Report) -> an
 pub fn idle(nodes: &Nodes, amounts: &Amounts, report: &mut Report) -> anyhow::Result<()> {
     let leader = nodes.leader()?;
     let cpu = || -> anyhow::Result<Vec<Duration>> { (0..NODES).map(|n| nodes.cpu(n)).collect() };
+    // What a node says of itself may be some turns old; nothing is to be left of earlier work.
+    sleep(SETTLED);
     let (before, cpu_before, start) = (nodes.status(leader)?, cpu()?, Instant::now());
     sleep(amounts.idle);
     let (after, cpu_after, time) = (nodes.status(leader)?, cpu()?, start.elapsed());
