@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::core::mutation::{self, Mutation};
 use crate::ids::{Incarnation, Index, NodeTime};
 use crate::message::SnapshotMeta;
 
@@ -126,7 +125,7 @@ impl Progress {
     /// Takes in that the log agrees up to `matched`. Answers whether that is news.
     pub fn agree(&mut self, matched: Index, now: NodeTime) -> bool {
         let news = matched > self.matched;
-        if news || mutation::is(Mutation::MatchGoesBack) {
+        if news {
             self.matched = matched;
             self.advanced = now;
         }

@@ -33,12 +33,16 @@ pub struct Status {
 /// What came of proposals that a node made by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Proposals that were applied.
-    pub done: u64,
+    /// Proposals that were made.
+    pub count: u64,
     /// Proposals that failed.
     pub failed: u64,
     /// From the first proposal to the last answer.
     pub time: Duration,
+    /// The median time from a proposal to its answer.
+    pub median: Duration,
+    /// The 99th percentile of the same.
+    pub p99: Duration,
 }
 
 impl Client {
@@ -69,12 +73,12 @@ impl Client {
     }
 
     /// Lets the node make proposals at its own interface, `window` at a time.
-    pub fn load(&mut self, count: u64, bytes: usize, window: usize) -> anyhow::Result<Load> {
-        let line = self.exchange(&format!("load {count} {bytes} {window}"))?;
+    pub fn load(&mut self, count: u64, window: usize, bytes: usize) -> anyhow::Result<Load> {
+        let line = self.exchange(&format!("load {count} {window} {bytes}"))?;
         let load = parse_load(&line)
             .with_context(|| format!("node {} answered {line:?} to load", self.address))?;
         ensure!(
-            load.done == count && load.failed == 0,
+            load.count == count && load.failed == 0,
             "of {count} proposals at node {} {} failed",
             self.address,
             load.failed
@@ -101,13 +105,9 @@ impl Client {
 }
 
 fn parse_status(line: &str) -> Option<Status> {
-    let field = |name: &str| {
-        let mut fields = line.strip_prefix("status ")?.split(' ');
-        fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
-    };
-    let number = |name: &str| field(name)?.parse().ok();
+    let number = |name: &str| field(line, name)?.parse().ok();
     Some(Status {
-        leads: field("role")? == "leader",
+        leads: field(line, "role")? == "leader",
         term: number("term")?,
         commit: number("commit")?,
         applied: number("applied")?,
@@ -117,14 +117,21 @@ fn parse_status(line: &str) -> Option<Status> {
 }
 
 fn parse_load(line: &str) -> Option<Load> {
-    let mut fields = line.strip_prefix("loaded ")?.split(' ');
-    let mut number = || fields.next()?.parse::<u64>().ok();
-    let (count, failed, nanoseconds) = (number()?, number()?, number()?);
+    let number = |name: &str| field(line, name)?.parse().ok();
+    let time = |name: &str| number(name).map(Duration::from_micros);
     Some(Load {
-        done: count.checked_sub(failed)?,
-        failed,
-        time: Duration::from_nanos(nanoseconds),
+        count: number("count")?,
+        failed: number("failed")?,
+        time: time("elapsed_us")?,
+        median: time("p50_us")?,
+        p99: time("p99_us")?,
     })
+}
+
+/// The value in `ok name=value name=value ...`.
+fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = line.strip_prefix("ok ")?.split(' ');
+    fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]
@@ -133,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_status_is_read_field_by_field() {
-        let line = "status role=leader term=3 leader=2 commit=9 applied=8 persisted=9 first=1 \
+        let line = "ok role=leader term=3 leader=2 commit=9 applied=8 persisted=9 first=1 \
                     last=10 log_bytes=4711";
         let status = parse_status(line).unwrap();
         assert!(status.leads);
@@ -144,9 +151,11 @@ mod tests {
 
     #[test]
     fn a_loads_answer_tells_what_failed() {
-        let load = parse_load("loaded 10 3 1500").unwrap();
-        assert_eq!((load.done, load.failed), (7, 3));
-        assert_eq!(load.time, Duration::from_nanos(1500));
-        assert_eq!(parse_load("loaded 1"), None);
+        let line = "ok count=10 failed=3 elapsed_us=1500 p50_us=7 p99_us=9 max_us=11";
+        let load = parse_load(line).unwrap();
+        assert_eq!((load.count, load.failed), (10, 3));
+        assert_eq!(load.time, Duration::from_micros(1500));
+        assert_eq!(load.p99, Duration::from_micros(9));
+        assert_eq!(parse_load("ok count=1"), None);
     }
 }

@@ -40,7 +40,7 @@ pub fn run(options: &RaftOptions) -> anyhow::Result<()> {
     drop(nodes);
 
     // No snapshot may shorten the log that is to be recovered.
-    let whole_log = ["--snapshot-bytes", "1000000000000"];
+    let whole_log = ["--snapshot-after-bytes", "1000000000000"];
     let mut nodes = Nodes::start(&program, directory.path(), &whole_log)?;
     work::recovery(&mut nodes, &amounts, &mut report)?;
     println!("\n{report}");

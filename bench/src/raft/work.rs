@@ -14,6 +14,8 @@ use super::report::{Goal, Report};
 const BYTES: usize = 64;
 /// Proposals that one node has under way at once.
 const WINDOW: usize = 1_000;
+/// After this long without work a cluster is idle.
+const SETTLED: Duration = Duration::from_secs(1);
 /// How long an attempt to write may take after the leader was killed.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
@@ -22,7 +24,7 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 pub struct Amounts {
     /// Syncs of each of three files.
     pub syncs: usize,
-    lone: usize,
+    lone: u64,
     proposals: u64,
     kills: usize,
     recovered: u64,
@@ -35,7 +37,7 @@ impl Amounts {
         let part = if quick { 10 } else { 1 };
         Amounts {
             syncs: 500 / part,
-            lone: 1_000 / part,
+            lone: 1_000 / part as u64,
             proposals: 500_000 / part as u64,
             kills: if quick { 2 } else { 10 },
             recovered: 1_000_000 / part as u64,
@@ -47,22 +49,18 @@ impl Amounts {
 /// One proposal at a time through a follower.
 pub fn lone_proposals(nodes: &Nodes, amounts: &Amounts, report: &mut Report) -> anyhow::Result<()> {
     let follower = (nodes.leader()? + 1) % NODES;
-    let mut client = nodes.client(follower, PATIENCE)?;
-    let mut taken = Vec::with_capacity(amounts.lone);
-    for _ in 0..amounts.lone {
-        taken.push(client.load(1, BYTES, 1)?.time);
-    }
+    let load = nodes
+        .client(follower, PATIENCE)?
+        .load(amounts.lone, 1, BYTES)?;
     let least = report.machine().lone_proposal();
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let goal = Goal::AtMost(1.5 * ms(least));
-    let median = percentile(&taken, 0.5);
     report.add(
         "a lone proposal through a follower, median, ms",
-        ms(median),
+        ms(load.median),
         goal,
     );
-    let p99 = percentile(&taken, 0.99);
-    report.add("  p99, ms", ms(p99), Goal::None);
+    report.add("  p99, ms", ms(load.p99), Goal::None);
     Ok(())
 }
 
@@ -71,12 +69,12 @@ pub fn throughput(nodes: &Nodes, amounts: &Amounts, report: &mut Report) -> anyh
     let goal = Goal::AtLeast(50_000.0);
     let leader = nodes.leader()?;
     let load = |node: usize, count: u64| -> anyhow::Result<Load> {
-        nodes.client(node, PATIENCE)?.load(count, BYTES, WINDOW)
+        nodes.client(node, PATIENCE)?.load(count, WINDOW, BYTES)
     };
     // The first proposals find cold caches and connections.
     load(leader, amounts.proposals / 20)?;
     let alone = load(leader, amounts.proposals)?;
-    let rate = alone.done as f64 / alone.time.as_secs_f64();
+    let rate = alone.count as f64 / alone.time.as_secs_f64();
     report.add("proposals of 64 bytes at the leader, /s", rate, goal);
 
     let start = Instant::now();
@@ -88,7 +86,7 @@ pub fn throughput(nodes: &Nodes, amounts: &Amounts, report: &mut Report) -> anyh
             .collect();
         let mut done = 0;
         for load in loads {
-            done += load.join().map_err(|_| anyhow!("a load panicked"))??.done;
+            done += load.join().map_err(|_| anyhow!("a load panicked"))??.count;
         }
         Ok::<_, anyhow::Error>(done)
     })?;
@@ -134,7 +132,7 @@ pub fn recovery(nodes: &mut Nodes, amounts: &Amounts, report: &mut Report) -> an
     let leader = nodes.leader()?;
     nodes
         .client(leader, PATIENCE)?
-        .load(amounts.recovered, BYTES, WINDOW)?;
+        .load(amounts.recovered, WINDOW, BYTES)?;
     caught_up(nodes)?;
     let follower = (leader + 1) % NODES;
     nodes.kill(follower)?;
@@ -161,6 +159,8 @@ pub fn recovery(nodes: &mut Nodes, amounts: &Amounts, report: &mut Report) -> an
 pub fn idle(nodes: &Nodes, amounts: &Amounts, report: &mut Report) -> anyhow::Result<()> {
     let leader = nodes.leader()?;
     let cpu = || -> anyhow::Result<Vec<Duration>> { (0..NODES).map(|n| nodes.cpu(n)).collect() };
+    // What a node says of itself may be some turns old; nothing is to be left of earlier work.
+    sleep(SETTLED);
     let (before, cpu_before, start) = (nodes.status(leader)?, cpu()?, Instant::now());
     sleep(amounts.idle);
     let (after, cpu_after, time) = (nodes.status(leader)?, cpu()?, start.elapsed());

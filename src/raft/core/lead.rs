@@ -347,6 +347,9 @@ impl Core {
         let State::Leader(leading) = &mut self.state else {
             return;
         };
+        if mutation::is(Mutation::RepeatsNothing) {
+            return;
+        }
         for progress in leading.progress.values_mut() {
             let stalled = now.since(progress.advanced) >= patience;
             match &progress.flow {

@@ -13,8 +13,9 @@
 //! - Another store is an empty disk: its member becomes a learner with the new store on record
 //!   and the old one retired, is caught up, and is made a voter again.
 //!
-//! What cannot be found out: a copy that was taken in, or after, the last life that a majority of
-//! the others have on record.
+//! What cannot be found out: a copy that was taken in, or after, the last life that is on record;
+//! one that was started unheard so often that its count has passed the recorded one; and copies
+//! that, with voters that lag behind the record, make a majority.
 
 use crate::ids::{Incarnation, NodeId};
 use crate::membership::RecordedLife;

@@ -65,8 +65,8 @@ pub enum Mutation {
     RemovedLeaderGoesOn,
     /// A voter on its way out does not stand for election.
     LeaverNeverStands,
-    /// An older acknowledgement takes the match back.
-    MatchGoesBack,
+    /// What is lost on its way is not sent again.
+    RepeatsNothing,
     /// The time of a new leader begins at 0.
     TimeGoesBack,
     /// Proposals are taken while leadership is handed over.
@@ -89,6 +89,7 @@ pub enum Mutation {
 mod switch {
     use super::Mutation;
     use std::cell::Cell;
+    use std::sync::OnceLock;
 
     thread_local! {
         static SET: Cell<Option<Mutation>> = const { Cell::new(None) };
@@ -99,9 +100,15 @@ mod switch {
         SET.set(mutation);
     }
 
-    /// Whether the fault is there.
+    /// Whether the fault is there: set for this thread, or named by `RAFT_MUTATION` for the whole
+    /// process.
     pub(crate) fn is(mutation: Mutation) -> bool {
+        static NAMED: OnceLock<Option<String>> = OnceLock::new();
+        let named = NAMED.get_or_init(|| std::env::var("RAFT_MUTATION").ok());
         SET.get() == Some(mutation)
+            || named
+                .as_ref()
+                .is_some_and(|name| *name == format!("{mutation:?}"))
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         5 => Just(Step::Sync),
         1 => Just(Step::Prepare),
         2 => (0..6u8, 0..3000u16).prop_map(|(back, bytes)| Step::Snapshot { back, bytes }),
-        1 => (0..9u8, 0..3000u16, any::<bool>(), then).prop_map(|(ahead, bytes, restart, then)| {
+        1 => (0..9u8, 1..3000u16, any::<bool>(), then).prop_map(|(ahead, bytes, restart, then)| {
             Step::Arrive { ahead, bytes, restart, then }
         }),
         2 => (0..9u8).prop_map(|tail| Step::Compact { tail }),

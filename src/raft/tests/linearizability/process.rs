@@ -187,6 +187,8 @@ impl Cluster {
             .arg("--clients")
             .arg(self.clients(node).to_string())
             .arg("--form")
+            // Shorter than clients wait.
+            .args(["--patience-ms", "2000"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);

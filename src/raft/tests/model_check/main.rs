@@ -41,8 +41,8 @@ fn elections_after_forming_with_a_crash() {
             ..NOTHING
         },
         sights: &[Sight::Leader],
-        depth: 8,
-        long_depth: 16,
+        depth: 11,
+        long_depth: 15,
     });
 }
 
@@ -58,7 +58,7 @@ fn commands_under_one_leader() {
             ..NOTHING
         },
         sights: &[Sight::AppliedTwice],
-        depth: 8,
+        depth: 12,
         long_depth: 16,
     });
 }
@@ -76,8 +76,8 @@ fn a_leader_deposed_between_two_commands() {
             ..NOTHING
         },
         sights: &[Sight::OldLeader, Sight::ChangeAfterCommit],
-        depth: 8,
-        long_depth: 16,
+        depth: 11,
+        long_depth: 15,
     });
 }
 
@@ -94,7 +94,7 @@ fn logs_that_differ_at_one_place() {
             ..NOTHING
         },
         sights: &[Sight::Overwritten],
-        depth: 8,
+        depth: 12,
         long_depth: 16,
     });
 }
@@ -106,12 +106,13 @@ fn an_earlier_terms_command_on_a_majority() {
         start: Start::Reelected,
         disk: Disk::Honest,
         most: Taken {
-            time_outs: [0, 1, 1],
+            // Once to step down from term 3, once to stand.
+            time_outs: [0, 2, 1],
             ..NOTHING
         },
-        sights: &[Sight::CommittedLater, Sight::Overwritten],
-        depth: 8,
-        long_depth: 16,
+        sights: &[Sight::CommittedLater],
+        depth: 14,
+        long_depth: 20,
     });
 }
 
@@ -128,7 +129,7 @@ fn leadership_handed_over_with_heartbeats() {
             ..NOTHING
         },
         sights: &[Sight::OldLeader],
-        depth: 8,
+        depth: 12,
         long_depth: 16,
     });
 }

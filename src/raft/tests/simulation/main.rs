@@ -5,6 +5,7 @@
 
 mod world;
 
+use world::Checks;
 use world::runs::{Runs, quiet_panics};
 use world::trace::Trace;
 
@@ -43,6 +44,39 @@ fn clusters_keep_their_promises_under_faults() {
     );
     for (seen, seeds) in &summary.coverage.0 {
         println!("{seen:?}: {seeds}");
+    }
+    // Fewer seeds cannot see everything.
+    if count >= SEEDS {
+        let lacking = summary.coverage.lacking(count);
+        if !lacking.is_empty() {
+            println!("seen in too few seeds: {lacking:?}");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// Seeds within which disks that lie are found out.
+const SEEDS_TO_FIND_LIES: u64 = 50;
+
+#[test]
+fn disks_that_lie_about_syncing_are_found_out() {
+    quiet_panics();
+    for checks in [Checks::All, Checks::Outcome] {
+        let runs = Runs {
+            checks,
+            adapt: |plan| plan.skip_sync = true,
+            ..Runs::default()
+        };
+        match runs.many(0, SEEDS_TO_FIND_LIES) {
+            Ok(_) => {
+                println!("{SEEDS_TO_FIND_LIES} seeds hold on disks that lie ({checks:?})");
+                std::process::exit(1);
+            }
+            Err(failure) => println!(
+                "{checks:?}: seed {}: {}: {}",
+                failure.seed, failure.violation.invariant, failure.violation.detail
+            ),
+        }
     }
 }
 

@@ -76,3 +76,71 @@ impl Coverage {
         }
     }
 }
+
+/// In how many of a thousand seeds each is to be seen at least.
+const EXPECTED: &[(Seen, u64)] = &[
+    (Seen::MessageLost, 400),
+    (Seen::MessageDoubled, 200),
+    (Seen::MessageToDeadLife, 200),
+    (Seen::Crash, 400),
+    (Seen::PowerLoss, 400),
+    (Seen::UnsyncedAtPowerLoss, 30),
+    (Seen::CrashBetweenSteps, 100),
+    (Seen::AllCrashed, 50),
+    (Seen::Cut, 100),
+    (Seen::CutOneWay, 100),
+    (Seen::Isolated, 100),
+    (Seen::LeaderPaused, 50),
+    (Seen::PausedBeyondLease, 50),
+    (Seen::DiskSlow, 100),
+    (Seen::DiskFailed, 30),
+    (Seen::LeaderDiskFailed, 10),
+    (Seen::Wiped, 100),
+    (Seen::WipedVoterBack, 100),
+    (Seen::Restored, 30),
+    (Seen::RestoredRefused, 20),
+    (Seen::SetAside, 20),
+    (Seen::Elections, 800),
+    (Seen::ManyElections, 50),
+    (Seen::Truncation, 100),
+    (Seen::SnapshotTaken, 300),
+    (Seen::SnapshotArrived, 200),
+    (Seen::SnapshotRestored, 200),
+    (Seen::SnapshotInterrupted, 5),
+    (Seen::RestartFromSnapshot, 200),
+    (Seen::Compaction, 200),
+    (Seen::TransferAsked, 150),
+    (Seen::TransferDone, 150),
+    (Seen::LearnerAdded, 500),
+    (Seen::Promoted, 300),
+    (Seen::Demoted, 200),
+    (Seen::Removed, 150),
+    (Seen::LeaderRemovedItself, 5),
+    (Seen::Dismissed, 150),
+    (Seen::ChangeRefused, 150),
+    (Seen::Steered, 80),
+    (Seen::Stated, 500),
+    (Seen::NewerLifeRecorded, 500),
+    (Seen::Lease, 900),
+    (Seen::FenceHeldBack, 500),
+    (Seen::RetryAnsweredOnce, 200),
+    (Seen::ProposalLost, 30),
+    (Seen::BackPressure, 5),
+    (Seen::StepDown, 400),
+    (Seen::CommittedAcrossTerms, 200),
+    // All others were overwhelmed (`Overwhelmed`).
+    (Seen::Rested, 970),
+];
+
+impl Coverage {
+    /// What too few of the seeds have seen, with how many did.
+    pub fn lacking(&self, seeds: u64) -> Vec<(Seen, u64)> {
+        let seen_in = |seen| self.0.get(seen).copied().unwrap_or(0);
+        EXPECTED
+            .iter()
+            .map(|(seen, of_thousand)| (*seen, seen_in(seen), seeds * of_thousand / 1000))
+            .filter(|(_, is, least)| is < least)
+            .map(|(seen, is, _)| (seen, is))
+            .collect()
+    }
+}

@@ -254,11 +254,10 @@ impl World {
         self.see(Seen::Restored);
         self.stop(at, true);
         let node = &mut self.nodes[at];
-        node.disk.put_back(&image);
         node.damaged = Some(Some(store));
-        node.store = None;
-        node.durable = None;
+        node.loses();
         node.unsure.clear();
+        node.copy = Some(image);
         let after_us = self.rng.gap(500_000);
         self.later(after_us, Event::Start { node: at });
     }

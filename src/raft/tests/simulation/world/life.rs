@@ -24,12 +24,21 @@ impl World {
         if self.nodes[at].live.is_some() {
             return Ok(());
         }
+        let node = &mut self.nodes[at];
+        if node.is_recorded_anew(&self.history.membership) {
+            node.copy = None;
+        }
+        if let Some(copy) = &node.copy {
+            node.disk.put_back(copy);
+            node.lost.extend(node.durable.take());
+        }
         let opened = self.nodes[at].disk.open(&mut self.rng);
         let (identity, recovered) = opened.map_err(|error| Violation {
             invariant: "a store opens",
             detail: format!("node {}: {error}", at + 1),
         })?;
         let log = Mirror::of(&recovered);
+        let promised = recovered.hard_state;
         self.recovers(at, &log)?;
         let machine = self.restored(at, &recovered)?;
         let boot = self.rng.bits();
@@ -54,6 +63,7 @@ impl World {
         let node = &mut self.nodes[at];
         node.life += 1;
         node.store = Some(identity.store);
+        node.boots.push(boot);
         node.durable = Some(log.clone());
         node.unsure.clear();
         node.dismissed = false;
@@ -91,6 +101,16 @@ impl World {
             arriving: None,
             core,
         });
+        let state = node
+            .live
+            .as_ref()
+            .map(|live| live.state)
+            .unwrap_or_default();
+        ensure(
+            (state.term, state.vote) == (promised.term, promised.vote),
+            "a start forgets no term and no vote",
+            || format!("node {}: {promised:?} became {state:?}", at + 1),
+        )?;
         let life = node.life;
         self.later(0, Event::Tick { node: at, life });
         self.drain(at)
@@ -249,8 +269,8 @@ impl World {
     fn forgets(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         node.damaged = Some(None);
-        node.store = None;
-        node.durable = None;
+        node.copy = None;
+        node.loses();
         node.unsure.clear();
     }
 

@@ -34,7 +34,7 @@ use tcpffee_raft::membership::{Member, Membership, RecordedLife, Role, Statement
 use clients::Client;
 use coverage::{Coverage, Seen};
 use disk::Disk;
-use history::{Checked, History, Violation};
+use history::{Checked, History, Violation, ensure};
 use network::Network;
 use node::{Clock, Node};
 use plan::Plan;
@@ -67,9 +67,17 @@ pub struct World {
     calm_since_us: Option<u64>,
     rested_ms: Option<u64>,
     desired: Vec<NodeId>,
+    /// Votes given, by term and candidate, with the store of the voter.
+    votes: BTreeMap<(Term, NodeId), BTreeMap<NodeId, StoreId>>,
     /// More disks are lost than a membership survives: it need not become whole again.
     overwhelmed: bool,
 }
+
+/// Steps of a world: far more than any takes that does not go round in circles.
+const MAX_STEPS: u64 = 300_000;
+
+/// Entries of a log: likewise.
+const MAX_ENTRIES: u64 = 15_000;
 
 /// The version of commands that all nodes of the simulation understand.
 const VERSION: u16 = 1;
@@ -101,6 +109,7 @@ impl World {
             calm_since_us: None,
             rested_ms: None,
             desired: founders,
+            votes: BTreeMap::new(),
             overwhelmed: false,
             nodes,
             rng,
@@ -195,6 +204,11 @@ impl World {
                 break;
             };
             self.now_us = at_us;
+            ensure(
+                self.trace.steps() < MAX_STEPS,
+                "nodes do not storm each other with messages",
+                || format!("{MAX_STEPS} steps in {} ms", at_us / 1000),
+            )?;
             self.trace.step(at_us, self.mark(&event));
             self.step(event)?;
         }

@@ -125,8 +125,6 @@ pub struct Life {
 pub struct Node {
     /// Its id.
     pub id: NodeId,
-    /// Its place among the world's nodes.
-    pub at: usize,
     /// Its disk.
     pub disk: Disk,
     /// Its clock.
@@ -141,6 +139,13 @@ pub struct Node {
     pub deferred: Vec<Event>,
     /// What is durable, as far as the disk said; none after the disk was exchanged.
     pub durable: Option<Mirror>,
+    /// The lives since that happened.
+    pub boots: Vec<u64>,
+    /// The old copy that was put back: each start is one from that copy, or its count of starts
+    /// could pass the recorded one, and it would not be found out.
+    pub copy: Option<Image>,
+    /// What was durable each time its disk was lost, until it is a voter again.
+    pub lost: Vec<Mirror>,
     /// What was written and not known to be durable when it went down.
     pub unsure: Vec<Write>,
     /// The store that it runs on.
@@ -150,6 +155,8 @@ pub struct Node {
     pub damaged: Option<Option<StoreId>>,
     /// While it is down, the memberships in its log.
     pub memberships: Vec<(Index, Arc<Membership>)>,
+    /// What it acknowledged, by its lives.
+    pub acknowledged: BTreeMap<u64, Index>,
     /// Copies of its disk.
     pub images: Vec<Image>,
     /// How much slower than usual its disk is.
@@ -167,7 +174,6 @@ impl Node {
     pub fn new(at: usize, disk: Disk, clock: Clock, statement: Option<Statement>) -> Node {
         Node {
             id: NodeId(at as u64 + 1),
-            at,
             disk,
             clock,
             life: 0,
@@ -175,10 +181,14 @@ impl Node {
             paused: false,
             deferred: Vec::new(),
             durable: None,
+            lost: Vec::new(),
+            copy: None,
+            boots: Vec::new(),
             unsure: Vec::new(),
             store: None,
             damaged: None,
             memberships: Vec::new(),
+            acknowledged: BTreeMap::new(),
             images: Vec::new(),
             slowness: 1,
             stamps: VecDeque::new(),
@@ -198,6 +208,19 @@ impl Node {
     pub fn may_hit(&self, now_us: u64, hit_lease_ms: u64) -> Option<LeaseGrant> {
         let lease = self.live.as_ref()?.lease?;
         (self.clock.at(now_us) < lease.stamp.plus(hit_lease_ms)).then_some(lease)
+    }
+
+    /// Whether a membership knows it by a life that it began since its disk was lost.
+    pub fn is_recorded_anew(&self, membership: &Membership) -> bool {
+        let recorded = membership.members.get(&self.id).and_then(|it| it.life);
+        recorded.is_some_and(|life| self.boots.contains(&life.incarnation.boot))
+    }
+
+    /// Its disk has lost what it promised.
+    pub fn loses(&mut self) {
+        self.store = None;
+        self.boots.clear();
+        self.lost.extend(self.durable.take());
     }
 
     /// Whether the entry is durable here, as far as the disk said.

@@ -1,9 +1,11 @@
 //! What is looked at after each step of a node.
 
+use std::collections::BTreeMap;
+
 use tcpffee_raft::core::Role;
 use tcpffee_raft::durable::Write;
 use tcpffee_raft::entry::{Entry, Payload};
-use tcpffee_raft::ids::{Index, Position};
+use tcpffee_raft::ids::{Index, Position, Term};
 use tcpffee_raft::membership::Membership;
 use tcpffee_raft::message::{Envelope, LeaseGrant, Message};
 
@@ -21,7 +23,30 @@ impl World {
         self.observe_leader(at)?;
         self.observe_commit(at)?;
         if let Some(live) = &mut self.nodes[at].live {
+            let logged = live
+                .memberships
+                .last()
+                .map_or(Index(0), |(index, _)| *index);
+            ensure(
+                self.checks != Checks::All || live.failed || live.core.in_force().0 == logged,
+                "the last membership in the log is in force",
+                || {
+                    format!(
+                        "node {}: that at {}, the last stands at {logged}",
+                        at + 1,
+                        live.core.in_force().0
+                    )
+                },
+            )?;
+            let certain = live.membership_at.min(live.commit);
             live.membership_at = live.core.in_force().0;
+            // Nobody goes by those before the last that is certain.
+            let kept = live
+                .memberships
+                .iter()
+                .rposition(|(index, _)| *index <= certain)
+                .unwrap_or(0);
+            live.memberships.drain(..kept);
         }
         self.observe_leases(at)
     }
@@ -63,16 +88,18 @@ impl World {
         ensure(!live.failed, "nobody leads without a disk", || {
             format!("node {}", at + 1)
         })?;
+        let (since, membership) = live.core.in_force();
+        ensure(
+            membership.is_voter(node.id) || since > live.core.commit(),
+            "a leader that is no voter any more leads no more",
+            || format!("node {}, since {since}", at + 1),
+        )?;
         let term = live.core.term();
         if !self.history.leads(term, at, life)? {
             return Ok(());
         }
         self.trace.say(self.now_us, || {
-            format!(
-                "n{} LEADS term {term}, log up to {}",
-                at + 1,
-                live.log.last()
-            )
+            format!("n{} LEADS term {term}, log up to {}", at + 1, live.log.last())
         });
         if self.checks == Checks::All
             && let Some(durable) = &node.durable
@@ -84,7 +111,11 @@ impl World {
                 || format!("node {} leads term {term}, durable is {state:?}", at + 1),
             )?;
         }
-        self.history.is_complete(term, &live.log)
+        self.history.is_complete(term, &live.log)?;
+        match self.checks {
+            Checks::All => self.is_elected(at),
+            Checks::Outcome => Ok(()),
+        }
     }
 
     fn observe_commit(&mut self, at: usize) -> Checked {
@@ -106,6 +137,13 @@ impl World {
         }
         let own_term = live.log.term_at(to) == Some(term);
         let older = (committed.0 + 1..=to.0).any(|at| live.log.term_at(Index(at)) != Some(term));
+        if leads && self.checks == Checks::All {
+            ensure(
+                own_term,
+                "what earlier terms left is not committed by counting",
+                || format!("node {} commits up to {to} in term {term}", at + 1),
+            )?;
+        }
         if leads && own_term && older {
             self.coverage.see(Seen::CommittedAcrossTerms);
         }
@@ -120,14 +158,29 @@ impl World {
         if self.checks != Checks::All {
             return Ok(());
         }
+        let node = &self.nodes[at];
         // Since the last look the membership may have changed, before or after.
         let holds = |membership: &Membership| {
             let holding = membership
-                .voters()
-                .filter_map(|id| self.node_at(id))
-                .filter(|voter| {
-                    let node = &self.nodes[*voter];
-                    node.damaged.is_some() || node.has_durably(position)
+                .members
+                .iter()
+                .filter(|(id, member)| {
+                    let Some(voter) = self.node_at(**id).map(|voter| &self.nodes[voter]) else {
+                        return false;
+                    };
+                    let life = member.life.map(|life| life.incarnation.boot);
+                    // Only the life on record can have promised it.
+                    let acknowledged = life.and_then(|boot| voter.acknowledged.get(&boot));
+                    let promised = match **id == node.id {
+                        true => life == Some(live.incarnation.boot),
+                        false => acknowledged.is_some_and(|matched| *matched >= index),
+                    };
+                    let held = match voter.damaged.is_none() || voter.is_recorded_anew(membership) {
+                        true => voter.has_durably(position),
+                        // What it acknowledged before its disk was lost has been counted.
+                        false => voter.lost.iter().any(|lost| lost.holds(position)),
+                    };
+                    membership.is_voter(**id) && promised && held
                 })
                 .count();
             holding >= membership.majority()
@@ -141,12 +194,38 @@ impl World {
             "what is committed is durable with a majority of the voters",
             || {
                 format!(
-                    "node {} commits {position}, voters are {:?}",
+                    "node {} commits {position}, of the voters {:?} too few have it: {}",
                     at + 1,
-                    live.core.membership().voters().collect::<Vec<_>>()
+                    live.core.membership().voters().collect::<Vec<_>>(),
+                    self.whereabouts(position)
                 )
             },
         )
+    }
+
+    /// Which nodes hold an entry, and which have lost their disks.
+    fn whereabouts(&self, position: Position) -> String {
+        let words: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| {
+                format!(
+                    "{:?} {}{}",
+                    node.id,
+                    if node.has_durably(position) {
+                        "has it"
+                    } else {
+                        "has it not"
+                    },
+                    if node.damaged.is_some() {
+                        ", damaged"
+                    } else {
+                        ""
+                    }
+                )
+            })
+            .collect();
+        words.join("; ")
     }
 
     /// A node may take its clock's stamp now: what is committed by then?
@@ -165,8 +244,56 @@ impl World {
         }
     }
 
+    /// Keeps in mind who acknowledged and voted.
+    fn notes_promise(&mut self, at: usize, envelope: &Envelope) {
+        let node = &mut self.nodes[at];
+        match (&envelope.message, node.store) {
+            (Message::Appended { matched }, _) => {
+                let boot = envelope.incarnation.boot;
+                let known = node.acknowledged.entry(boot).or_default();
+                *known = (*known).max(*matched);
+            }
+            (Message::VoteReply { granted: true }, Some(store)) => {
+                let votes = self.votes.entry((envelope.term, envelope.to)).or_default();
+                votes.insert(node.id, store);
+            }
+            _ => {}
+        }
+    }
+
+    /// A new leader has the votes of a majority, each from the store that is on record.
+    fn is_elected(&self, at: usize) -> Checked {
+        let Some(live) = &self.nodes[at].live else {
+            return Ok(());
+        };
+        let id = self.nodes[at].id;
+        let none = BTreeMap::new();
+        let votes = self.votes.get(&(live.core.term(), id)).unwrap_or(&none);
+        let elects = |membership: &Membership| {
+            let given = membership
+                .members
+                .iter()
+                .filter(|(voter, member)| {
+                    let recorded = member.life.map(|life| life.incarnation.store);
+                    membership.is_voter(**voter)
+                        && (**voter == id
+                            || votes
+                                .get(voter)
+                                .is_some_and(|store| recorded.is_none_or(|it| it == *store)))
+                })
+                .count();
+            given >= membership.majority()
+        };
+        ensure(
+            live.memberships.iter().any(|(_, it)| elects(it)),
+            "a leader is elected by a majority that has forgotten nothing",
+            || format!("node {} has the votes {votes:?}", at + 1),
+        )
+    }
+
     /// What a message promises is durable before it goes.
-    pub(super) fn promises(&self, at: usize, envelope: &Envelope) -> Checked {
+    pub(super) fn promises(&mut self, at: usize, envelope: &Envelope) -> Checked {
+        self.notes_promise(at, envelope);
         let node = &self.nodes[at];
         let (Some(live), Some(durable)) = (&node.live, &node.durable) else {
             return Ok(());
@@ -185,16 +312,12 @@ impl World {
                 )
             }
             Message::Appended { matched } => {
-                let there = durable.term_at(*matched);
+                let (there, here) = (durable.term_at(*matched), live.log.term_at(*matched));
+                let covered = [there, here].contains(&Some(Term(0)));
                 ensure(
-                    there.is_some() && there == live.log.term_at(*matched),
+                    there.is_some() && (there == here || covered),
                     "entries are durable before they are acknowledged",
-                    || {
-                        format!(
-                            "{envelope:?}, durable is {there:?}, up to {}",
-                            durable.last()
-                        )
-                    },
+                    || format!("{envelope:?}, durable is {there:?}, up to {}", durable.last()),
                 )
             }
             _ => Ok(()),
@@ -287,11 +410,7 @@ impl World {
     pub(super) fn changes(&mut self, at: usize, write: &Write) -> Checked {
         let changes = |entry: &Entry| matches!(entry.payload, Payload::Membership(_));
         let damaged: Vec<bool> = match write.entries.iter().any(changes) {
-            true => self
-                .nodes
-                .iter()
-                .map(|node| node.damaged.is_some())
-                .collect(),
+            true => self.nodes.iter().map(|node| node.damaged.is_some()).collect(),
             false => Vec::new(),
         };
         let Some(live) = &mut self.nodes[at].live else {
@@ -367,12 +486,22 @@ impl World {
                 )
             },
         )?;
+        ensure(
+            self.checks != Checks::All || self.nodes[at].has_durably(entry.position()),
+            "what is applied is durable here",
+            || format!("node {} applies {}", at + 1, entry.position()),
+        )?;
+        let Some(live) = &mut self.nodes[at].live else {
+            return Ok(());
+        };
         let effect = live.machine.apply(entry);
         if let Some((_, false)) = effect {
             self.coverage.see(Seen::RetryAnsweredOnce);
         }
         let before = self.history.membership.clone();
-        let news = self.history.applies(entry, live.machine.chain, effect)?;
+        let news = self
+            .history
+            .applies(entry, live.machine.chain, effect)?;
         if let (true, Payload::Membership(membership)) = (news, &entry.payload) {
             self.membership_agreed(&before, membership, entry.position());
         }
@@ -381,7 +510,12 @@ impl World {
     }
 
     /// A membership is committed: which disks are whole again, and what was seen.
-    fn membership_agreed(&mut self, before: &Membership, now: &Membership, position: Position) {
+    fn membership_agreed(
+        &mut self,
+        before: &Membership,
+        now: &Membership,
+        position: Position,
+    ) {
         self.say(|| format!("MEMBERSHIP {position}: {}", super::brief::membership(now)));
         for (id, member) in &now.members {
             let Some(at) = self.node_at(*id) else {
@@ -402,13 +536,10 @@ impl World {
                 Some(old) if old.life != member.life => self.see(Seen::NewerLifeRecorded),
                 Some(_) => {}
             }
-            let store = member.life.map(|life| life.incarnation.store);
             let node = &mut self.nodes[at];
-            let Some(copy) = node.damaged else {
-                continue;
-            };
-            if now.is_voter(*id) && store.is_some() && store == node.store && copy != node.store {
+            if node.damaged.is_some() && now.is_voter(*id) && node.is_recorded_anew(now) {
                 node.damaged = None;
+                node.lost.clear();
                 self.see(Seen::WipedVoterBack);
             }
         }

@@ -144,9 +144,21 @@ impl World {
         let Some(live) = &mut self.nodes[at].live else {
             return Ok(());
         };
+        if let Some(meta) = &write.reset {
+            ensure(
+                live.log.term_at(meta.last.index) != Some(meta.last.term),
+                "a snapshot does not replace a log that agrees with it",
+                || format!("node {} begins anew after {}", at + 1, meta.last),
+            )?;
+        }
         ensure(live.log.take(&write), "a log has no gap", || {
             format!("node {} writes after a gap: {write:?}", at + 1)
         })?;
+        ensure(
+            live.log.last().0 < super::MAX_ENTRIES,
+            "nodes do not storm each other with messages",
+            || format!("node {} has a log of {} entries", at + 1, live.log.last()),
+        )?;
         self.changes(at, &write)?;
         let Some(live) = &mut self.nodes[at].live else {
             return Ok(());

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::coverage::Coverage;
 use super::history::Violation;
@@ -46,14 +46,14 @@ pub struct Failure {
 }
 
 /// How worlds differ from their seeds' plans, if at all.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Runs {
     /// Which checks are made.
     pub checks: Checks,
     /// Changes the plan.
     pub adapt: fn(&mut Plan),
     /// What is done on each thread before it runs anything.
-    pub prepare: fn(),
+    pub prepare: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Default for Runs {
@@ -61,7 +61,7 @@ impl Default for Runs {
         Runs {
             checks: Checks::All,
             adapt: |_| (),
-            prepare: || (),
+            prepare: Arc::new(|| ()),
         }
     }
 }
@@ -156,6 +156,7 @@ impl Runs {
 
     /// Runs a seed that failed once more, in words.
     pub fn tell(&self, failure: &Failure) -> String {
+        (self.prepare)();
         let again = self.seed(failure.seed, &Trace::in_words(false));
         let (same, story) = match &again {
             Ok(_) => (false, String::new()),
