@@ -51,7 +51,7 @@ const FAULTS: &[(Mutation, Finds)] = &[
     (Mutation::MembershipInForceLate, Simulation(300)),
     (Mutation::ChangesTwoAtOnce, Simulation(300)),
     (Mutation::ChangesBeforeOwnEntry, Simulation(300)),
-    (Mutation::SnapshotReplacesLongerLog, Simulation(300)),
+    (Mutation::SnapshotReplacesLongerLog, Simulation(1000)),
     (Mutation::SnapshotTakesCommitBack, Simulation(300)),
     (Mutation::OtherStoresAcknowledge, Simulation(300)),
     (Mutation::OtherStoresVote, Simulation(300)),

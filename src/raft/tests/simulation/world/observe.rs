@@ -11,6 +11,7 @@ use tcpffee_raft::message::{Envelope, LeaseGrant, Message};
 
 use super::coverage::Seen;
 use super::history::{Checked, ensure};
+use super::mirror::Mirror;
 use super::{Checks, World};
 
 /// Stamps older than this are of no use to anybody.
@@ -168,13 +169,18 @@ impl World {
                     let Some(voter) = self.node_at(**id).map(|voter| &self.nodes[voter]) else {
                         return false;
                     };
-                    let life = member.life.map(|life| life.incarnation.boot);
-                    // Only the life on record can have promised it.
-                    let acknowledged = life.and_then(|boot| voter.acknowledged.get(&boot));
-                    let promised = match **id == node.id {
-                        true => life == Some(live.incarnation.boot),
-                        false => acknowledged.is_some_and(|matched| *matched >= index),
+                    let Some(life) = member.life else {
+                        return false;
                     };
+                    let boot = life.incarnation.boot;
+                    // Only the life on record can have promised it, and whoever holds what it
+                    // promised holds the record too.
+                    let up_to = match **id == node.id {
+                        true if boot != live.incarnation.boot => Index(0),
+                        true => node.durable.as_ref().map_or(Index(0), Mirror::last),
+                        false => voter.acknowledged.get(&boot).copied().unwrap_or_default(),
+                    };
+                    let promised = up_to >= index && up_to >= life.recorded_at;
                     let held = match voter.damaged.is_none() || voter.is_recorded_anew(membership) {
                         true => voter.has_durably(position),
                         // What it acknowledged before its disk was lost has been counted.
