@@ -90,7 +90,11 @@ impl Start {
             let core = &cluster.nodes[2].core;
             core.persisted_index() == core.last().index && holds_command(&cluster.nodes[2])
         });
-        // That it holds the command is on its way; the rest of that election is lost.
+        // Node 1 leads no longer and has heard of term 4.
+        cluster.step(&Action::TimeOut(1));
+        cluster.step(&Action::TimeOut(1));
+        cluster.run_quietly(&[1, 2]);
+        // That node 2 holds the command is on its way; the rest of that election is lost.
         cluster
             .network
             .retain(|envelope| matches!(envelope.message, Message::Appended { .. }));

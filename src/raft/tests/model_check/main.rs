@@ -47,6 +47,22 @@ fn elections_after_forming_with_a_crash() {
 }
 
 #[test]
+fn two_candidates_after_forming() {
+    explore(&Exploration {
+        name: "two candidates after forming",
+        start: Start::Formed,
+        disk: Disk::Honest,
+        most: Taken {
+            time_outs: [1, 1, 0],
+            ..NOTHING
+        },
+        sights: &[Sight::Leader],
+        depth: 13,
+        long_depth: 18,
+    });
+}
+
+#[test]
 fn commands_under_one_leader() {
     explore(&Exploration {
         name: "commands under one leader, with a crash",
@@ -106,11 +122,10 @@ fn an_earlier_terms_command_on_a_majority() {
         start: Start::Reelected,
         disk: Disk::Honest,
         most: Taken {
-            // Once to step down from term 3, once to stand.
-            time_outs: [0, 2, 1],
+            time_outs: [0, 1, 1],
             ..NOTHING
         },
-        sights: &[Sight::CommittedLater],
+        sights: &[Sight::CommittedLater, Sight::Overwritten],
         depth: 14,
         long_depth: 20,
     });
