@@ -88,8 +88,8 @@ impl World {
         let all: Vec<NodeId> = (1..=plan.nodes() as u64).map(NodeId).collect();
         let founders = all[..plan.founders].to_vec();
         let mut nodes = Vec::new();
-        for at in 0..plan.nodes() {
-            let disk = Disk::new(all[at], plan.segment_bytes, plan.skip_sync);
+        for (at, id) in all.iter().enumerate() {
+            let disk = Disk::new(*id, plan.segment_bytes, plan.skip_sync);
             let clock = Clock::new(&mut rng, plan.drift_ppm);
             let statement = plan.stated.then(|| Statement {
                 peers: founders.clone(),

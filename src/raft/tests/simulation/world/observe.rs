@@ -100,7 +100,11 @@ impl World {
             return Ok(());
         }
         self.trace.say(self.now_us, || {
-            format!("n{} LEADS term {term}, log up to {}", at + 1, live.log.last())
+            format!(
+                "n{} LEADS term {term}, log up to {}",
+                at + 1,
+                live.log.last()
+            )
         });
         if self.checks == Checks::All
             && let Some(durable) = &node.durable
@@ -323,7 +327,12 @@ impl World {
                 ensure(
                     there.is_some() && (there == here || covered),
                     "entries are durable before they are acknowledged",
-                    || format!("{envelope:?}, durable is {there:?}, up to {}", durable.last()),
+                    || {
+                        format!(
+                            "{envelope:?}, durable is {there:?}, up to {}",
+                            durable.last()
+                        )
+                    },
                 )
             }
             _ => Ok(()),
@@ -416,7 +425,11 @@ impl World {
     pub(super) fn changes(&mut self, at: usize, write: &Write) -> Checked {
         let changes = |entry: &Entry| matches!(entry.payload, Payload::Membership(_));
         let damaged: Vec<bool> = match write.entries.iter().any(changes) {
-            true => self.nodes.iter().map(|node| node.damaged.is_some()).collect(),
+            true => self
+                .nodes
+                .iter()
+                .map(|node| node.damaged.is_some())
+                .collect(),
             false => Vec::new(),
         };
         let Some(live) = &mut self.nodes[at].live else {
@@ -505,9 +518,7 @@ impl World {
             self.coverage.see(Seen::RetryAnsweredOnce);
         }
         let before = self.history.membership.clone();
-        let news = self
-            .history
-            .applies(entry, live.machine.chain, effect)?;
+        let news = self.history.applies(entry, live.machine.chain, effect)?;
         if let (true, Payload::Membership(membership)) = (news, &entry.payload) {
             self.membership_agreed(&before, membership, entry.position());
         }
@@ -516,12 +527,7 @@ impl World {
     }
 
     /// A membership is committed: which disks are whole again, and what was seen.
-    fn membership_agreed(
-        &mut self,
-        before: &Membership,
-        now: &Membership,
-        position: Position,
-    ) {
+    fn membership_agreed(&mut self, before: &Membership, now: &Membership, position: Position) {
         self.say(|| format!("MEMBERSHIP {position}: {}", super::brief::membership(now)));
         for (id, member) in &now.members {
             let Some(at) = self.node_at(*id) else {
