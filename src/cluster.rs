@@ -24,7 +24,7 @@ pub fn form(groups: &mut [RaftGroup<'_>], yes: bool, reply: Reply) {
         return;
     }
     let mut lines = Vec::new();
-    let (mut possible, mut ordered) = (0, 0);
+    let (mut possible, mut ordered, mut silent) = (0, 0, 0);
     for group in groups {
         let report = group.ask(yes);
         let (heading, particulars) = match report {
@@ -37,7 +37,10 @@ pub fn form(groups: &mut [RaftGroup<'_>], yes: bool, reply: Reply) {
                 ("is being formed here", plan.lines())
             }
             Report::Refused(plan) => ("is not to be formed here", plan.lines()),
-            Report::Silent(reason) => ("gave no answer", vec![reason]),
+            Report::Silent(reason) => {
+                silent += 1;
+                ("gave no answer", vec![reason])
+            }
         };
         lines.push(format!("{}: {heading}", group.name));
         lines.extend(particulars.iter().map(|line| group.with_hosts(line)));
@@ -57,7 +60,12 @@ pub fn form(groups: &mut [RaftGroup<'_>], yes: bool, reply: Reply) {
             for line in &lines {
                 log::warn!("  {line}");
             }
-            reply.done(text, lines);
+            if silent > 0 {
+                let text = "only part of it is being formed: give the order again once all answer";
+                reply.failed(text, lines);
+            } else {
+                reply.done(text, lines);
+            }
         }
     }
 }
@@ -221,14 +229,29 @@ mod tests {
         assert!(text.contains("being formed by itself"), "{text}");
     }
 
+    struct Gone;
+
+    impl Operator for Gone {
+        fn operate(&mut self, _: Ask) -> Report {
+            Report::Silent("its disk has failed".to_owned())
+        }
+    }
+
+    #[test]
+    fn an_order_that_one_group_did_not_take_has_not_succeeded() {
+        let mut sticks = two_of_three();
+        let mut groups = [
+            group("stick table", &mut sticks),
+            group("health checks", &mut Gone),
+        ];
+        let answer = answer(&mut groups, true);
+        assert_eq!((answer.kind, answer.exit), (Kind::Failed, 1));
+        assert_eq!(answer.lines[0], "stick table: is being formed here");
+        assert!(answer.text.contains("again"), "{}", answer.text);
+    }
+
     #[test]
     fn a_group_that_gives_no_answer_is_told() {
-        struct Gone;
-        impl Operator for Gone {
-            fn operate(&mut self, _: Ask) -> Report {
-                Report::Silent("its disk has failed".to_owned())
-            }
-        }
         let answer = answer(&mut [group("stick table", &mut Gone)], true);
         assert_eq!(answer.kind, Kind::Failed);
         assert_eq!(answer.lines[0], "stick table: gave no answer");
