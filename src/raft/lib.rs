@@ -36,7 +36,7 @@
 //! | invariant | kept by | checked by |
 //! | --- | --- | --- |
 //! | At most one leader in a term | one vote in a term, durable before it is told (`core/disk.rs`, `core/election.rs`); voters come and go one at a time ([`membership::Membership::may_become`]) | simulation, model check; scenarios `elections`, `membership` |
-//! | A leader only adds to its log | `core/lead.rs` appends and never truncates | an assertion in `core/follow.rs`; simulation |
+//! | A leader only adds to its log | `core/lead.rs` appends and never truncates | an assertion in `core/disk.rs`; simulation |
 //! | Logs that agree at a place agree before it | the check of what stands before the entries (`core/follow.rs`) | simulation, model check; scenarios `replication` |
 //! | A leader holds everything committed | up-to-date check of votes; commitment by counting of the own term's entries alone (`core/lead.rs`) | simulation, model check; scenarios `commitment` |
 //! | What is committed is never overwritten or taken back | assertions in `core/disk.rs` and `core/follow.rs`: the node halts instead | simulation; scenario `a_log_that_contradicts_...` |

@@ -19,7 +19,7 @@ pub struct Progress {
     pub flow: Flow,
     /// When it was last heard in this term.
     pub heard: Option<NodeTime>,
-    /// When its log was last seen to grow, or sending began anew.
+    /// Since when nothing that was sent has been answered.
     pub advanced: NodeTime,
     /// The commit index that it was last told with entries.
     pub commit_told: Index,
@@ -164,11 +164,17 @@ impl Progress {
     }
 
     /// Takes in that entries up to `last` were sent.
-    pub fn sent(&mut self, last: Index, bytes: usize) {
+    pub fn sent(&mut self, last: Index, bytes: usize, now: NodeTime) {
         match &mut self.flow {
-            Flow::Probe { waiting } => *waiting = true,
+            Flow::Probe { waiting } => {
+                *waiting = true;
+                self.advanced = now;
+            }
             Flow::Replicate { inflight } => {
                 if last >= self.next {
+                    if inflight.is_empty() {
+                        self.advanced = now;
+                    }
                     inflight.push_back((last, bytes));
                     self.next = last.next();
                 }

@@ -165,7 +165,9 @@ impl Core {
             hard_state: Some(HardState {
                 term: self.term,
                 vote: self.vote,
-                commit: self.commit,
+                // Only what is durable already: torn, this write may leave what it was to
+                // replace behind, and that is not what was committed.
+                commit: self.commit.min(disk.persisted),
             }),
             entries,
         });
@@ -182,6 +184,10 @@ impl Core {
     /// Drops uncommitted entries that the leader does not have.
     pub(super) fn truncate(&mut self, from: Index) {
         assert!(from > self.commit, "what is committed stays");
+        assert!(
+            !matches!(self.state, State::Leader(_)),
+            "a leader only adds to its log"
+        );
         self.log.truncate(from);
         self.disk.truncated(from);
         let in_force = self.memberships.len();

@@ -23,6 +23,10 @@ impl Core {
     /// Nobody has led for a while: asks the others whether they would vote for this node.
     pub(super) fn stand(&mut self) {
         self.postpone_election();
+        if matches!(self.state, State::Candidate { .. }) && !self.disk.term_is_durable() {
+            // A slow disk: nobody has been asked yet.
+            return;
+        }
         self.follow_leader(None);
         if self.membership().members.is_empty() {
             return;
@@ -112,7 +116,8 @@ impl Core {
     /// only one whose log is long enough (thesis, section 4.2.2). Its own vote then counts for
     /// nothing.
     pub(super) fn is_electable(&self) -> bool {
-        if self.membership().is_retired(self.incarnation.store) {
+        let standing = self.standing(self.id, self.incarnation);
+        if matches!(standing, Standing::Stale | Standing::Retired) {
             return false;
         }
         let looked_at = match mutation::is(Mutation::LeaverNeverStands) {
@@ -324,6 +329,9 @@ impl Core {
 
     pub(super) fn role_changed(&mut self) {
         let (role, term) = (self.role(), self.term);
-        self.event(CoreEvent::Role { role, term });
+        if self.told != (role, term) {
+            self.told = (role, term);
+            self.event(CoreEvent::Role { role, term });
+        }
     }
 }

@@ -129,6 +129,9 @@ impl Core {
             self.applying = last.index;
             self.disk.reset(Arc::clone(&meta));
             self.snapshot = Some(Arc::clone(&meta));
+            // The state is about to be replaced: nobody answers from it meanwhile.
+            self.lease = None;
+            self.lease_pending = None;
             self.out.committed.clear();
             self.out.restore = Some(meta);
             self.membership_changed();

@@ -329,10 +329,7 @@ impl Core {
         let end = entries.last().map_or(index, |entry| entry.index);
         let progress = self.progress_of(id)?;
         progress.commit_told = commit;
-        if matches!(progress.flow, Flow::Probe { .. }) {
-            progress.advanced = now;
-        }
-        progress.sent(end, bytes);
+        progress.sent(end, bytes, now);
         Some(Message::Append {
             previous: Position { term, index },
             commit,

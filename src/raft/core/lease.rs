@@ -213,10 +213,11 @@ impl Core {
         let old_leases = leading.began.plus(self.lease_bound_ms());
         let all_passed = |id: &NodeId| match leading.progress.get(id) {
             Some(progress) => progress.applied >= index || now > progress.lease_until,
-            None => *id != self.id || self.applied >= index,
+            None => *id == self.id,
         };
         (now > old_leases || mutation::is(Mutation::FenceForgetsEarlierLeaders))
             && (self.former_leases < now || mutation::is(Mutation::FenceForgetsFormerMembers))
+            && self.applied >= index
             && self.membership().members.keys().all(all_passed)
     }
 

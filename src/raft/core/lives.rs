@@ -184,8 +184,7 @@ impl Core {
                 }
             }
             Refusal::StoreRetired(life) if life == self.incarnation => {
-                self.halted = true;
-                self.event(CoreEvent::StoreRetired(life.store));
+                self.fall_silent(CoreEvent::StoreRetired(life.store));
             }
             Refusal::StoreRetired(_) => {}
         }

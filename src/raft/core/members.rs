@@ -215,9 +215,7 @@ impl Core {
         let (index, _) = self.in_force();
         self.event(CoreEvent::Membership(index));
         self.track_members();
-        if !matches!(self.state, State::Leader(_)) {
-            self.role_changed();
-        }
+        self.role_changed();
     }
 
     /// As leader, follows the progress of every other member and of nobody else.
@@ -251,8 +249,7 @@ impl Core {
             return;
         }
         if certain.is_retired(self.incarnation.store) {
-            self.halted = true;
-            self.event(CoreEvent::StoreRetired(self.incarnation.store));
+            self.fall_silent(CoreEvent::StoreRetired(self.incarnation.store));
             return;
         }
         if !certain.members.contains_key(&self.id) && !self.dismissed {

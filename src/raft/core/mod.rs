@@ -83,6 +83,8 @@ pub struct Core {
     snapshot: Option<Arc<SnapshotMeta>>,
 
     state: State,
+    /// The role and term that were told last.
+    told: (Role, Term),
     leader: Option<NodeId>,
     /// When the leader was last heard.
     leader_heard: Option<NodeTime>,
@@ -167,6 +169,7 @@ impl Core {
             memberships,
             snapshot,
             state: State::Follower,
+            told: (Role::Follower, hard_state.term),
             leader: None,
             leader_heard: None,
             election_due: start.now,
@@ -258,6 +261,9 @@ impl Core {
 
     /// The state machine has applied up to here.
     pub fn applied(&mut self, index: Index) {
+        if self.is_silent() {
+            return;
+        }
         self.applied = self.applied.max(index);
         self.begin_lease();
         self.begin_log_time();
@@ -379,8 +385,16 @@ impl Core {
 
     /// Does nothing more: what was seen contradicts what every node relies on.
     fn halt(&mut self, at: Position, what: &'static str) {
+        self.fall_silent(CoreEvent::Halted { at, what });
+    }
+
+    /// Does nothing more, for the reason that the event tells.
+    fn fall_silent(&mut self, event: CoreEvent) {
+        if matches!(self.state, State::Leader(_)) {
+            self.step_down(None);
+        }
         self.halted = true;
-        self.event(CoreEvent::Halted { at, what });
+        self.event(event);
     }
 
     /// Whether it neither says nor hears anything any more.

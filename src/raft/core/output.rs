@@ -169,6 +169,6 @@ pub enum TransferError {
     #[error("this node does not lead")]
     NotLeader,
     /// The other may not lead.
-    #[error("{0} is no voter whose life is on record, or this node itself")]
+    #[error("{0} is no voter, or is this node itself")]
     NotEligible(NodeId),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::durable::HardState;
 use crate::entry::Entry;
 use crate::ids::{Incarnation, Index, NodeId, NodeTime, Position, Term};
-use crate::membership::{self, Membership};
+use crate::membership::Membership;
 use crate::message::LeaseGrant;
 use crate::progress::Flow;
 use crate::settings::Settings;
@@ -167,10 +167,7 @@ impl Core {
 
     /// Whether a node is a voter in the membership in force.
     pub fn is_voter(&self, id: NodeId) -> bool {
-        self.membership()
-            .members
-            .get(&id)
-            .is_some_and(|member| member.role == membership::Role::Voter)
+        self.membership().is_voter(id)
     }
 
     /// When [`Core::tick`] has something to do.

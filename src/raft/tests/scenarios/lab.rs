@@ -346,6 +346,14 @@ impl Lab {
         }
     }
 
+    /// Of the writes under way only the hard states reach the disk.
+    pub fn tear(&mut self, n: u64) {
+        let node = self.node(n);
+        for write in node.writes.drain(..) {
+            node.disk.hard_state = write.hard_state.unwrap_or(node.disk.hard_state);
+        }
+    }
+
     /// Applies what is committed at a node.
     pub fn apply(&mut self, n: u64) {
         while let Some(entry) = self.node(n).to_apply.pop_front() {

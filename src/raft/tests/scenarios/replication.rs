@@ -244,3 +244,20 @@ fn a_log_that_contradicts_what_is_committed_stops_the_node_instead_of_losing_it(
     lab.say(2, 3, 9, append);
     assert_eq!(lab.core(3).term_at(commit).map(|term| term.0), Some(2));
 }
+
+#[test]
+fn the_first_append_after_a_rest_is_not_taken_for_lost() {
+    let mut lab = Lab::formed(3);
+    lab.elect(1);
+    lab.run(1000);
+    for n in [2, 3] {
+        lab.node(n).disk_waits = true;
+    }
+    lab.propose(1, "a").expect("the leader takes it");
+    lab.run(200);
+    let peers = lab.core(1).peers();
+    assert!(
+        peers.iter().all(|peer| peer.flow == "replicate"),
+        "{peers:?}"
+    );
+}

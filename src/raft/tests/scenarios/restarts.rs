@@ -193,3 +193,67 @@ fn a_node_whose_disk_failed_leads_votes_and_acknowledges_no_more() {
         "one healthy node of three is no majority"
     );
 }
+
+#[test]
+fn a_torn_write_makes_nothing_committed_that_it_was_to_replace() {
+    // Node 3 holds entries of term 2 that were never committed. A write that replaces them is
+    // torn: its hard state is on the disk, its entries are not.
+    let mut lab = Lab::with_logs(&[1, 2, 3], &[(3, &[2, 2, 2])]);
+    let entries = (2..=4)
+        .map(|index| crate::lab::entry(index, 3, tcpffee_raft::entry::Payload::Empty))
+        .collect();
+    let append = Message::Append {
+        previous: at(1, 1),
+        commit: Index(4),
+        entries,
+    };
+    lab.say(1, 3, 3, append);
+    assert_eq!(lab.core(3).commit(), Index(4));
+    lab.tear(3);
+    lab.crash(3);
+    lab.restart(3);
+    assert_eq!(
+        lab.terms(3),
+        [1, 2, 2, 2],
+        "what was to be replaced is there"
+    );
+    assert_eq!(
+        lab.core(3).commit(),
+        Index(1),
+        "and is not committed for that"
+    );
+}
+
+#[test]
+fn a_leader_that_must_stop_leads_no_more() {
+    let mut lab = led();
+    let beat = Message::Heartbeat {
+        round: 1,
+        commit: Index(0),
+        time: tcpffee_raft::ids::LogTime(0),
+        lease: None,
+    };
+    let term = lab.core(1).term().0;
+    lab.say(2, 1, term, beat);
+    assert!(lab.core(1).is_stopped());
+    assert_ne!(lab.core(1).role(), Role::Leader);
+    assert!(lab.propose(1, "a").is_err());
+    assert!(!lab.core(1).fence(Index(1)));
+}
+
+#[test]
+fn a_candidate_whose_disk_is_slow_waits_for_it_instead_of_standing_again() {
+    let mut lab = Lab::formed(3);
+    lab.node(1).disk_waits = true;
+    lab.time_out(1);
+    lab.settle();
+    let term = lab.core(1).term();
+    for _ in 0..5 {
+        lab.time_out(1);
+        lab.settle();
+    }
+    assert_eq!(lab.core(1).term(), term);
+    lab.node(1).disk_waits = false;
+    lab.settle();
+    assert_eq!(lab.core(1).role(), Role::Leader);
+}
