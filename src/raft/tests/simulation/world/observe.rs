@@ -118,9 +118,14 @@ impl World {
         let Some(live) = &mut self.nodes[at].live else {
             return Ok(());
         };
-        let (from, to) = (live.commit, live.core.commit());
-        // Without a disk it writes nothing down any more, and must promise nothing.
-        if to == from || live.failed {
+        let (from, mut to) = (live.commit, live.core.commit());
+        if live.failed {
+            // What came right before the disk failed was not written down any more.
+            while to > from && live.log.term_at(to) != live.core.term_at(to) {
+                to = to.previous();
+            }
+        }
+        if to == from {
             return Ok(());
         }
         live.commit = to;
