@@ -33,7 +33,7 @@ pub fn run(options: &RaftOptions) -> anyhow::Result<()> {
     let mut report = Report::new(machine);
 
     let mut nodes = Nodes::start(&program, directory.path(), &[])?;
-    work::lone_proposals(&nodes, &amounts, &mut report)?;
+    work::lone_proposals(&nodes, directory.path(), &amounts, &mut report)?;
     work::idle(&nodes, &amounts, &mut report)?;
     work::throughput(&nodes, &amounts, &mut report)?;
     work::killed_leader(&mut nodes, &amounts, &mut report)?;

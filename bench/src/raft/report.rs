@@ -31,11 +31,6 @@ impl Report {
         }
     }
 
-    /// What the machine takes.
-    pub fn machine(&self) -> &Machine {
-        &self.machine
-    }
-
     /// One more figure, told at once.
     pub fn add(&mut self, label: &str, value: f64, goal: Goal) {
         eprintln!("{label}: {}", shown(value));

@@ -42,7 +42,8 @@ pub enum Start {
     /// paper's figure 8, with three nodes.
     Diverged,
     /// Then node 0 was elected in term 4 by node 2, which holds that command now, but nothing of
-    /// term 4 yet: the third picture. The command is on a majority and may still be lost.
+    /// term 4 yet: the third picture. The command is on a majority and may still be lost: nodes 1
+    /// and 2 have heard no leader for a while.
     Reelected,
 }
 
@@ -90,7 +91,9 @@ impl Start {
             let core = &cluster.nodes[2].core;
             core.persisted_index() == core.last().index && holds_command(&cluster.nodes[2])
         });
-        // Node 1 leads no longer and has heard of term 4.
+        // Node 2 hears no leader for a while; node 1 leads no longer, and has asked node 2 for a
+        // vote and so heard of term 4.
+        cluster.step(&Action::TimeOut(2));
         cluster.step(&Action::TimeOut(1));
         cluster.step(&Action::TimeOut(1));
         cluster.run_quietly(&[1, 2]);

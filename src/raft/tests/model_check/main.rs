@@ -30,35 +30,19 @@ const NOTHING: Taken = Taken {
 };
 
 #[test]
-fn elections_after_forming_with_a_crash() {
+fn two_candidates_after_forming_with_a_crash() {
     explore(&Exploration {
-        name: "elections after forming with a crash",
-        start: Start::Formed,
-        disk: Disk::Honest,
-        most: Taken {
-            time_outs: [1, 1, 1],
-            crashes: 1,
-            ..NOTHING
-        },
-        sights: &[Sight::Leader],
-        depth: 11,
-        long_depth: 15,
-    });
-}
-
-#[test]
-fn two_candidates_after_forming() {
-    explore(&Exploration {
-        name: "two candidates after forming",
+        name: "two candidates after forming, with a crash",
         start: Start::Formed,
         disk: Disk::Honest,
         most: Taken {
             time_outs: [1, 1, 0],
+            crashes: 1,
             ..NOTHING
         },
         sights: &[Sight::Leader],
         depth: 13,
-        long_depth: 18,
+        long_depth: 16,
     });
 }
 
