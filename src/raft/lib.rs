@@ -59,9 +59,11 @@
 //!
 //! # What it does not do
 //!
-//! It does not tolerate nodes that lie. A restored copy of a disk is found out once the life that
-//! it hides is on record at a majority of the other voters; a copy that was taken later than that
-//! is taken for a restart. Clocks may drift by up to three per cent.
+//! It does not tolerate nodes that lie. A restored copy of a disk is found out by voters that have
+//! the life that it hides on record: by no one where a majority of the voters that the copy itself
+//! knows of lacks the record, as where it is of a time when its node was the only voter; and a
+//! copy that was taken after that record is taken for a restart. Clocks may drift by up to three
+//! per cent.
 
 pub mod codec; // entries and memberships as bytes
 pub mod core; // the consensus itself: a deterministic state machine without I/O

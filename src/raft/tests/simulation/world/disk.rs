@@ -2,12 +2,14 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tcpffee_raft::core::ChunkWrite;
 use tcpffee_raft::durable::{HardState, Identity, Recovered, Write, WriteId};
 use tcpffee_raft::entry::Entry;
 use tcpffee_raft::ids::{Index, NodeId, Position, StoreId};
+use tcpffee_raft::membership::Membership;
 use tcpffee_raft::message::SnapshotMeta;
 use tcpffee_raft::store::memory::{DiskImage, Fault, MemoryDisk};
 use tcpffee_raft::store::{Limits, Store, StoreError, set_aside};
@@ -22,6 +24,8 @@ pub struct Image {
     content: DiskImage,
     /// The store on it, and how often it had been started.
     pub store: Option<(StoreId, u64)>,
+    /// The memberships in its log: whoever starts on it goes by one of them.
+    pub memberships: Vec<Arc<Membership>>,
 }
 
 /// A disk, and the store on it while the node lives.
@@ -186,10 +190,11 @@ impl Disk {
     }
 
     /// A copy of all that is there.
-    pub fn image(&mut self) -> Image {
+    pub fn image(&mut self, memberships: Vec<Arc<Membership>>) -> Image {
         Image {
             content: self.memory.image(),
             store: self.store,
+            memberships,
         }
     }
 

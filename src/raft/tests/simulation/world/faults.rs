@@ -7,12 +7,14 @@
 //! know it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tcpffee_raft::core::Change;
 use tcpffee_raft::ids::NodeId;
 use tcpffee_raft::membership::{Membership, Statement};
 
 use super::coverage::Seen;
+use super::disk::Image;
 use super::history::Checked;
 use super::network::Ways;
 use super::plan::Fault;
@@ -60,7 +62,12 @@ impl World {
                 if node.images.len() == MAX_IMAGES {
                     node.images.remove(0);
                 }
-                let image = node.disk.image();
+                let memberships = match &node.live {
+                    Some(live) => &live.memberships,
+                    None => &node.memberships,
+                };
+                let memberships = memberships.iter().map(|(_, it)| Arc::clone(it));
+                let image = node.disk.image(memberships.collect());
                 node.images.push(image);
             }
             Fault::Restore => self.restore_disk(at),
@@ -198,9 +205,10 @@ impl World {
         self.later(after_us, Event::Start { node: at });
     }
 
-    /// Whether every majority, in every membership that any node may still go by, would have a
-    /// voter that knows of the later life: neither an old copy itself nor behind the record.
-    fn would_be_found_out(&self, at: usize) -> bool {
+    /// Whether every majority, in every membership that any node may still go by, or whoever
+    /// starts on the copy, would have a voter that knows of the later life: neither an old copy
+    /// itself nor behind the record.
+    fn would_be_found_out(&self, at: usize, image: &Image) -> bool {
         let is_deceivable = |voter: usize| {
             let node = &self.nodes[voter];
             match node.damaged {
@@ -210,14 +218,15 @@ impl World {
                 None => voter == at || !node.has_durably(self.history.membership_at),
             }
         };
-        self.memberships_hold(&|membership| {
+        let found_out = |membership: &Membership| {
             let deceivable = membership
                 .voters()
                 .filter_map(|id| self.node_at(id))
                 .filter(|voter| is_deceivable(*voter))
                 .count();
             membership.members.is_empty() || deceivable < membership.majority()
-        })
+        };
+        self.memberships_hold(&found_out) && image.memberships.iter().all(|it| found_out(it))
     }
 
     /// Whether something holds for every membership that any node may still go by.
@@ -247,7 +256,7 @@ impl World {
         if !found_out {
             return;
         }
-        if !self.would_be_found_out(at) {
+        if !self.would_be_found_out(at, &image) {
             return;
         }
         self.say(|| format!("n{} gets an old copy: store {store} start {starts}", at + 1));
