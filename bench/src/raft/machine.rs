@@ -19,6 +19,9 @@ use crate::figure::median;
 const WRITERS: usize = 3;
 /// What is written before each sync.
 const BLOCK_BYTES: usize = 4096;
+/// Syncs of each file before those that count: the first ones of a new file take several times as
+/// long, and a log is an old file.
+const WARM_UP: usize = 20;
 /// Bytes of a round trip each way.
 const ECHO_BYTES: usize = 64;
 const ROUND_TRIPS: usize = 20_000;
@@ -101,11 +104,13 @@ fn syncs_of_one(path: &Path, syncs: usize, start: &Barrier) -> anyhow::Result<Ve
     let file = prepared?;
     let block = [0x5a; BLOCK_BYTES];
     let mut taken = Vec::with_capacity(syncs);
-    for at in 0..syncs {
+    for at in 0..WARM_UP + syncs {
         file.write_all_at(&block, (at * BLOCK_BYTES) as u64)?;
         let before = Instant::now();
         fdatasync(&file)?;
-        taken.push(before.elapsed());
+        if at >= WARM_UP {
+            taken.push(before.elapsed());
+        }
     }
     std::fs::remove_file(path)?;
     Ok(taken)
@@ -117,7 +122,7 @@ fn prepare(path: &Path, syncs: usize) -> anyhow::Result<File> {
         &file,
         FallocateFlags::empty(),
         0,
-        (syncs * BLOCK_BYTES) as u64,
+        ((WARM_UP + syncs) * BLOCK_BYTES) as u64,
     )?;
     file.sync_all()?;
     Ok(file)
