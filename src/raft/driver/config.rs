@@ -139,6 +139,17 @@ pub enum StartError {
         #[source]
         source: StoreError,
     },
+    /// What it holds is of nobody knows which cluster.
+    #[error(
+        "raft group {group}: {folder} holds a log or a snapshot and does not say of which cluster: \
+         with the folder moved away this node begins empty, and its cluster sends it everything"
+    )]
+    NoCluster {
+        /// The group.
+        group: String,
+        /// Its folder.
+        folder: PathBuf,
+    },
     /// Its newest snapshot cannot be restored.
     #[error("raft group {group}: snapshot {snapshot} cannot be restored: {error}")]
     Restore {

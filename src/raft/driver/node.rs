@@ -63,7 +63,8 @@ pub(super) struct Node<F: Files> {
     pub(super) requests: Receiver<Request>,
     pub(super) life: Life<F>,
     pub(super) forming: Forming,
-    /// The cluster that the peers are told to belong to.
+    /// The cluster that this node belongs to, as the peers are told: as long as a snapshot of it
+    /// arrives it holds nothing of it yet, and a start would find it blank.
     pub(super) joined: Option<ClusterId>,
     /// The cluster whose leader has taken this node in, until that is noted.
     pub(super) joining: Option<ClusterId>,

@@ -23,7 +23,8 @@ impl<F: Files> Node<F> {
             chunk_writes,
             events,
         } = output;
-        if !writes.is_empty() && !self.join_cluster_of_leader() {
+        let to_disk = !writes.is_empty() || !chunk_writes.is_empty();
+        if to_disk && !self.join_cluster_of_leader() {
             return;
         }
         for write in &writes {

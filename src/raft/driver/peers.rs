@@ -68,7 +68,7 @@ impl<F: Files> Node<F> {
                     if let (Some(peer), Some(Reason::Cluster { refused, refusing })) =
                         (peer, reason(&ended))
                     {
-                        let own = self.life.cluster();
+                        let own = self.joined;
                         let theirs = if own == Some(*refused) {
                             refusing
                         } else {
@@ -85,7 +85,7 @@ impl<F: Files> Node<F> {
     /// cluster it knows: it may come to belong to it by what they say.
     fn take_message(&mut self, envelope: Envelope) {
         let mut theirs = None;
-        if self.life.cluster().is_none() {
+        if self.joined.is_none() {
             theirs = self.clusters.get(&envelope.from).copied();
             if !theirs.is_some_and(|cluster| self.forming.may_join(cluster)) {
                 return;
@@ -93,7 +93,9 @@ impl<F: Files> Node<F> {
         }
         self.counters.messages_received += 1;
         self.life.core.receive(envelope);
-        if !self.life.core.is_blank() && self.joined.is_none() && self.joining.is_none() {
+        let core = &self.life.core;
+        let taken_in = !core.is_blank() || core.is_receiving();
+        if taken_in && self.joined.is_none() && self.joining.is_none() {
             self.joining = theirs;
         }
     }

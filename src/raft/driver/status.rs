@@ -144,7 +144,7 @@ impl<F: Files> Node<F> {
         Status {
             node: self.config.node,
             incarnation: core.incarnation(),
-            cluster: self.life.cluster(),
+            cluster: self.joined,
             forming: self.forming.state(),
             role: core.role(),
             term: core.term(),
