@@ -92,12 +92,7 @@ impl<F: Files> Node<F> {
                 self.to_applier(applier::Job::BecameLeader(term));
             }
             CoreEvent::Lease(grant) => self.lease.granted(grant),
-            CoreEvent::Membership(index) => {
-                let membership = self.life.core.membership();
-                let retired = membership.retired.iter().copied().collect();
-                self.transport.set_retired(retired);
-                self.tell(Event::Membership(index));
-            }
+            CoreEvent::Membership(index) => self.tell(Event::Membership(index)),
             CoreEvent::Dismissed => {
                 self.lease.end();
                 self.in_trouble(Trouble::Dismissed);

@@ -57,3 +57,35 @@ fn a_node_that_dies_with_a_whole_snapshot_and_no_log_knows_its_cluster() {
     assert_eq!(cluster.propose(victim, "put a 1"), Ok("ok".to_owned()));
     cluster.agree();
 }
+
+#[test]
+fn a_store_that_was_retired_and_is_put_back_begins_anew() {
+    let mut cluster = Cluster::start(3);
+    let victim = cluster.follower();
+    assert_eq!(cluster.propose(victim, "put a 1"), Ok("ok".to_owned()));
+    cluster.stop(victim);
+    let folder = cluster.folder_of(victim);
+    let old = folder.with_extension("old");
+    copy_folder(&folder, &old);
+    cluster.wipe(victim);
+    cluster.run(victim);
+    eventually("its new store votes", || {
+        let status = cluster.status(victim);
+        status.voters.contains(&status.node)
+    });
+    cluster.stop(victim);
+    cluster.wipe(victim);
+    copy_folder(&old, &folder);
+    cluster.run(victim);
+    eventually("it begins anew", || {
+        let events = cluster.nodes[victim].events.lock().expect("no panic");
+        events
+            .iter()
+            .any(|event| matches!(event, Event::BegunAnew { .. }))
+    });
+    eventually("it votes again", || {
+        let status = cluster.status(victim);
+        status.voters.contains(&status.node)
+    });
+    assert_eq!(cluster.propose(victim, "get a"), Ok("ok 1".to_owned()));
+}
