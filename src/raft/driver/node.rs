@@ -13,6 +13,7 @@ use mio::{Events, Poll};
 
 use super::clock::boot_time;
 use super::config::{Config, Event, MakeMachine, Notify, Seed};
+use super::conflicts::Conflicts;
 use super::handle::{Proposal, Request};
 use super::life::Life;
 use super::mailbox::Bell;
@@ -77,6 +78,7 @@ pub(super) struct Node<F: Files> {
     pub(super) answers: BTreeMap<ConnectionId, Vec<Answer>>,
     /// The clusters of the peers that are connected.
     pub(super) clusters: BTreeMap<NodeId, ClusterId>,
+    pub(super) conflicts: Conflicts,
     pub(super) saving: Saving,
     /// Whether the state machine has been told that this node leads.
     pub(super) leads: bool,
@@ -134,6 +136,7 @@ impl<F: Files> Node<F> {
             self.stopping = Stopping::Now;
         }
         if self.now.since(self.status_at) >= STATUS_MS {
+            self.forget_old_conflicts();
             self.publish_status();
         }
     }

@@ -2,6 +2,7 @@
 
 use super::applier;
 use super::config::Event;
+use super::conflicts::Conflict;
 use super::node::Node;
 use super::snapshots;
 use super::status::Trouble;
@@ -105,13 +106,7 @@ impl<F: Files> Node<F> {
                 }
             }
             CoreEvent::LogFull => self.counters.appends_dropped += 1,
-            CoreEvent::Impostor(id) => {
-                log::error!(
-                    "raft {}: another process claims to be this node, {id}",
-                    self.config.group
-                );
-                self.tell(Event::Impostor);
-            }
+            CoreEvent::Impostor(id) => self.in_conflict(id, Conflict::Impostor),
             CoreEvent::Halted { at, what } => {
                 self.lease.end();
                 let what = what.to_owned();

@@ -43,6 +43,7 @@ impl<F: Files> Node<F> {
                         Some(cluster) => self.clusters.insert(peer, cluster),
                         None => self.clusters.remove(&peer),
                     };
+                    self.agrees(peer);
                     self.forming.peer_up(peer, incarnation);
                     self.life.core.reachable(peer);
                 }
@@ -64,10 +65,12 @@ impl<F: Files> Node<F> {
                     peer,
                     purpose: Purpose::Proposals,
                 } => self.client.disconnected(peer),
-                Received::Refused { peer, ended, .. } => {
-                    if let (Some(peer), Some(Reason::Cluster { refused, refusing })) =
-                        (peer, reason(&ended))
-                    {
+                Received::Refused {
+                    peer: Some(peer),
+                    ended,
+                    ..
+                } => {
+                    if let Some(Reason::Cluster { refused, refusing }) = reason(&ended) {
                         let own = self.joined;
                         let theirs = if own == Some(*refused) {
                             refusing
@@ -76,7 +79,10 @@ impl<F: Files> Node<F> {
                         };
                         self.forming.peer_belongs(peer, *theirs);
                     }
+                    self.refused(peer, &ended);
                 }
+                // A stranger, for the transport's log alone.
+                Received::Refused { peer: None, .. } => {}
             }
         }
     }
