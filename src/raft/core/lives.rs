@@ -174,6 +174,12 @@ impl Core {
         self.record_news();
     }
 
+    /// Most other voters do not speak with this node any more: the cluster has dismissed it,
+    /// and no leader can tell it so.
+    pub fn dropped(&mut self) {
+        self.on_refused(Refusal::NotAMember);
+    }
+
     /// The cluster does not listen to this node.
     pub(super) fn on_refused(&mut self, refusal: Refusal) {
         match refusal {

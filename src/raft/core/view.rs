@@ -165,6 +165,11 @@ impl Core {
         self.membership().members.is_empty()
     }
 
+    /// Whether a snapshot is arriving.
+    pub fn is_receiving(&self) -> bool {
+        self.receiving.is_some()
+    }
+
     /// Whether a node is a voter in the membership in force.
     pub fn is_voter(&self, id: NodeId) -> bool {
         self.membership().is_voter(id)

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::conflicts::Conflict;
 use crate::ids::{ClusterId, Incarnation, Index, NodeId, Position, StoreId, Term};
 use crate::machine::{SnapshotSource, StateMachine};
 use crate::membership::Statement;
@@ -114,8 +115,16 @@ pub enum Event {
         /// The life that begins.
         life: Incarnation,
     },
-    /// Another process claims to be this node.
-    Impostor,
+    /// A peer and this node do not take each other, until somebody puts it right. Told once, and
+    /// again where the reason changes.
+    Conflict {
+        /// The peer, or this node where its own id is claimed.
+        about: NodeId,
+        /// Why.
+        why: Conflict,
+    },
+    /// They take each other again, or nothing more was heard of it.
+    ConflictOver(NodeId),
     /// The log cannot be written: the node takes no part any more.
     DiskFailed(String),
     /// Something that cannot be was seen: the node does nothing more.
@@ -138,6 +147,17 @@ pub enum StartError {
         /// What is wrong.
         #[source]
         source: StoreError,
+    },
+    /// What it holds is of nobody knows which cluster.
+    #[error(
+        "raft group {group}: {folder} holds a log or a snapshot and does not say of which cluster: \
+         with the folder moved away this node begins empty, and its cluster sends it everything"
+    )]
+    NoCluster {
+        /// The group.
+        group: String,
+        /// Its folder.
+        folder: PathBuf,
     },
     /// Its newest snapshot cannot be restored.
     #[error("raft group {group}: snapshot {snapshot} cannot be restored: {error}")]

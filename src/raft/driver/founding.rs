@@ -62,7 +62,7 @@ impl<F: Files> Node<F> {
     /// Tells forming how the log stands.
     pub(super) fn tell_forming(&mut self) {
         let core = &self.life.core;
-        if let Some(cluster) = self.life.cluster() {
+        if let Some(cluster) = self.joined {
             self.forming_told = self.now;
             self.forming.log_stands(LogFacts {
                 cluster,
@@ -73,7 +73,7 @@ impl<F: Files> Node<F> {
     }
 
     /// A leader may have taken this node into its cluster: it belongs to it before anything of
-    /// its log is on disk. Answers false where the node does not go on as it was.
+    /// its log, or of a snapshot, is on disk. Answers false where the node does not go on as it was.
     pub(super) fn join_cluster_of_leader(&mut self) -> bool {
         let Some(identity) = &mut self.life.identity else {
             return false;

@@ -73,6 +73,11 @@ impl<F: Files> Life<F> {
             fresh,
         )
         .map_err(failed)?;
+        let cluster = store.identity.get().cluster;
+        let found = found(cluster, &recovered).ok_or_else(|| StartError::NoCluster {
+            group: group.to_owned(),
+            folder: config.folder.clone(),
+        })?;
         let incarnation = match beginning {
             Beginning::Counted => {
                 let identity = store.identity.begin_life().map_err(failed)?;
@@ -87,7 +92,6 @@ impl<F: Files> Life<F> {
             doing: "starting a thread",
             source,
         })?;
-        let found = found(store.identity.get().cluster, &recovered);
         let core = Core::new(Start {
             id: config.node,
             incarnation,
@@ -142,20 +146,21 @@ fn restored<F: Files>(
     Ok(applier)
 }
 
-/// What forming begins with.
-fn found(cluster: Option<ClusterId>, recovered: &Recovered) -> Found {
-    let Some(cluster) = cluster.filter(|_| !recovered.is_blank()) else {
-        return Found::Blank { seed: None };
-    };
+/// What forming begins with; none where it holds something that is of no cluster.
+fn found(cluster: Option<ClusterId>, recovered: &Recovered) -> Option<Found> {
+    if recovered.is_blank() {
+        return Some(Found::Blank { seed: None });
+    }
+    let cluster = cluster?;
     let snapshot = recovered.snapshot.as_ref().map(|meta| meta.last);
     let entry = recovered.entries.last().map(Entry::position);
     let last = entry.into_iter().chain(snapshot).max_by_key(|at| at.index);
-    Found::Log {
+    Some(Found::Log {
         facts: LogFacts {
             cluster,
             last: last.unwrap_or_default(),
             leader: None,
         },
         form: Form::of_log(cluster, recovered),
-    }
+    })
 }

@@ -33,6 +33,7 @@ mod applier; // the thread that owns the state machine
 mod clock; // boot time
 mod commands; // proposals of this node and of others
 mod config; // what a node is started with
+mod conflicts; // peers that are not taken
 mod founding; // how it comes to belong to a cluster
 mod handle; // what others hold of it
 mod life; // a store, a core and threads
@@ -70,9 +71,11 @@ pub use config::{
     Config, Event, MakeMachine, Network, Notify, ProposalLimits, SNAPSHOT_AFTER_BYTES, Seed,
     StartError,
 };
+pub use conflicts::Conflict;
 pub use handle::{Handle, RequestError};
 pub use status::{Counters, Status, Trouble};
 
+use conflicts::Conflicts;
 use handle::Shared;
 use life::{Beginning, Life};
 use mailbox::{Bell, Outbox};
@@ -159,6 +162,7 @@ pub fn start<F: Files>(
         desk: Desk::default(),
         answers: BTreeMap::new(),
         clusters: BTreeMap::new(),
+        conflicts: Conflicts::default(),
         saving: Saving::default(),
         leads: false,
         trouble: None,

@@ -13,6 +13,7 @@ use mio::{Events, Poll};
 
 use super::clock::boot_time;
 use super::config::{Config, Event, MakeMachine, Notify, Seed};
+use super::conflicts::Conflicts;
 use super::handle::{Proposal, Request};
 use super::life::Life;
 use super::mailbox::Bell;
@@ -63,7 +64,8 @@ pub(super) struct Node<F: Files> {
     pub(super) requests: Receiver<Request>,
     pub(super) life: Life<F>,
     pub(super) forming: Forming,
-    /// The cluster that the peers are told to belong to.
+    /// The cluster that this node belongs to, as the peers are told: as long as a snapshot of it
+    /// arrives it holds nothing of it yet, and a start would find it blank.
     pub(super) joined: Option<ClusterId>,
     /// The cluster whose leader has taken this node in, until that is noted.
     pub(super) joining: Option<ClusterId>,
@@ -76,6 +78,7 @@ pub(super) struct Node<F: Files> {
     pub(super) answers: BTreeMap<ConnectionId, Vec<Answer>>,
     /// The clusters of the peers that are connected.
     pub(super) clusters: BTreeMap<NodeId, ClusterId>,
+    pub(super) conflicts: Conflicts,
     pub(super) saving: Saving,
     /// Whether the state machine has been told that this node leads.
     pub(super) leads: bool,
@@ -133,6 +136,7 @@ impl<F: Files> Node<F> {
             self.stopping = Stopping::Now;
         }
         if self.now.since(self.status_at) >= STATUS_MS {
+            self.forget_old_conflicts();
             self.publish_status();
         }
     }

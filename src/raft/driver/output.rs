@@ -2,6 +2,7 @@
 
 use super::applier;
 use super::config::Event;
+use super::conflicts::Conflict;
 use super::node::Node;
 use super::snapshots;
 use super::status::Trouble;
@@ -23,7 +24,8 @@ impl<F: Files> Node<F> {
             chunk_writes,
             events,
         } = output;
-        if !writes.is_empty() && !self.join_cluster_of_leader() {
+        let to_disk = !writes.is_empty() || !chunk_writes.is_empty();
+        if to_disk && !self.join_cluster_of_leader() {
             return;
         }
         for write in &writes {
@@ -91,12 +93,7 @@ impl<F: Files> Node<F> {
                 self.to_applier(applier::Job::BecameLeader(term));
             }
             CoreEvent::Lease(grant) => self.lease.granted(grant),
-            CoreEvent::Membership(index) => {
-                let membership = self.life.core.membership();
-                let retired = membership.retired.iter().copied().collect();
-                self.transport.set_retired(retired);
-                self.tell(Event::Membership(index));
-            }
+            CoreEvent::Membership(index) => self.tell(Event::Membership(index)),
             CoreEvent::Dismissed => {
                 self.lease.end();
                 self.in_trouble(Trouble::Dismissed);
@@ -109,13 +106,7 @@ impl<F: Files> Node<F> {
                 }
             }
             CoreEvent::LogFull => self.counters.appends_dropped += 1,
-            CoreEvent::Impostor(id) => {
-                log::error!(
-                    "raft {}: another process claims to be this node, {id}",
-                    self.config.group
-                );
-                self.tell(Event::Impostor);
-            }
+            CoreEvent::Impostor(id) => self.in_conflict(id, Conflict::Impostor),
             CoreEvent::Halted { at, what } => {
                 self.lease.end();
                 let what = what.to_owned();

@@ -43,6 +43,7 @@ impl<F: Files> Node<F> {
                         Some(cluster) => self.clusters.insert(peer, cluster),
                         None => self.clusters.remove(&peer),
                     };
+                    self.agrees(peer);
                     self.forming.peer_up(peer, incarnation);
                     self.life.core.reachable(peer);
                 }
@@ -64,11 +65,13 @@ impl<F: Files> Node<F> {
                     peer,
                     purpose: Purpose::Proposals,
                 } => self.client.disconnected(peer),
-                Received::Refused { peer, ended, .. } => {
-                    if let (Some(peer), Some(Reason::Cluster { refused, refusing })) =
-                        (peer, reason(&ended))
-                    {
-                        let own = self.life.cluster();
+                Received::Refused {
+                    peer: Some(peer),
+                    ended,
+                    ..
+                } => {
+                    if let Some(Reason::Cluster { refused, refusing }) = reason(&ended) {
+                        let own = self.joined;
                         let theirs = if own == Some(*refused) {
                             refusing
                         } else {
@@ -76,7 +79,10 @@ impl<F: Files> Node<F> {
                         };
                         self.forming.peer_belongs(peer, *theirs);
                     }
+                    self.refused(peer, &ended);
                 }
+                // A stranger, for the transport's log alone.
+                Received::Refused { peer: None, .. } => {}
             }
         }
     }
@@ -85,7 +91,7 @@ impl<F: Files> Node<F> {
     /// cluster it knows: it may come to belong to it by what they say.
     fn take_message(&mut self, envelope: Envelope) {
         let mut theirs = None;
-        if self.life.cluster().is_none() {
+        if self.joined.is_none() {
             theirs = self.clusters.get(&envelope.from).copied();
             if !theirs.is_some_and(|cluster| self.forming.may_join(cluster)) {
                 return;
@@ -93,7 +99,9 @@ impl<F: Files> Node<F> {
         }
         self.counters.messages_received += 1;
         self.life.core.receive(envelope);
-        if !self.life.core.is_blank() && self.joined.is_none() && self.joining.is_none() {
+        let core = &self.life.core;
+        let taken_in = !core.is_blank() || core.is_receiving();
+        if taken_in && self.joined.is_none() && self.joining.is_none() {
             self.joining = theirs;
         }
     }

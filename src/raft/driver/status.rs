@@ -1,7 +1,9 @@
 //! What a node tells of itself, for the statistics API and for tests.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use super::conflicts::Conflict;
 use super::node::Node;
 use crate::core::{PeerView, Role};
 use crate::forming;
@@ -56,6 +58,9 @@ pub struct Status {
     pub members: Vec<PeerView>,
     /// Connections to the configured peers.
     pub peers: Vec<PeerStatus>,
+    /// Peers and this node that do not take each other. While what must be the same on all nodes
+    /// differs, or another claims this node's id, it must not serve.
+    pub conflicts: BTreeMap<NodeId, Conflict>,
     /// Why it takes no part any more, or takes no snapshots.
     pub trouble: Option<Trouble>,
     /// Counts since the start.
@@ -144,7 +149,7 @@ impl<F: Files> Node<F> {
         Status {
             node: self.config.node,
             incarnation: core.incarnation(),
-            cluster: self.life.cluster(),
+            cluster: self.joined,
             forming: self.forming.state(),
             role: core.role(),
             term: core.term(),
@@ -163,6 +168,7 @@ impl<F: Files> Node<F> {
             learners: ids(learners),
             members: core.peers(),
             peers: self.transport.status(),
+            conflicts: self.conflicts.list(),
             trouble: self.trouble.clone(),
             counters: self.counters,
             proposals: self.client.counters(),

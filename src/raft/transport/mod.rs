@@ -55,7 +55,7 @@ use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 
-use crate::ids::{ClusterId, Incarnation, NodeId, NodeTime, StoreId};
+use crate::ids::{ClusterId, Incarnation, NodeId, NodeTime};
 use crate::wire::Purpose;
 use crate::wire::hello::{Agreement, Local, MAX_GROUP_BYTES};
 use crate::wire::secrets::Secrets;
@@ -175,7 +175,6 @@ impl Transport {
                 agreement: config.agreement,
                 secrets: config.secrets,
                 peers: BTreeSet::new(),
-                retired: BTreeSet::new(),
             }),
             limits: config.limits,
             registry,
@@ -255,18 +254,6 @@ impl Transport {
     /// The secrets are these from now on. As [`Transport::set_cluster`].
     pub fn set_secrets(&mut self, secrets: Secrets) {
         self.renew(|local| local.secrets = secrets);
-    }
-
-    /// Stores that are refused from now on; connections with them end.
-    pub fn set_retired(&mut self, retired: BTreeSet<StoreId>) {
-        Arc::make_mut(&mut self.local).retired = retired;
-        for slot in self.slots.numbers() {
-            let peer = self.slots.get(slot).and_then(|one| one.session.peer());
-            let store = peer.map(|hello| hello.incarnation.store);
-            if store.is_some_and(|store| self.local.retired.contains(&store)) {
-                self.end(slot, Failure::Renewed);
-            }
-        }
     }
 
     fn renew(&mut self, change: impl FnOnce(&mut Local)) {

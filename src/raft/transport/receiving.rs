@@ -175,10 +175,6 @@ impl Transport {
         let hello = hello.clone();
         // Both may have become otherwise in between.
         self.lives_agree(&hello).map_err(Ended::RefusedHere)?;
-        let store = hello.incarnation.store;
-        if self.local.retired.contains(&store) {
-            return Err(Ended::RefusedHere(Reason::Retired(store)).into());
-        }
         let before = self.lives_of(hello.id);
         let earlier = before.filter(|(_, other)| other.incarnation != hello.incarnation);
         for old in Vec::from_iter(earlier.map(|(old, _)| old)) {

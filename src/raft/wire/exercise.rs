@@ -130,6 +130,5 @@ fn local(secrets: Secrets) -> Local {
         },
         secrets,
         peers: BTreeSet::from([NodeId(2), NodeId(3)]),
-        retired: BTreeSet::new(),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::{BufMut, Bytes};
 
 use crate::codec::{self, Malformed, finished};
-use crate::ids::{ClusterId, Incarnation, NodeId, StoreId};
+use crate::ids::{ClusterId, Incarnation, NodeId};
 
 use super::proposal::{get_text, put_text};
 use super::reason::{Reason, get_purpose, put_purpose};
@@ -108,8 +108,6 @@ pub struct Local {
     pub secrets: Secrets,
     /// Whom it takes.
     pub peers: BTreeSet<NodeId>,
-    /// Stores that may not come back.
-    pub retired: BTreeSet<StoreId>,
 }
 
 impl Local {
@@ -128,6 +126,7 @@ impl Local {
     }
 
     /// Whether whoever says this is taken, as far as that does not depend on other connections.
+    /// Which stores may not come back is for the core to know: it must be able to tell them so.
     /// `dialled`: whom this side dialled, where it did.
     ///
     /// The order goes from what points at a wrong address to what is wrong with the node itself,
@@ -179,9 +178,6 @@ impl Local {
                 refused: hello.agreement.text.clone(),
                 refusing: self.agreement.text.clone(),
             });
-        }
-        if self.retired.contains(&hello.incarnation.store) {
-            return Err(Reason::Retired(hello.incarnation.store));
         }
         Ok(())
     }

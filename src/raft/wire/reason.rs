@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes};
 
 use crate::codec::{self, Malformed};
-use crate::ids::{ClusterId, Incarnation, NodeId, StoreId};
+use crate::ids::{ClusterId, Incarnation, NodeId};
 
 use super::Purpose;
 use super::hello::{MAX_AGREEMENT_TEXT_BYTES, MAX_GROUP_BYTES};
@@ -78,9 +78,6 @@ pub enum Reason {
     /// It is none of the configured peers.
     #[error("{0} is not among the peers of the refusing node")]
     NotAPeer(NodeId),
-    /// Its store may not come back.
-    #[error("store {0} is retired: it has lost what it had promised")]
-    Retired(StoreId),
 }
 
 impl Reason {
@@ -130,10 +127,6 @@ impl Reason {
                 out.put_u8(8);
                 out.put_u64_le(id.0);
             }
-            Reason::Retired(store) => {
-                out.put_u8(9);
-                out.put_u128_le(store.0);
-            }
         }
     }
 
@@ -167,7 +160,6 @@ impl Reason {
                 refused: codec::get_incarnation(body)?,
             },
             8 => Reason::NotAPeer(NodeId(codec::get_u64(body)?)),
-            9 => Reason::Retired(StoreId(codec::get_u128(body)?)),
             other => return Err(Malformed::UnknownKind(other)),
         })
     }

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A cluster of drivers.
 pub struct Cluster {
     folder: TempDir,
-    addresses: Vec<PeerAddress>,
+    pub addresses: Vec<PeerAddress>,
     /// Changes to what nodes are started with.
     pub adjust: fn(&mut Config),
     pub nodes: Vec<Node>,

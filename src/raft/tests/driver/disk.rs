@@ -16,6 +16,8 @@ pub struct Switches {
     pub sync_ms: AtomicU64,
     /// Writes and fdatasyncs fail.
     pub broken: AtomicBool,
+    /// They do from the moment when a snapshot has got its name.
+    pub breaks_with_snapshot: AtomicBool,
 }
 
 impl Switches {
@@ -23,6 +25,7 @@ impl Switches {
     pub fn mend(&self) {
         self.sync_ms.store(0, Ordering::Relaxed);
         self.broken.store(false, Ordering::Relaxed);
+        self.breaks_with_snapshot.store(false, Ordering::Relaxed);
     }
 
     fn check(&self) -> io::Result<()> {
@@ -74,6 +77,10 @@ impl Files for Disk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let breaks = self.switches.breaks_with_snapshot.load(Ordering::Relaxed);
+        if breaks && to.extension().is_some_and(|kind| kind == "snapshot") {
+            self.switches.broken.store(true, Ordering::Relaxed);
+        }
         SystemFiles.rename(from, to)
     }
 

@@ -261,7 +261,7 @@ fn a_node_put_back_from_a_copy_begins_anew() {
     assert!(folder.join("set-aside-1").is_dir());
 }
 
-fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+pub fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");

@@ -3,6 +3,7 @@
 mod cluster;
 mod disk;
 mod faults;
+mod identity;
 #[path = "../../examples/node/register.rs"]
 mod register;
 mod service;

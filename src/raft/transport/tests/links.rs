@@ -1,7 +1,5 @@
 //! Connections come, go and come again.
 
-use std::collections::BTreeSet;
-
 use super::net::{Net, Node, config, incarnation, number_of, numbered, propose};
 use crate::ids::{ClusterId, NodeId};
 use crate::transport::{LinkState, PeerAddress, Received};
@@ -175,24 +173,4 @@ fn nodes_whose_keys_would_differ_are_refused_after_a_reload_and_both_know_why() 
         };
         knows(net.node(1)) && knows(net.node(2))
     });
-}
-
-#[test]
-fn a_retired_store_is_let_go_and_not_taken_again_until_it_has_another() {
-    let mut net = Net::connected(2, |_| {});
-    let store = incarnation(2, 1).store;
-    let retired = BTreeSet::from([store]);
-    net.node(1).transport.set_retired(retired);
-    let refused = Ended::RefusedThere(Reason::Retired(store));
-    net.until("the second learns it", |net| {
-        net.node(2).refusals().contains(&&refused)
-    });
-    let fresh = incarnation(200, 1);
-    net.node(2).transport.set_incarnation(fresh);
-    net.until_connected();
-    let state = net.node(1).status(2).incoming[0].state;
-    assert!(matches!(
-        state,
-        LinkState::Connected { incarnation, .. } if incarnation == fresh
-    ));
 }

@@ -122,12 +122,6 @@ fn whoever_does_not_fit_is_refused_and_both_sides_learn_the_reason() {
             |reason| *reason == Reason::NotAPeer(NodeId(2)),
         ),
         (
-            "a retired store",
-            local(1),
-            with(2, |local| local.retired = [incarnation(1).store].into()),
-            |reason| *reason == Reason::Retired(incarnation(1).store),
-        ),
-        (
             "its own id",
             local(2),
             with(2, |local| local.incarnation.boot = 5),

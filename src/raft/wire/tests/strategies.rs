@@ -234,6 +234,5 @@ pub fn reason() -> impl Strategy<Value = Reason> {
             }
         }),
         node().prop_map(Reason::NotAPeer),
-        any::<u128>().prop_map(|store| Reason::Retired(StoreId(store))),
     ]
 }

@@ -1,6 +1,5 @@
 //! Two sessions that talk to each other without a network.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ids::{ClusterId, Incarnation, NodeId, StoreId};
@@ -40,7 +39,6 @@ pub fn local(id: u64) -> Local {
         },
         secrets: Secrets::none(),
         peers: (1..=3).filter(|peer| *peer != id).map(NodeId).collect(),
-        retired: BTreeSet::new(),
     }
 }
 

@@ -1,0 +1,176 @@
+//! Which cluster a node belongs to, and whether that cluster takes it.
+
+use std::sync::atomic::Ordering;
+
+use tcpffee_raft::driver::{Conflict, Event, Trouble};
+use tcpffee_raft::ids::{Index, NodeId};
+use tcpffee_raft::membership::Statement;
+use tcpffee_raft::wire::hello::Agreement;
+
+use crate::cluster::{Cluster, eventually};
+use crate::faults::copy_folder;
+use crate::register::VERSION;
+
+/// Short logs, so that a wiped node needs a snapshot.
+fn short_logs() -> Cluster {
+    let cluster = Cluster::start_adjusted(3, |config| {
+        config.snapshot_after_bytes = 64 * 1024;
+        config.settings.tail_bytes = 0;
+        config.settings.snapshot_chunk_bytes = 4 * 1024;
+    });
+    let long = "x".repeat(2000);
+    for number in 0..100 {
+        let command = format!("put k{number} {long}");
+        assert_eq!(cluster.propose(0, &command), Ok("ok".to_owned()));
+    }
+    let leader = cluster.leader();
+    eventually("the log was cut", || {
+        cluster.status(leader).first > Index(1)
+    });
+    cluster
+}
+
+#[test]
+fn a_node_that_dies_with_a_whole_snapshot_and_no_log_knows_its_cluster() {
+    let mut cluster = short_logs();
+    let joined = cluster.status(0).cluster;
+    let victim = cluster.follower();
+    cluster.stop(victim);
+    cluster.wipe(victim);
+    cluster.nodes[victim]
+        .switches
+        .breaks_with_snapshot
+        .store(true, Ordering::Relaxed);
+    cluster.run(victim);
+    eventually("its disk fails", || {
+        matches!(cluster.status(victim).trouble, Some(Trouble::Disk(_)))
+    });
+    for number in 0..3 {
+        cluster.stop(number);
+    }
+    cluster.nodes[victim].switches.mend();
+    cluster.run(victim);
+    // Nobody is there to tell it.
+    let status = cluster.status(victim);
+    assert!(status.first > Index(1), "it has no snapshot: {status:?}");
+    assert_eq!(status.cluster, joined);
+    for number in (0..3).filter(|number| *number != victim) {
+        cluster.run(number);
+    }
+    assert_eq!(cluster.propose(victim, "put a 1"), Ok("ok".to_owned()));
+    cluster.agree();
+}
+
+#[test]
+fn a_store_that_was_retired_and_is_put_back_begins_anew() {
+    let mut cluster = Cluster::start(3);
+    let victim = cluster.follower();
+    assert_eq!(cluster.propose(victim, "put a 1"), Ok("ok".to_owned()));
+    cluster.stop(victim);
+    let folder = cluster.folder_of(victim);
+    let old = folder.with_extension("old");
+    copy_folder(&folder, &old);
+    cluster.wipe(victim);
+    cluster.run(victim);
+    eventually("its new store votes", || {
+        let status = cluster.status(victim);
+        status.voters.contains(&status.node)
+    });
+    cluster.stop(victim);
+    cluster.wipe(victim);
+    copy_folder(&old, &folder);
+    cluster.run(victim);
+    eventually("it begins anew", || {
+        let events = cluster.nodes[victim].events.lock().expect("no panic");
+        events
+            .iter()
+            .any(|event| matches!(event, Event::BegunAnew { .. }))
+    });
+    eventually("it votes again", || {
+        let status = cluster.status(victim);
+        status.voters.contains(&status.node)
+    });
+    assert_eq!(cluster.propose(victim, "get a"), Ok("ok 1".to_owned()));
+}
+
+#[test]
+fn a_node_that_the_others_no_longer_name_learns_that_it_is_dismissed() {
+    let cluster = Cluster::start(3);
+    let removed = cluster.follower();
+    let id = cluster.status(removed).node;
+    let mut peers = cluster.addresses.clone();
+    peers.retain(|peer| peer.id != id);
+    let statement = Statement {
+        peers: peers.iter().map(|peer| peer.id).collect(),
+        version: VERSION,
+    };
+    let others = || (0..3).filter(|number| *number != removed);
+    for number in others() {
+        // No leader can speak with it from here on.
+        cluster.handle(number).set_peers(peers.clone());
+        cluster.handle(number).state(statement.clone());
+    }
+    eventually("it knows", || {
+        cluster.status(removed).trouble == Some(Trouble::Dismissed)
+    });
+    let events = cluster.nodes[removed].events.lock().expect("no panic");
+    assert!(events.contains(&Event::Dismissed));
+    for number in others() {
+        assert_eq!(cluster.propose(number, "put a 1"), Ok("ok".to_owned()));
+    }
+}
+
+#[test]
+fn nodes_whose_keys_would_differ_say_so_until_they_agree_again() {
+    let cluster = Cluster::start(2);
+    let agreement = |hash, text: &str| Agreement {
+        hash: [hash; 32],
+        text: text.to_owned(),
+    };
+    cluster.handle(1).set_agreement(agreement(8, "other"));
+    let said = |number: usize, ours: &str, theirs: &str| {
+        let about = NodeId(2 - number as u64);
+        let why = Conflict::Agreement {
+            ours: ours.to_owned(),
+            theirs: theirs.to_owned(),
+        };
+        let told = Event::Conflict {
+            about,
+            why: why.clone(),
+        };
+        let events = cluster.nodes[number].events.lock().expect("no panic");
+        events.contains(&told) && cluster.status(number).conflicts.get(&about) == Some(&why)
+    };
+    eventually("both say so", || {
+        said(0, "test", "other") && said(1, "other", "test")
+    });
+    cluster.handle(1).set_agreement(agreement(7, "test"));
+    eventually("it is over", || {
+        (0..2).all(|number| cluster.status(number).conflicts.is_empty())
+    });
+    let events = cluster.nodes[0].events.lock().expect("no panic");
+    assert!(events.contains(&Event::ConflictOver(NodeId(2))));
+}
+
+#[test]
+fn two_live_nodes_with_one_id_are_told_apart_loudly_by_all() {
+    let mut cluster = Cluster::prepare(4, |config| {
+        config.network.peers.retain(|peer| peer.id != NodeId(4));
+        config.statement.peers.retain(|peer| *peer != NodeId(4));
+        if config.node == NodeId(4) {
+            config.node = NodeId(3);
+        }
+    });
+    for number in 0..3 {
+        cluster.run(number);
+    }
+    cluster.leader();
+    cluster.run(3);
+    let says = |number: usize, why: &Conflict| {
+        cluster.status(number).conflicts.get(&NodeId(3)) == Some(why)
+    };
+    eventually("the second one knows", || says(3, &Conflict::Impostor));
+    eventually("the others know", || {
+        (0..2).all(|number| says(number, &Conflict::TwoOfIt))
+    });
+}
