@@ -41,6 +41,9 @@ impl<F: Files> Node<F> {
             return;
         };
         let core = &self.life.core;
+        if core.is_stopped() {
+            return;
+        }
         let nothing_new = core.newest_snapshot() >= Some(core.applied_index());
         let limit = if core
             .peers()
