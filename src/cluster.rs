@@ -239,10 +239,10 @@ mod tests {
 
     #[test]
     fn an_order_that_one_group_did_not_take_has_not_succeeded() {
-        let mut sticks = two_of_three();
+        let (mut sticks, mut gone) = (two_of_three(), Gone);
         let mut groups = [
             group("stick table", &mut sticks),
-            group("health checks", &mut Gone),
+            group("health checks", &mut gone),
         ];
         let answer = answer(&mut groups, true);
         assert_eq!((answer.kind, answer.exit), (Kind::Failed, 1));

@@ -81,15 +81,16 @@ impl Core {
     }
 
     /// A piece of an arriving snapshot is stored, and with it everything before `offset`. At the
-    /// snapshot's end: its file is whole, its checksum right, and it is durable.
-    pub fn snapshot_chunk_stored(&mut self, snapshot: Position, offset: u64) {
+    /// snapshot's end: its file is whole, its checksum right, and it is durable. Two leaders'
+    /// snapshots of one place are different files: `snapshot` says which one it is.
+    pub fn snapshot_chunk_stored(&mut self, snapshot: &SnapshotMeta, offset: u64) {
         if self.is_silent() {
             return;
         }
         let Some(receiving) = &mut self.receiving else {
             return;
         };
-        if !receiving.is_of(snapshot) {
+        if *receiving.meta != *snapshot {
             return;
         }
         receiving.stored = offset;
@@ -102,7 +103,10 @@ impl Core {
             self.post(
                 leader,
                 self.term,
-                Message::SnapshotProgress { snapshot, offset },
+                Message::SnapshotProgress {
+                    snapshot: snapshot.last,
+                    offset,
+                },
             );
         }
     }

@@ -72,7 +72,7 @@ impl Applier {
         }
     }
 
-    /// Works until nobody can ask any more.
+    /// Works until nobody can ask any more, or until there is no state to work on.
     pub(super) fn run(mut self, jobs: &Receiver<Job>, reports: &Outbox<Report>) {
         for job in jobs {
             let report = match job {
@@ -82,7 +82,13 @@ impl Applier {
                 },
                 Job::Restore { meta, state } => match self.restore_opened(&meta, &state) {
                     Ok(()) => Report::Restored(meta.last.index),
-                    Err(error) => Report::RestoreFailed(meta, error),
+                    Err(error) => {
+                        // What is left is no state of any place in the log: nothing more is
+                        // applied to it, and it gets into no snapshot.
+                        let _ = reports.send(Report::RestoreFailed(meta, error));
+                        jobs.iter().for_each(drop);
+                        return;
+                    }
                 },
                 Job::Mark => Report::Marked(Box::new(self.mark())),
                 Job::BecameLeader(term) => {

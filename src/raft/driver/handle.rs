@@ -27,7 +27,30 @@ pub(super) struct Proposal {
     pub(super) body: Bytes,
     pub(super) version: u16,
     pub(super) deadline: NodeTime,
-    pub(super) done: Done,
+    pub(super) done: Promise,
+}
+
+/// Who is to hear what becomes of a proposal: always somebody does. Where it is dropped on its
+/// way, the node has stopped.
+pub(super) struct Promise(Option<Done>);
+
+impl Promise {
+    fn keep(self, result: Result<Bytes, ProposalError>) {
+        self.into_done()(result);
+    }
+
+    /// For whoever keeps it from now on.
+    pub(super) fn into_done(mut self) -> Done {
+        self.0.take().expect("only what consumes it takes it")
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(ProposalError::Stopped));
+        }
+    }
 }
 
 /// What the driver is asked to do.
@@ -78,16 +101,16 @@ impl Handle {
             body,
             version,
             deadline,
-            done,
+            done: Promise(Some(done)),
         };
         match self.proposals.try_send(proposal) {
             Ok(()) => {}
-            Err(TrySendError::Full(proposal)) => (proposal.done)(Err(ProposalError::Busy {
+            Err(TrySendError::Full(proposal)) => proposal.done.keep(Err(ProposalError::Busy {
                 waiting: super::PROPOSALS_QUEUED,
                 waiting_bytes: 0,
             })),
             Err(TrySendError::Disconnected(proposal)) => {
-                (proposal.done)(Err(ProposalError::Stopped));
+                proposal.done.keep(Err(ProposalError::Stopped));
             }
         }
     }

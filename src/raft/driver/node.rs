@@ -152,7 +152,8 @@ impl<F: Files> Node<F> {
                 deadline,
                 done,
             } = proposal;
-            self.client.propose(body, version, deadline, done);
+            self.client
+                .propose(body, version, deadline, done.into_done());
         }
     }
 
@@ -238,9 +239,8 @@ impl<F: Files> Node<F> {
     fn end(&mut self) {
         self.lease.end();
         self.client.stop();
-        for proposal in self.proposals.try_iter() {
-            (proposal.done)(Err(crate::proposals::ProposalError::Stopped));
-        }
+        // With its receiver a queue ends: what is in it, and what comes from now on, is answered.
+        self.proposals = crossbeam_channel::never();
         self.life.close();
         self.publish_status();
     }

@@ -38,7 +38,10 @@ pub(super) enum Report {
     /// From the snapshots' thread: there is no local one.
     NotTaken(String),
     /// From the snapshots' thread: arriving pieces are written up to here.
-    Stored { snapshot: Position, offset: u64 },
+    Stored {
+        snapshot: Arc<SnapshotMeta>,
+        offset: u64,
+    },
     /// From the snapshots' thread: a piece was read.
     Read(ChunkRead, Bytes),
     /// From the snapshots' thread: a piece could not be written or read.

@@ -55,7 +55,7 @@ impl<F: Files> Node<F> {
             Report::Marked(state) => self.snapshot_marked(state),
             Report::Taken(meta) => self.snapshot_taken(meta),
             Report::NotTaken(error) => self.snapshot_not_taken(error),
-            Report::Stored { snapshot, offset } => core.snapshot_chunk_stored(snapshot, offset),
+            Report::Stored { snapshot, offset } => core.snapshot_chunk_stored(&snapshot, offset),
             Report::Read(read, data) => core.snapshot_chunk_read(read, data),
             Report::ChunkFailed { snapshot, error } => {
                 core.snapshot_failed(snapshot);

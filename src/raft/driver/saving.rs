@@ -7,16 +7,19 @@ use super::node::Node;
 use super::snapshots;
 use super::status::Trouble;
 use super::writer;
+use crate::core::PeerView;
 use crate::durable::WriteId;
 use crate::ids::{NodeTime, Position};
 use crate::message::SnapshotMeta;
+use crate::settings::Settings;
 use crate::store::files::Files;
 
 /// After a snapshot that failed, the next attempt waits as long, in milliseconds.
 const RETRY_MS: u64 = 10_000;
 
-/// While a member is sent a snapshot, the next one waits until as many times the usual bytes have
-/// come up: a newer one would cut the log that the member needs next.
+/// While a member that answers is sent a snapshot, the next one waits until as many times the usual
+/// bytes have come up: a newer one would cut the log that the member needs next. A log that is
+/// half full does not wait: once it is full, nothing goes on.
 const PATIENCE: usize = 4;
 
 /// What is known of snapshots.
@@ -41,25 +44,42 @@ impl<F: Files> Node<F> {
             return;
         };
         let core = &self.life.core;
+        if core.is_stopped() {
+            return;
+        }
         let nothing_new = core.newest_snapshot() >= Some(core.applied_index());
-        let limit = if core
-            .peers()
-            .iter()
-            .any(|peer| peer.snapshot_bytes.is_some())
-        {
-            self.config.snapshot_after_bytes.saturating_mul(PATIENCE)
-        } else {
-            self.config.snapshot_after_bytes
-        };
-        let due = self.saving.asked || self.saving.bytes >= limit;
         let may = !self.saving.under_way && self.now >= self.saving.not_before;
-        if due && may && !nothing_new && !core.is_blank() {
+        if may && !nothing_new && !core.is_blank() && self.is_snapshot_due() {
             self.saving.under_way = true;
             self.saving.asked = false;
             self.saving.bytes = 0;
             // It has ended only where the process ends.
             let _ = workers.applier.send(applier::Job::Mark);
         }
+    }
+
+    fn is_snapshot_due(&self) -> bool {
+        let core = &self.life.core;
+        let Settings {
+            max_log_bytes,
+            tail_bytes,
+            election_max_ms,
+            ..
+        } = self.config.settings;
+        // What a snapshot leaves in the log is no reason to take the next one.
+        let cuttable = core.log_bytes().saturating_sub(tail_bytes);
+        if self.saving.asked || cuttable >= max_log_bytes.saturating_sub(tail_bytes) / 2 {
+            return true;
+        }
+        let usual = self.config.snapshot_after_bytes;
+        if self.saving.bytes < usual {
+            return false;
+        }
+        let being_sent = |peer: &PeerView| {
+            let alive = peer.silent_ms.is_some_and(|ms| ms < election_max_ms);
+            alive && peer.snapshot_bytes.is_some()
+        };
+        self.saving.bytes >= usual.saturating_mul(PATIENCE) || !core.peers().iter().any(being_sent)
     }
 
     pub(super) fn snapshot_marked(&mut self, state: Box<applier::Marked>) {

@@ -154,8 +154,8 @@ impl<F: Files> Thread<'_, F> {
     }
 
     fn store(&mut self, piece: &ChunkWrite) -> Result<(), Ended> {
-        let snapshot = piece.snapshot.last;
         let meta = &piece.snapshot;
+        let snapshot = Arc::clone(meta);
         let stored = if piece.offset == 0 {
             // Some of it may have come in an earlier attempt, or an earlier life.
             match self.snapshots.partial(meta) {
@@ -174,7 +174,7 @@ impl<F: Files> Thread<'_, F> {
                 offset: expected,
             },
             Err(error) => Report::ChunkFailed {
-                snapshot,
+                snapshot: meta.last,
                 error: error.to_string(),
             },
         })

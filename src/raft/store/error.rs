@@ -106,6 +106,16 @@ pub enum StoreError {
         /// Where it should.
         expected: u64,
     },
+    /// A piece of a snapshot that reaches beyond the snapshot's end.
+    #[error("a piece of snapshot {snapshot} up to byte {end}, of {size_bytes}")]
+    ChunkTooLong {
+        /// The snapshot.
+        snapshot: Position,
+        /// Where the piece ends.
+        end: u64,
+        /// Where the snapshot ends.
+        size_bytes: u64,
+    },
     /// A snapshot has arrived with other bytes than it was sent with, and is given up.
     #[error("snapshot {snapshot} has arrived with checksum {found:08x} instead of {expected:08x}")]
     SnapshotChecksum {

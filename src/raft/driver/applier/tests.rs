@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::driver::mailbox::Bell;
 use crate::entry::ClientId;
 use crate::ids::NodeId;
 use crate::machine::SnapshotSource;
@@ -136,4 +137,36 @@ fn a_snapshot_carries_state_sessions_and_membership() {
         let (mut broken, _) = self::applier();
         assert!(broken.restore(&meta, &mut &bytes[..cut]).is_err());
     }
+}
+
+#[test]
+fn after_a_restore_that_failed_nothing_is_applied_or_marked() {
+    let poll = mio::Poll::new().unwrap();
+    let bell = Bell::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
+    let (outbox, reports) = Outbox::new(8, &bell);
+    let (asking, jobs) = crossbeam_channel::unbounded();
+    let (applier, kept) = applier();
+    let meta = Arc::new(SnapshotMeta {
+        last: Position::default(),
+        time: LogTime(0),
+        membership: Arc::default(),
+        membership_index: Index(0),
+        size_bytes: 0,
+        checksum: 0,
+    });
+    let (opened, state) = crossbeam_channel::bounded(1);
+    let gone = StoreError::NoSnapshot(meta.last);
+    assert!(opened.send(Err(gone)).is_ok());
+    let apply = Job::Apply {
+        entries: vec![entry(1, command(1, "a"))],
+        answers: true,
+    };
+    for job in [Job::Restore { meta, state }, apply, Job::Mark] {
+        assert!(asking.send(job).is_ok());
+    }
+    drop(asking);
+    applier.run(&jobs, &outbox);
+    let told: Vec<Report> = reports.try_iter().collect();
+    assert!(matches!(told[..], [Report::RestoreFailed(..)]));
+    assert!(kept.lock().unwrap().is_empty());
 }

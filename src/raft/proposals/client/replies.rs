@@ -17,9 +17,10 @@ impl Client {
             Reply::Refused(Code::Session(Refusal::Expired)) if self.copies(sequence) == 1 => {
                 self.number_anew(sequence);
             }
+            Reply::Refused(Code::Later) => self.later(sequence, now),
             Reply::Refused(code) => match self.ending(sequence, code) {
                 Some(error) => self.finish(sequence, Err(error)),
-                None => self.later(sequence, now),
+                None => self.alone_later(sequence, now),
             },
         }
     }
@@ -97,7 +98,19 @@ impl Client {
         }
     }
 
-    /// Sends the command again after a pause.
+    /// Sends this command again after a pause; it says nothing about others.
+    fn alone_later(&mut self, sequence: u64, now: NodeTime) {
+        let at = now.plus(self.limits.pause_ms);
+        let Some(out) = self.out_mut(sequence) else {
+            return;
+        };
+        if let Some(resend_at) = &mut out.resend_at {
+            *resend_at = at.min(*resend_at);
+            self.earliest_resend = self.earliest_resend.min(at);
+        }
+    }
+
+    /// Sends the command again, and nothing before, after a pause.
     fn later(&mut self, sequence: u64, now: NodeTime) {
         self.pause_until = now.plus(self.limits.pause_ms);
         self.again(sequence);

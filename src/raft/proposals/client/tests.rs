@@ -164,6 +164,23 @@ fn a_leader_that_has_too_much_to_do_is_asked_again_after_a_pause() {
 }
 
 #[test]
+fn a_refusal_of_one_command_holds_up_no_other() {
+    let mut bench = Bench::new();
+    bench.client.take_route(A);
+    bench.propose(10_000);
+    assert_eq!(bench.sent(0), [1]);
+    let refused = Reply::Refused(Code::Session(Refusal::IssuedAhead));
+    bench.reply(A, 1, refused, 10);
+    bench.propose(10_000);
+    assert_eq!(bench.sent(11), [2]);
+    assert_eq!(bench.client.next_deadline(), NodeTime(60));
+    bench.client.tick(NodeTime(59));
+    assert!(bench.sent(59).is_empty());
+    bench.client.tick(NodeTime(60));
+    assert_eq!(bench.sent(60), [1]);
+}
+
+#[test]
 fn no_more_are_out_than_the_sessions_can_tell_apart() {
     let mut bench = Bench::new();
     bench.client.take_route(A);

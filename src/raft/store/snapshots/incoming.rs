@@ -78,10 +78,10 @@ impl<H: OpenFile> Incoming<H> {
         let snapshot = self.meta.last;
         let next = self.next + data.len() as u64;
         if next > self.meta.size_bytes {
-            return Err(StoreError::ChunkOutOfPlace {
+            return Err(StoreError::ChunkTooLong {
                 snapshot,
-                offset: self.next,
-                expected: self.meta.size_bytes,
+                end: next,
+                size_bytes: self.meta.size_bytes,
             });
         }
         let path = place.path(snapshot, Kind::Partial);

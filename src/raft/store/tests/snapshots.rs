@@ -149,6 +149,28 @@ fn a_snapshot_that_arrives_goes_on_after_a_restart() {
 }
 
 #[test]
+fn a_piece_beyond_a_snapshots_end_is_refused_as_such() {
+    let (_, mut store, _) = with_snapshot();
+    let (meta, content) = (arriving(), content());
+    let mut long = content.clone();
+    long.push(0);
+    let error = store.snapshots.receive_chunk(&meta, 0, &long).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::ChunkTooLong {
+                end: 5001,
+                size_bytes: 5000,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let next = store.snapshots.receive_chunk(&meta, 0, &content).unwrap();
+    assert_eq!(next, 5000);
+}
+
+#[test]
 fn a_snapshot_that_arrives_with_other_bytes_begins_anew() {
     let (_, mut store, _) = with_snapshot();
     let (meta, content) = (arriving(), content());

@@ -144,6 +144,21 @@ fn a_wiped_node_gets_a_snapshot_while_proposals_go_on() {
 }
 
 #[test]
+fn a_log_that_is_half_full_is_cut_before_the_usual_bytes_have_come_up() {
+    let cluster = Cluster::start_adjusted(1, |config| {
+        config.settings.max_log_bytes = 256 * 1024;
+        config.settings.tail_bytes = 16 * 1024;
+        config.settings.max_command_bytes = 16 * 1024;
+    });
+    let long = "x".repeat(8000);
+    for _ in 0..100 {
+        let put = cluster.propose_within(0, &format!("put a {long}"), 10_000);
+        assert_eq!(put, Ok("ok".to_owned()));
+    }
+    assert!(cluster.status(0).counters.snapshots_taken > 0);
+}
+
+#[test]
 fn sessions_travel_with_snapshots() {
     let mut cluster = Cluster::start_adjusted(1, |config| {
         config.settings.tail_bytes = 0;

@@ -1,7 +1,8 @@
 //! What a healthy cluster does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tcpffee_raft::core::Role;
@@ -246,6 +247,43 @@ fn a_node_that_died_while_it_founded_a_cluster_is_taken_into_another() {
     eventually("the third votes", || cluster.status(2).voters.len() == 3);
     assert_eq!(cluster.propose(2, "put a 1"), Ok("ok".to_owned()));
     assert_eq!(cluster.status(2).cluster, cluster.status(0).cluster);
+}
+
+#[test]
+fn proposals_that_come_while_a_node_stops_are_all_answered() {
+    let mut cluster = Cluster::start(1);
+    let handle = cluster.handle(0).clone();
+    // So that there is something to be waited for while it stops.
+    let sync_ms = &cluster.nodes[0].switches.sync_ms;
+    sync_ms.store(300, Ordering::Relaxed);
+    let (sender, answers) = std::sync::mpsc::channel();
+    let proposing = std::thread::spawn(move || {
+        let mut asked = 0;
+        let stopped = Arc::new(AtomicBool::new(false));
+        while !stopped.load(Ordering::Relaxed) {
+            let (sender, stopped) = (sender.clone(), Arc::clone(&stopped));
+            let done = Box::new(move |result| {
+                stopped.fetch_or(result == Err(ProposalError::Stopped), Ordering::Relaxed);
+                let _ = sender.send(());
+            });
+            let body = Bytes::from_static(b"add n 1");
+            handle.propose(body, VERSION, boot_time().plus(60_000), done);
+            asked += 1;
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        // Well into what the node still waits for.
+        for _ in 0..100 {
+            let sender = sender.clone();
+            let done = Box::new(move |_| drop(sender.send(())));
+            handle.propose(Bytes::new(), VERSION, boot_time().plus(60_000), done);
+            asked += 1;
+        }
+        asked
+    });
+    std::thread::sleep(Duration::from_millis(20));
+    cluster.stop(0);
+    let asked: usize = proposing.join().expect("it ends with the node");
+    assert_eq!(answers.iter().count(), asked);
 }
 
 #[test]

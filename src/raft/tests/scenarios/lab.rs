@@ -329,7 +329,7 @@ impl Lab {
             if end == meta.size_bytes {
                 node.disk.snapshot = Some(meta);
             }
-            core.snapshot_chunk_stored(snapshot.last, end);
+            core.snapshot_chunk_stored(&snapshot, end);
             chunks.push(());
         }
         if !chunks.is_empty() {

@@ -109,7 +109,7 @@ impl World {
                 if offset == chunk.snapshot.size_bytes {
                     self.see(Seen::SnapshotArrived);
                 }
-                self.input(at, |core| core.snapshot_chunk_stored(position, offset))
+                self.input(at, |core| core.snapshot_chunk_stored(&chunk.snapshot, offset))
             }
             Err(error) => {
                 self.say(|| format!("n{} cannot store a piece: {error}", at + 1));
