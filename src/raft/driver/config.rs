@@ -159,6 +159,18 @@ pub enum StartError {
         /// Its folder.
         folder: PathBuf,
     },
+    /// A bound is beyond what a frame holds: what it lets in could never be sent.
+    #[error("raft group {group}: {name} is {bytes}, of at most {most}")]
+    TooLarge {
+        /// The group.
+        group: String,
+        /// Which of [`Settings`].
+        name: &'static str,
+        /// What it is.
+        bytes: usize,
+        /// What it may be.
+        most: usize,
+    },
     /// Its newest snapshot cannot be restored.
     #[error("raft group {group}: snapshot {snapshot} cannot be restored: {error}")]
     Restore {

@@ -65,6 +65,7 @@ use crate::proposals::client::{self, Client};
 use crate::proposals::desk::Desk;
 use crate::store::files::Files;
 use crate::transport::{Transport, TransportConfig};
+use crate::wire::frame::MAX_BODY_BYTES;
 
 pub use clock::boot_time;
 pub use config::{
@@ -88,6 +89,10 @@ const PROPOSALS_QUEUED: usize = 4096;
 /// Requests that wait for the driver's next turn.
 const REQUESTS_QUEUED: usize = 64;
 
+/// More than a frame holds beside a command, a batch or a piece: with a piece of a snapshot goes
+/// the membership, of [`crate::membership::MAX_MEMBERS`] at most.
+const AROUND_BYTES: usize = 128 * 1024;
+
 /// Heartbeats after which a proposal without an answer is sent again.
 const RESEND_HEARTBEATS: u64 = 10;
 
@@ -110,6 +115,7 @@ pub fn start<F: Files>(
     notify: Notify,
 ) -> Result<Handle, StartError> {
     let group = config.group.clone();
+    check_bounds(&config)?;
     let system = |doing| {
         let group = group.clone();
         move |source: io::Error| StartError::System {
@@ -186,6 +192,28 @@ pub fn start<F: Files>(
             thread: Mutex::new(Some(thread)),
         }),
     })
+}
+
+/// What the settings let be proposed, batched and cut into pieces must fit into one frame.
+fn check_bounds(config: &Config) -> Result<(), StartError> {
+    let settings = &config.settings;
+    let most = MAX_BODY_BYTES - AROUND_BYTES;
+    for (name, bytes) in [
+        ("max_command_bytes", settings.max_command_bytes),
+        ("max_append_bytes", settings.max_append_bytes),
+        ("snapshot_chunk_bytes", settings.snapshot_chunk_bytes),
+    ] {
+        if bytes > most {
+            let group = config.group.clone();
+            return Err(StartError::TooLarge {
+                group,
+                name,
+                bytes,
+                most,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn transport_config<F: Files>(config: &Config, life: &Life<F>) -> TransportConfig {

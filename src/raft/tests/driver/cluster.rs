@@ -140,7 +140,7 @@ impl Cluster {
         node.handle = Some(handle.expect("the node starts"));
     }
 
-    fn config(&self, number: usize) -> Config {
+    pub fn config(&self, number: usize) -> Config {
         let own = self.addresses[number];
         let mut config = Config {
             group: "test".to_owned(),

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use tcpffee_raft::driver::{Conflict, Event, Trouble};
+use tcpffee_raft::driver::{self, Conflict, Event, StartError, Trouble};
 use tcpffee_raft::ids::{Index, NodeId};
 use tcpffee_raft::membership::Statement;
+use tcpffee_raft::settings::Settings;
+use tcpffee_raft::store::files::SystemFiles;
 use tcpffee_raft::wire::hello::Agreement;
 
 use crate::cluster::{Cluster, eventually};
@@ -173,4 +175,25 @@ fn two_live_nodes_with_one_id_are_told_apart_loudly_by_all() {
     eventually("the others know", || {
         (0..2).all(|number| says(number, &Conflict::TwoOfIt))
     });
+}
+
+#[test]
+fn bounds_beyond_a_frame_are_refused_at_the_start() {
+    let cases: [(&str, fn(&mut Settings)); 3] = [
+        ("max_command_bytes", |it| it.max_command_bytes = 4 << 20),
+        ("max_append_bytes", |it| it.max_append_bytes = 4 << 20),
+        ("snapshot_chunk_bytes", |it| {
+            it.snapshot_chunk_bytes = 4 << 20;
+        }),
+    ];
+    for (expected, change) in cases {
+        let cluster = Cluster::prepare(1, |_| {});
+        let mut config = cluster.config(0);
+        change(&mut config.settings);
+        let view = cluster.nodes[0].view.clone();
+        let make = Box::new(move || view.begin());
+        let started = driver::start(SystemFiles, config, make, None, Box::new(|_| {}));
+        let refused = matches!(started, Err(StartError::TooLarge { name, .. }) if name == expected);
+        assert!(refused, "{expected}");
+    }
 }
