@@ -159,6 +159,17 @@ pub enum StartError {
         /// Its folder.
         folder: PathBuf,
     },
+    /// Whether an order was finished cannot be told.
+    #[error("raft group {group}: cannot read {path}: {source}")]
+    Order {
+        /// The group.
+        group: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A bound is beyond what a frame holds: what it lets in could never be sent.
     #[error("raft group {group}: {name} is {bytes}, of at most {most}")]
     TooLarge {

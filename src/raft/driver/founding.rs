@@ -8,8 +8,10 @@ use std::sync::Arc;
 use super::config::{Event, Seed};
 use super::life::{self, Life};
 use super::node::Node;
+use super::order;
 use super::snapshots;
 use super::state_stream::StateStream;
+use super::status::Trouble;
 use crate::durable::{HardState, Write, WriteId};
 use crate::entry::{Entry, Payload};
 use crate::forming::{
@@ -109,6 +111,9 @@ impl<F: Files> Node<F> {
         );
         match self.try_take_form(form) {
             Ok(()) => {
+                if matches!(self.trouble, Some(Trouble::Unfinished(_))) {
+                    self.trouble = None;
+                }
                 self.on_joined(form.cluster);
                 self.forming.persisted(form.cluster);
             }
@@ -225,6 +230,12 @@ fn write_form<F: Files>(node: &mut Node<F>, form: &Form, known: Term) -> Result<
         fresh,
     );
     let (mut store, _, recovered) = opened.map_err(text)?;
+    if matches!(form.beginning, Beginning::Continued { .. }) {
+        let snapshot = recovered.snapshot.as_ref().map(|meta| meta.last.index);
+        let entry = recovered.entries.last().map(|entry| entry.index);
+        let end = entry.or(snapshot).ok_or("there is no log to go on with")?;
+        order::note(&node.files, &config.folder, form.cluster, end.next())?;
+    }
     store.identity.belong_to(form.cluster).map_err(text)?;
     let membership = Payload::Membership(Arc::clone(&form.membership));
     let entry = |position: Position, time| Entry {

@@ -7,6 +7,7 @@ use super::applier::Applier;
 use super::clock::boot_time;
 use super::config::{Config, MakeMachine, StartError};
 use super::mailbox::Bell;
+use super::order;
 use super::workers::Workers;
 use crate::core::{Core, Start};
 use crate::durable::Recovered;
@@ -23,6 +24,8 @@ pub(super) struct Life<F: Files> {
     /// None where the store has been closed and could not be opened again.
     pub(super) identity: Option<IdentityFile<F>>,
     pub(super) workers: Option<Workers>,
+    /// The cluster that the log was to go on as by an order that did not finish.
+    pub(super) unfinished: Option<ClusterId>,
 }
 
 /// Which life it is.
@@ -74,10 +77,18 @@ impl<F: Files> Life<F> {
         )
         .map_err(failed)?;
         let cluster = store.identity.get().cluster;
-        let found = found(cluster, &recovered).ok_or_else(|| StartError::NoCluster {
+        let mut found = found(cluster, &recovered).ok_or_else(|| StartError::NoCluster {
             group: group.to_owned(),
             folder: config.folder.clone(),
         })?;
+        let mut unfinished = None;
+        if let Found::Log { facts, form } = &mut found
+            && is_unfinished(files, config, facts)?
+        {
+            unfinished = Some(facts.cluster);
+            // It is what another cluster began with.
+            *form = None;
+        }
         let incarnation = match beginning {
             Beginning::Counted => {
                 let identity = store.identity.begin_life().map_err(failed)?;
@@ -105,6 +116,7 @@ impl<F: Files> Life<F> {
             core,
             identity: Some(store.identity),
             workers: Some(workers),
+            unfinished,
         };
         Ok((life, found))
     }
@@ -144,6 +156,18 @@ fn restored<F: Files>(
             })?;
     }
     Ok(applier)
+}
+
+/// Whether an order to go on with this log did not finish.
+fn is_unfinished<F: Files>(files: &F, config: &Config, log: &LogFacts) -> Result<bool, StartError> {
+    let folder = &config.folder;
+    order::is_unfinished(files, folder, log.cluster, log.last.index).map_err(|(path, source)| {
+        StartError::Order {
+            group: config.group.clone(),
+            path,
+            source,
+        }
+    })
 }
 
 /// What forming begins with; none where it holds something that is of no cluster.

@@ -39,6 +39,7 @@ mod handle; // what others hold of it
 mod life; // a store, a core and threads
 mod mailbox; // ways into the driver's thread
 mod node; // the driver's thread
+mod order; // orders that were not finished
 mod output; // what the core asks for
 mod peers; // what peers say
 mod report; // what the other threads tell
@@ -143,6 +144,10 @@ pub fn start<F: Files>(
         now,
     )?;
     let forming = founding::forming(&config, &life, found, seed.as_ref(), now)?;
+    let trouble = life.unfinished.map(Trouble::Unfinished);
+    if let Some(trouble) = &trouble {
+        log::error!("raft {group}: {trouble}");
+    }
     let (proposals, proposals_in) = Outbox::new(PROPOSALS_QUEUED, &bell);
     let (requests, requests_in) = Outbox::new(REQUESTS_QUEUED, &bell);
     let lease = LeaseWriter::new(config.settings.hit_lease_ms);
@@ -171,7 +176,7 @@ pub fn start<F: Files>(
         conflicts: Conflicts::default(),
         saving: Saving::default(),
         leads: false,
-        trouble: None,
+        trouble,
         counters: Counters::default(),
         status: Arc::default(),
         status_at: NodeTime(0),

@@ -90,6 +90,12 @@ pub enum Trouble {
     /// The cluster has dismissed it.
     #[error("the cluster has dismissed this node")]
     Dismissed,
+    /// An order to go on with the log as this cluster was begun and not finished.
+    #[error(
+        "the order to go on with this node's log as cluster {0} did not finish: its old membership \
+         is still in force; give it again (`tcpffee cluster form`)"
+    )]
+    Unfinished(ClusterId),
     /// The newest snapshot could not be written; it is tried again.
     #[error("no snapshot can be taken: {0}")]
     Snapshot(String),

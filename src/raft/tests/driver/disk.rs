@@ -18,6 +18,8 @@ pub struct Switches {
     pub broken: AtomicBool,
     /// They do from the moment when a snapshot has got its name.
     pub breaks_with_snapshot: AtomicBool,
+    /// They do from the moment when a store has taken the cluster's id that an order names.
+    pub breaks_with_order: AtomicBool,
 }
 
 impl Switches {
@@ -26,6 +28,7 @@ impl Switches {
         self.sync_ms.store(0, Ordering::Relaxed);
         self.broken.store(false, Ordering::Relaxed);
         self.breaks_with_snapshot.store(false, Ordering::Relaxed);
+        self.breaks_with_order.store(false, Ordering::Relaxed);
     }
 
     fn check(&self) -> io::Result<()> {
@@ -81,7 +84,16 @@ impl Files for Disk {
         if breaks && to.extension().is_some_and(|kind| kind == "snapshot") {
             self.switches.broken.store(true, Ordering::Relaxed);
         }
-        SystemFiles.rename(from, to)
+        SystemFiles.rename(from, to)?;
+        let noted = to.parent().and_then(Path::parent);
+        let noted = noted.is_some_and(|folder| folder.join("order").exists());
+        if self.switches.breaks_with_order.load(Ordering::Relaxed)
+            && noted
+            && to.ends_with("identity")
+        {
+            self.switches.broken.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

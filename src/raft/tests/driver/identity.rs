@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use tcpffee_raft::driver::{self, Conflict, Event, StartError, Trouble};
-use tcpffee_raft::ids::{Index, NodeId};
+use tcpffee_raft::forming::{Ask, Operator, Report};
+use tcpffee_raft::ids::{ClusterId, Index, NodeId};
 use tcpffee_raft::membership::Statement;
 use tcpffee_raft::settings::Settings;
 use tcpffee_raft::store::files::SystemFiles;
@@ -197,4 +198,40 @@ fn bounds_beyond_a_frame_are_refused_at_the_start() {
         let refused = matches!(started, Err(StartError::TooLarge { name, .. }) if name == expected);
         assert!(refused, "{expected}");
     }
+}
+
+#[test]
+fn an_order_that_did_not_finish_is_told_and_can_be_given_again() {
+    let mut cluster = Cluster::start(3);
+    assert_eq!(cluster.propose(0, "put a 1"), Ok("ok".to_owned()));
+    cluster.agree();
+    cluster.stop(1);
+    cluster.stop(2);
+    let switches = &cluster.nodes[0].switches;
+    switches.breaks_with_order.store(true, Ordering::Relaxed);
+    order(&cluster, ClusterId(88));
+    eventually("its disk fails", || {
+        matches!(cluster.status(0).trouble, Some(Trouble::Disk(_)))
+    });
+    cluster.stop(0);
+    cluster.nodes[0].switches.mend();
+    cluster.run(0);
+    let unfinished = Some(Trouble::Unfinished(ClusterId(88)));
+    assert_eq!(cluster.status(0).trouble, unfinished);
+    order(&cluster, ClusterId(89));
+    eventually("it goes on alone", || {
+        cluster.status(0).cluster == Some(ClusterId(89)) && cluster.status(0).trouble.is_none()
+    });
+    assert_eq!(cluster.propose(0, "get a"), Ok("ok 1".to_owned()));
+    cluster.stop(0);
+    cluster.run(0);
+    assert_eq!(cluster.status(0).trouble, None);
+}
+
+/// Orders the first node to go on alone, once it has no leader any more.
+fn order(cluster: &Cluster, name: ClusterId) {
+    eventually("the order is taken", || {
+        let report = cluster.handle(0).clone().operate(Ask::Form(name));
+        matches!(report, Report::Ordered(_))
+    });
 }
