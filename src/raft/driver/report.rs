@@ -41,6 +41,8 @@ pub(super) enum Report {
     Stored { snapshot: Position, offset: u64 },
     /// From the snapshots' thread: a piece was read.
     Read(ChunkRead, Bytes),
-    /// From the snapshots' thread: a piece could not be written or read.
+    /// From the snapshots' thread: a piece that has arrived could not be written.
     ChunkFailed { snapshot: Position, error: String },
+    /// From the snapshots' thread: a piece for another could not be read.
+    Unreadable { snapshot: Position, error: String },
 }
