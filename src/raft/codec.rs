@@ -28,12 +28,22 @@ pub enum Malformed {
     /// A count or length beyond its bound.
     #[error("a length of {0} is beyond its bound")]
     TooLong(u64),
+    /// A term, index or time beyond [`MAX_NUMBER`].
+    #[error("{0} is no term, index or time: it is beyond its bound")]
+    OutOfRange(u64),
+    /// Numbers that cannot stand beside each other.
+    #[error("terms, indexes or times that contradict each other")]
+    Disorder,
     /// Bytes are left over.
     #[error("{0} bytes too many")]
     Trailing(usize),
 }
 
 type Result<T> = std::result::Result<T, Malformed>;
+
+/// The greatest term, index or time that is believed. Counted one by one none ever gets there,
+/// and whoever goes on from it does not overflow.
+pub const MAX_NUMBER: u64 = u64::MAX / 2;
 
 /// Refuses bytes that are left over.
 pub fn finished(bytes: &Bytes) -> Result<()> {
@@ -74,6 +84,25 @@ pub(crate) fn get_count(bytes: &mut Bytes, most: usize) -> Result<usize> {
     Ok(count as usize)
 }
 
+fn get_number(bytes: &mut Bytes) -> Result<u64> {
+    match get_u64(bytes)? {
+        number if number <= MAX_NUMBER => Ok(number),
+        beyond => Err(Malformed::OutOfRange(beyond)),
+    }
+}
+
+pub(crate) fn get_term(bytes: &mut Bytes) -> Result<Term> {
+    get_number(bytes).map(Term)
+}
+
+pub(crate) fn get_index(bytes: &mut Bytes) -> Result<Index> {
+    get_number(bytes).map(Index)
+}
+
+pub(crate) fn get_log_time(bytes: &mut Bytes) -> Result<LogTime> {
+    get_number(bytes).map(LogTime)
+}
+
 pub(crate) fn put_position(out: &mut impl BufMut, position: Position) {
     out.put_u64_le(position.term.0);
     out.put_u64_le(position.index.0);
@@ -81,8 +110,8 @@ pub(crate) fn put_position(out: &mut impl BufMut, position: Position) {
 
 pub(crate) fn get_position(bytes: &mut Bytes) -> Result<Position> {
     Ok(Position {
-        term: Term(get_u64(bytes)?),
-        index: Index(get_u64(bytes)?),
+        term: get_term(bytes)?,
+        index: get_index(bytes)?,
     })
 }
 
@@ -176,7 +205,7 @@ pub(crate) fn get_membership(bytes: &mut Bytes) -> Result<Membership> {
         let life = get_option(bytes, |bytes| {
             Ok(RecordedLife {
                 incarnation: get_incarnation(bytes)?,
-                recorded_at: Index(get_u64(bytes)?),
+                recorded_at: get_index(bytes)?,
             })
         })?;
         let statement = get_option(bytes, get_statement)?;
@@ -218,9 +247,9 @@ pub(crate) fn put_entry(out: &mut impl BufMut, entry: &Entry) {
 
 /// Reads an entry and, for a command, its body to the end of the bytes.
 pub(crate) fn get_entry(mut bytes: Bytes) -> Result<Entry> {
-    let index = Index(get_u64(&mut bytes)?);
-    let term = Term(get_u64(&mut bytes)?);
-    let time = LogTime(get_u64(&mut bytes)?);
+    let index = get_index(&mut bytes)?;
+    let term = get_term(&mut bytes)?;
+    let time = get_log_time(&mut bytes)?;
     let payload = match get_u8(&mut bytes)? {
         0 => Payload::Empty,
         1 => Payload::Time,
@@ -271,9 +300,9 @@ pub(crate) fn put_hard_state(out: &mut impl BufMut, state: &HardState) {
 
 pub(crate) fn get_hard_state(bytes: &mut Bytes) -> Result<HardState> {
     Ok(HardState {
-        term: Term(get_u64(bytes)?),
+        term: get_term(bytes)?,
         vote: get_option(bytes, |bytes| get_u64(bytes).map(NodeId))?,
-        commit: Index(get_u64(bytes)?),
+        commit: get_index(bytes)?,
     })
 }
 
@@ -289,9 +318,9 @@ pub(crate) fn put_snapshot_meta(out: &mut impl BufMut, meta: &SnapshotMeta) {
 pub(crate) fn get_snapshot_meta(bytes: &mut Bytes) -> Result<SnapshotMeta> {
     Ok(SnapshotMeta {
         last: get_position(bytes)?,
-        time: LogTime(get_u64(bytes)?),
+        time: get_log_time(bytes)?,
         membership: Arc::new(get_membership(bytes)?),
-        membership_index: Index(get_u64(bytes)?),
+        membership_index: get_index(bytes)?,
         size_bytes: get_u64(bytes)?,
         checksum: get_u32(bytes)?,
     })

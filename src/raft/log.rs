@@ -66,6 +66,18 @@ impl Log {
         self.entry(index).map(|entry| entry.term)
     }
 
+    /// Whether the entry may stand where it says, whatever is there or behind it now.
+    pub fn may_take(&self, entry: &Entry) -> bool {
+        let before = entry.index.previous();
+        let time = match self.entry(before) {
+            Some(before) => before.time,
+            None => self.base_time,
+        };
+        entry.index > self.base.index
+            && self.term_at(before).is_some_and(|term| term <= entry.term)
+            && time <= entry.time
+    }
+
     /// Whether the log holds this very place.
     pub fn holds(&self, position: Position) -> bool {
         self.term_at(position.index) == Some(position.term)

@@ -57,12 +57,17 @@ impl Core {
     }
 
     /// Adds the entries that are not there, as long as the log is not full, and drops what
-    /// contradicts them. Answers up to where the log then agrees with the leader's; nothing where
-    /// it had room for none of them, so that the leader waits before it sends them again.
+    /// contradicts them. Of entries that no leader can have sent nothing is taken in. Answers up to
+    /// where the log then agrees with the leader's; nothing where it had room for none of them, so
+    /// that the leader waits before it sends them again.
     fn take_in(&mut self, previous: Index, entries: Vec<Entry>) -> Option<Index> {
         let mut agrees = previous;
         let (mut members, mut grown) = (false, false);
         for entry in entries {
+            let follows = entry.index == agrees.next() && entry.term <= self.term;
+            if !follows || !self.log.may_take(&entry) {
+                break;
+            }
             let kept = !mutation::is(Mutation::TruncatesWhatAgrees) || entry.index <= self.commit;
             if kept && self.log.holds(entry.position()) {
                 agrees = entry.index;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::entry::{Command, Entry, Payload};
 use crate::ids::{Incarnation, Index, LogTime, NodeId, NodeTime, Position};
 use crate::membership::Statement;
-use crate::message::Message;
+use crate::message::{self, Message};
 use crate::progress::{Flow, Progress};
 
 use super::lives::Standing;
@@ -324,7 +324,8 @@ impl Core {
             self.begin_shipping(id);
             return None;
         };
-        let entries = self.log.slice(next, last, settings.max_append_bytes);
+        let mut entries = self.log.slice(next, last, settings.max_append_bytes);
+        entries.truncate(message::most_in_one_append(&entries));
         let bytes = entries.iter().map(Entry::size_bytes).sum();
         let end = entries.last().map_or(index, |entry| entry.index);
         let progress = self.progress_of(id)?;

@@ -44,6 +44,8 @@ pub(super) enum Report {
     },
     /// From the snapshots' thread: a piece was read.
     Read(ChunkRead, Bytes),
-    /// From the snapshots' thread: a piece could not be written or read.
+    /// From the snapshots' thread: a piece that has arrived could not be written.
     ChunkFailed { snapshot: Position, error: String },
+    /// From the snapshots' thread: a piece for another could not be read.
+    Unreadable { snapshot: Position, error: String },
 }

@@ -64,6 +64,7 @@ impl<F: Files> Node<F> {
                     self.config.group
                 );
             }
+            Report::Unreadable { snapshot, error } => self.snapshot_unreadable(snapshot, &error),
         }
     }
 

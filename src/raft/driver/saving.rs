@@ -113,6 +113,22 @@ impl<F: Files> Node<F> {
         self.in_trouble(Trouble::Snapshot(error));
     }
 
+    /// A snapshot cannot be sent as it is on disk.
+    pub(super) fn snapshot_unreadable(&mut self, snapshot: Position, error: &str) {
+        self.life.core.snapshot_failed(snapshot);
+        let group = &self.config.group;
+        // Of an older one, a newer has taken the place meanwhile.
+        if self.life.core.newest_snapshot() != Some(snapshot.index) {
+            log::debug!("raft {group}: snapshot {snapshot} is sent no further: {error}");
+            return;
+        }
+        self.saving.asked |= !self.saving.under_way;
+        log::error!(
+            "raft {group}: snapshot {snapshot} cannot be sent, a new one is to take its place: \
+             {error}"
+        );
+    }
+
     /// A snapshot of a leader takes the log's place with this write.
     pub(super) fn snapshot_replaces_log(&mut self, write: WriteId, position: Position) {
         self.saving.replaced = Some((write, position));

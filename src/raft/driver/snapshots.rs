@@ -187,7 +187,7 @@ impl<F: Files> Thread<'_, F> {
             .read_chunk(snapshot, read.offset, read.length);
         self.report(match piece {
             Ok(data) => Report::Read(read, data),
-            Err(error) => Report::ChunkFailed {
+            Err(error) => Report::Unreadable {
                 snapshot,
                 error: error.to_string(),
             },

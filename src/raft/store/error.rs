@@ -146,6 +146,9 @@ pub enum Damage {
     /// Entries are missing in the log.
     #[error("entries before it are missing")]
     Gap,
+    /// A snapshot's state is not what it was when it was written.
+    #[error("its content does not have the checksum that it states")]
+    Checksum,
     /// The file does not have the length that it says.
     #[error("its length is not the one that it states")]
     Length,

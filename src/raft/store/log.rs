@@ -25,8 +25,7 @@ pub struct Log<F: Files> {
     current: Segment<F::File>,
     /// Full segments, oldest first.
     pub(super) full: VecDeque<Full>,
-    /// The next segment, made ahead.
-    prepared: Option<Blank<F::File>>,
+    next: Next<F::File>,
     pub(super) end: End,
     /// Offset of the current segment before which everything is on disk.
     synced: u64,
@@ -63,6 +62,16 @@ pub(super) struct Full {
     pub(super) highest: Index,
 }
 
+/// The segment after the current one.
+enum Next<H> {
+    /// Not made yet.
+    Missing,
+    /// Made ahead.
+    Made(Blank<H>),
+    /// It could not be made ahead; the next attempt is when it is needed.
+    Failed,
+}
+
 /// A segment without a head.
 struct Blank<H> {
     file: H,
@@ -86,7 +95,7 @@ impl<F: Files> Log<F> {
             synced: current.end,
             current,
             full: VecDeque::new(),
-            prepared: None,
+            next: Next::Missing,
             end: End::default(),
             buffer: Vec::new(),
             broken: None,
@@ -137,11 +146,13 @@ impl<F: Files> Log<F> {
     /// wait for that. To be called after whoever waited for a sync has been answered.
     ///
     /// # Errors
-    /// Where that is not possible now. Nothing is lost: it is tried again when it is needed.
+    /// Where that is not possible now; once for each segment. Nothing is lost: it is tried again
+    /// when it is needed.
     pub fn prepare(&mut self) -> Result<(), StoreError> {
         self.usable()?;
-        if self.prepared.is_none() && self.current.end > self.current.capacity / 2 {
-            self.prepared = Some(self.make_blank(self.segment_bytes)?);
+        if matches!(self.next, Next::Missing) && self.current.end > self.current.capacity / 2 {
+            self.next = Next::Failed;
+            self.next = Next::Made(self.make_blank(self.segment_bytes)?);
         }
         Ok(())
     }
@@ -186,7 +197,8 @@ impl<F: Files> Log<F> {
     }
 
     /// Segments on disk that have been begun.
-    pub fn segments(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn segments(&self) -> usize {
         self.full.len() + 1
     }
 
@@ -223,12 +235,11 @@ impl<F: Files> Log<F> {
 
     /// Puts a record into the buffer; where the segment is full, into one for the next segment.
     fn put(&mut self, body: Body<'_>) -> Result<(), StoreError> {
-        if self.buffer.is_empty() {
-            self.put_mark();
-        }
+        // Without room for the mark that each batch begins with, the segment is full.
+        let marked = !self.buffer.is_empty() || self.put_mark();
         let (start, chain) = (self.buffer.len(), self.current.chain);
         body.put(&mut self.buffer, &mut self.current.chain);
-        if self.current.end + self.buffer.len() as u64 <= self.current.capacity {
+        if marked && self.current.end + self.buffer.len() as u64 <= self.current.capacity {
             return Ok(());
         }
         let record_bytes = self.buffer.len() - start;
@@ -241,7 +252,8 @@ impl<F: Files> Log<F> {
         Ok(())
     }
 
-    fn put_mark(&mut self) {
+    /// Answers whether there is room for it.
+    fn put_mark(&mut self) -> bool {
         let mark = Mark {
             sequence: self.current.sequence,
             offset: self.current.end + self.buffer.len() as u64,
@@ -249,10 +261,11 @@ impl<F: Files> Log<F> {
             synced_offset: self.synced,
         };
         let room = self.current.capacity - self.current.end;
-        // Without room for it nothing follows it in this segment either.
-        if room >= (self.buffer.len() + MARK_BYTES) as u64 {
+        let fits = room >= (self.buffer.len() + MARK_BYTES) as u64;
+        if fits {
             mark.put(&mut self.buffer, &mut self.current.chain, self.owner.store);
         }
+        fits
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
@@ -295,8 +308,8 @@ impl<F: Files> Log<F> {
     fn roll(&mut self, needed_bytes: u64) -> Result<(), StoreError> {
         self.sync_current()?;
         let capacity = needed_bytes.max(self.segment_bytes);
-        let blank = match self.prepared.take() {
-            Some(blank) if blank.capacity >= capacity => blank,
+        let blank = match std::mem::replace(&mut self.next, Next::Missing) {
+            Next::Made(blank) if blank.capacity >= capacity => blank,
             _ => self.make_blank(capacity)?,
         };
         let head = Head {

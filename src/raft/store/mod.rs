@@ -101,14 +101,18 @@ impl<F: Files> Store<F> {
         fresh: StoreId,
     ) -> Result<(Store<F>, Identity, Recovered), StoreError> {
         let lock = Arc::new(lock(&files, folder)?);
-        let folder = store_folder(folder);
+        let above = folder;
+        let folder = store_folder(above);
         files
             .create_folder(&folder)
             .map_err(StoreError::io("make the folder", &folder))?;
-        // Names that an earlier life has made and not synced are relied on from here on.
-        files
-            .sync_folder(&folder)
-            .map_err(StoreError::io("sync", &folder))?;
+        // Names that an earlier life has made and not synced are relied on from here on, that of
+        // the folder itself included.
+        for folder in [above, &folder] {
+            files
+                .sync_folder(folder)
+                .map_err(StoreError::io("sync", folder))?;
+        }
 
         let found = IdentityFile::read(&files, &folder, node)?;
         let identity = found.unwrap_or(Identity {

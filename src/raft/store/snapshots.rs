@@ -104,18 +104,19 @@ impl<F: Files> Snapshots<F> {
         SnapshotWriter::begin(self.place.clone(), meta)
     }
 
-    /// Opens a snapshot to be restored.
+    /// Opens a snapshot to be restored, once all of it was read and found whole.
     ///
     /// # Errors
-    /// Where it is not there, or damaged in its head.
+    /// Where it is not there or damaged, or the disk fails.
     pub fn open(&self, position: Position) -> Result<SnapshotReader<F::File>, StoreError> {
-        Ok(SnapshotReader::new(Opened::whole(&self.place, position)?))
+        Ok(SnapshotReader::new(Opened::checked(&self.place, position)?))
     }
 
-    /// At most `length` bytes from `offset` on; fewer only at the end.
+    /// At most `length` bytes from `offset` on; fewer only at the end. Before the first piece all
+    /// of the snapshot is read and checked.
     ///
     /// # Errors
-    /// Where the snapshot is not there, or the disk fails.
+    /// Where the snapshot is not there or damaged, or the disk fails.
     pub fn read_chunk(
         &mut self,
         position: Position,
@@ -124,7 +125,7 @@ impl<F: Files> Snapshots<F> {
     ) -> Result<Bytes, StoreError> {
         let opened = match self.read.take() {
             Some(opened) if opened.meta.last == position => opened,
-            _ => Opened::whole(&self.place, position)?,
+            _ => Opened::checked(&self.place, position)?,
         };
         let offset = offset.min(opened.meta.size_bytes);
         let left = opened.meta.size_bytes - offset;

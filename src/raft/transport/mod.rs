@@ -13,8 +13,10 @@
 //!
 //! **Bounds.** Reading stops while nobody asks for what was read: of each connection there is at
 //! most one frame (4 MiB) and 64 KiB more in memory, twice that within Noise, and only as much as
-//! has arrived; one message at a time is decoded, which takes up to six times its bytes; one that sends much is read 256 KiB a turn, in turns with the others. What waits
-//! to be sent is bounded by [`Limits::queue_bytes`] and [`Limits::snapshot_queue_bytes`] for each
+//! has arrived. One message at a time is decoded: its bytes, and of an append 1 MiB more for its
+//! entries and what the few memberships take that it may hold
+//! ([`crate::message::MAX_APPEND_ENTRIES`], [`crate::message::MAX_APPEND_MEMBERSHIPS`]). One that
+//! sends much is read 256 KiB a turn, in turns with the others. What waits to be sent is bounded by [`Limits::queue_bytes`] and [`Limits::snapshot_queue_bytes`] for each
 //! connection; more is dropped and counted, since Raft repeats what matters. Open connections
 //! are at most four for each configured peer; others are at most [`Limits::handshakes`], with
 //! 10 KiB each and [`Limits::handshake_ms`] to say who they are, and a newcomer ends the oldest
@@ -253,6 +255,13 @@ impl Transport {
 
     /// The secrets are these from now on. As [`Transport::set_cluster`].
     pub fn set_secrets(&mut self, secrets: Secrets) {
+        if secrets.is_none() && !self.local.secrets.is_none() {
+            log::warn!(
+                "Raft group {}: from now on without a secret: whoever reaches it can speak for a \
+                 peer; set peer_secret_file",
+                self.local.group
+            );
+        }
         self.renew(|local| local.secrets = secrets);
     }
 

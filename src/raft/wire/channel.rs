@@ -8,7 +8,7 @@ use bytes::{Buf, BytesMut};
 use snow::{Builder, HandshakeState, TransportState};
 
 use super::frame::FrameReader;
-use super::secrets::Key;
+use super::secrets::{Key, Secrets};
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
 
@@ -75,6 +75,15 @@ fn put_handshake(state: &mut HandshakeState, out: &mut Vec<u8>) -> Result<(), Ta
     let length = state.write_message(&[], &mut message)?;
     out.extend(&message[..length]);
     Ok(())
+}
+
+/// Both ends of a connection under the first secret; none without one. For tests.
+pub(super) fn both_ends(secrets: &Secrets) -> Option<(Channel, Channel)> {
+    let key = secrets.keys().first()?;
+    let (mut asked, mut answered) = (Vec::new(), Vec::new());
+    let state = ask(key, b"", &mut asked).ok()?;
+    let theirs = answer(key, b"", &asked, &mut answered).ok()?;
+    Some((conclude(state, &answered).ok()?, theirs))
 }
 
 /// How frames travel over a connection.

@@ -217,7 +217,8 @@ impl FrameReader {
     }
 
     /// Bytes of memory that it takes.
-    pub fn capacity_bytes(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn capacity_bytes(&self) -> usize {
         self.bytes.capacity()
     }
 

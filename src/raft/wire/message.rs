@@ -8,8 +8,11 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 
 use crate::codec::{self, Malformed, finished};
-use crate::ids::{Index, LogTime, NodeTime, Term};
-use crate::message::{LeaseGrant, Message, Refusal};
+use crate::entry::{Entry, Payload};
+use crate::ids::{NodeTime, Position, Term};
+use crate::message::{
+    LeaseGrant, MAX_APPEND_ENTRIES, MAX_APPEND_MEMBERSHIPS, Message, Refusal, SnapshotMeta,
+};
 
 use super::frame::{FrameError, Kind, put_frame};
 
@@ -155,11 +158,22 @@ fn put_body(out: &mut Vec<u8>, message: &Message) {
 /// Reads the message that a frame of the kind holds.
 ///
 /// # Errors
-/// Where the body is not such a message, or the kind is none of Raft's.
+/// Where the body is not such a message, holds numbers that contradict each other or the term, or
+/// the kind is none of Raft's.
 pub fn get(kind: Kind, mut body: Bytes) -> Result<(Term, Message)> {
-    let term = Term(codec::get_u64(&mut body)?);
+    let term = codec::get_term(&mut body)?;
     let message = get_body(kind, &mut body)?;
     finished(&body)?;
+    let sound = match &message {
+        Message::Append {
+            previous, entries, ..
+        } => may_stand(term, *previous, entries),
+        Message::SnapshotChunk { snapshot, .. } => may_be_of(term, snapshot),
+        _ => true,
+    };
+    if !sound {
+        return Err(Malformed::Disorder);
+    }
     Ok((term, message))
 }
 
@@ -180,32 +194,32 @@ fn get_body(kind: Kind, body: &mut Bytes) -> Result<Message> {
         },
         Kind::Append => Message::Append {
             previous: codec::get_position(body)?,
-            commit: get_index(body)?,
+            commit: codec::get_index(body)?,
             entries: get_entries(body)?,
         },
         Kind::Appended => Message::Appended {
-            matched: get_index(body)?,
+            matched: codec::get_index(body)?,
         },
         Kind::AppendRejected => Message::AppendRejected {
-            previous: get_index(body)?,
+            previous: codec::get_index(body)?,
             hint: codec::get_position(body)?,
         },
         Kind::Heartbeat => Message::Heartbeat {
             round: codec::get_u64(body)?,
-            commit: get_index(body)?,
-            time: LogTime(codec::get_u64(body)?),
+            commit: codec::get_index(body)?,
+            time: codec::get_log_time(body)?,
             lease: codec::get_option(body, |body| {
                 Ok(LeaseGrant {
                     stamp: NodeTime(codec::get_u64(body)?),
-                    time: LogTime(codec::get_u64(body)?),
-                    commit: get_index(body)?,
+                    time: codec::get_log_time(body)?,
+                    commit: codec::get_index(body)?,
                 })
             })?,
         },
         Kind::HeartbeatReply => Message::HeartbeatReply {
             round: codec::get_u64(body)?,
             stamp: NodeTime(codec::get_u64(body)?),
-            applied: get_index(body)?,
+            applied: codec::get_index(body)?,
             statement: codec::get_option(body, codec::get_statement)?,
         },
         Kind::TimeoutNow => Message::TimeoutNow,
@@ -227,18 +241,41 @@ fn get_body(kind: Kind, body: &mut Bytes) -> Result<Message> {
     })
 }
 
-fn get_entries(body: &mut Bytes) -> Result<Vec<crate::entry::Entry>> {
-    let count = codec::get_count(body, body.len() / MIN_ENTRY_BYTES)?;
+fn get_entries(body: &mut Bytes) -> Result<Vec<Entry>> {
+    let most = MAX_APPEND_ENTRIES.min(body.len() / MIN_ENTRY_BYTES);
+    let count = codec::get_count(body, most)?;
     let mut entries = Vec::with_capacity(count);
+    let mut memberships = 0;
     for _ in 0..count {
         let length = codec::get_u32(body)? as usize;
-        entries.push(codec::get_entry(codec::get_bytes(body, length)?)?);
+        let entry = codec::get_entry(codec::get_bytes(body, length)?)?;
+        memberships += usize::from(matches!(entry.payload, Payload::Membership(_)));
+        if memberships > MAX_APPEND_MEMBERSHIPS {
+            return Err(Malformed::TooLong(memberships as u64));
+        }
+        entries.push(entry);
     }
     Ok(entries)
 }
 
-fn get_index(body: &mut Bytes) -> Result<Index> {
-    codec::get_u64(body).map(Index)
+/// Whether entries may stand behind `previous` in the log of the term's leader: without gaps, and
+/// neither terms nor times go back.
+fn may_stand(term: Term, previous: Position, entries: &[Entry]) -> bool {
+    let mut before = previous;
+    let mut time = None;
+    entries.iter().all(|entry| {
+        let follows = entry.index == before.index.next()
+            && entry.term >= before.term
+            && Some(entry.time) >= time;
+        before = entry.position();
+        time = Some(entry.time);
+        follows
+    }) && before.term <= term
+}
+
+/// Whether the term's leader may have the snapshot.
+fn may_be_of(term: Term, snapshot: &SnapshotMeta) -> bool {
+    snapshot.last.term <= term && snapshot.membership_index <= snapshot.last.index
 }
 
 pub(super) fn get_bool(body: &mut Bytes) -> Result<bool> {

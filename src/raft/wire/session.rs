@@ -19,6 +19,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use snow::HandshakeState;
 
+use crate::codec::finished;
 use crate::ids::NodeId;
 
 use super::Purpose;
@@ -145,7 +146,8 @@ impl Session {
     }
 
     /// Bytes of frames that have arrived and were not taken yet.
-    pub fn held_bytes(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
         self.raw.len() + self.reader.held_bytes()
     }
 
@@ -363,6 +365,7 @@ impl Session {
             (Stage::Verdict, Kind::Refused) => {
                 let mut body: Bytes = frame.body;
                 let reason = Reason::get(&mut body).map_err(malformed)?;
+                finished(&body).map_err(malformed)?;
                 Err(Ended::RefusedThere(reason))
             }
             _ => Err(FrameError::NotNow(kind).into()),

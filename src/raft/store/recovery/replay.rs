@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::durable::{HardState, Recovered};
-use crate::entry::Entry;
+use crate::entry::{Entry, Payload};
 use crate::ids::{Index, Position, StoreId, Term};
 use crate::message::SnapshotMeta;
 use crate::store::error::{Damage, StoreError};
@@ -111,7 +111,7 @@ impl Replay {
                 Record::Mark(_) => {}
                 Record::HardState(state) => self.end.hard_state = state,
                 Record::Reset(meta) => self.reset(&meta),
-                Record::Entry(entry) => self.entry(entry).map_err(damaged)?,
+                Record::Entry(entry) => self.entry(on_its_own(entry)).map_err(damaged)?,
             }
             stop.offset = end;
             stop.chain = chain;
@@ -248,4 +248,12 @@ fn settled(found: HardState, snapshot: Position, end: Position) -> HardState {
         vote: found.vote.filter(|_| term == found.term),
         commit: found.commit.clamp(snapshot.index, end.index),
     }
+}
+
+/// The entry with its body in memory of its own: a piece of the segment would keep all of it.
+fn on_its_own(mut entry: Entry) -> Entry {
+    if let Payload::Command(command) = &mut entry.payload {
+        command.body = Bytes::copy_from_slice(&command.body);
+    }
+    entry
 }

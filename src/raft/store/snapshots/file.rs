@@ -24,6 +24,9 @@ const FIXED_BYTES: usize = 8 + 2 + 8 + 16 + 4;
 /// Bytes that describe a snapshot: more than the largest membership takes.
 const MAX_META_BYTES: usize = 256 * 1024;
 
+/// Bytes read at once to check a snapshot.
+const CHECK_BYTES: usize = 128 * 1024;
+
 /// What a file is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
@@ -122,6 +125,25 @@ impl<H: OpenFile> Opened<H> {
         Ok(opened)
     }
 
+    /// Opens a whole snapshot and reads it all: nothing of one that is damaged is used.
+    pub(super) fn checked<F: Files<File = H>>(
+        place: &Place<F>,
+        position: Position,
+    ) -> Result<Self, StoreError> {
+        let opened = Opened::whole(place, position)?;
+        let path = place.path(position, Kind::Whole);
+        let found = checksum(&opened.file, opened.start, opened.meta.size_bytes)
+            .map_err(StoreError::io("read", &path))?;
+        if found != opened.meta.checksum {
+            return Err(StoreError::Damaged {
+                path,
+                offset: opened.start,
+                what: Damage::Checksum,
+            });
+        }
+        Ok(opened)
+    }
+
     /// Reads a file's head.
     pub(super) fn read(file: H, path: &Path, owner: Owner) -> Result<Self, StoreError> {
         let damaged = || StoreError::Damaged {
@@ -162,20 +184,29 @@ impl<H: OpenFile> Opened<H> {
     }
 }
 
-/// Reads a snapshot's state, and fails instead of giving the last bytes of one that is damaged.
+/// The checksum of a state, of what is on disk.
+pub(super) fn checksum<H: OpenFile>(file: &H, start: u64, size_bytes: u64) -> io::Result<u32> {
+    let mut checksum = Hasher::new();
+    let mut piece = vec![0; CHECK_BYTES];
+    let mut at = 0;
+    while at < size_bytes {
+        let count = (size_bytes - at).min(CHECK_BYTES as u64) as usize;
+        file.read_at(start + at, &mut piece[..count])?;
+        checksum.update(&piece[..count]);
+        at += count as u64;
+    }
+    Ok(checksum.finalize())
+}
+
+/// Reads the state of a snapshot whose checksum is right.
 pub struct SnapshotReader<H> {
     opened: Opened<H>,
     at: u64,
-    checksum: Hasher,
 }
 
 impl<H: OpenFile> SnapshotReader<H> {
     pub(super) fn new(opened: Opened<H>) -> Self {
-        SnapshotReader {
-            opened,
-            at: 0,
-            checksum: Hasher::new(),
-        }
+        SnapshotReader { opened, at: 0 }
     }
 
     /// What the snapshot stands for.
@@ -193,14 +224,7 @@ impl<H: OpenFile> Read for SnapshotReader<H> {
         self.opened
             .file
             .read_at(self.opened.start + self.at, piece)?;
-        self.checksum.update(piece);
         self.at += count as u64;
-        if self.at == meta.size_bytes && self.checksum.clone().finalize() != meta.checksum {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("the snapshot of {} is damaged on disk", meta.last),
-            ));
-        }
         Ok(count)
     }
 }

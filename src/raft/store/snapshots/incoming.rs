@@ -2,17 +2,12 @@
 
 use std::io;
 
-use crc32fast::Hasher;
-
 use super::Place;
 use super::file::{self, Kind, Opened};
 use super::writer::SYNC_BYTES;
 use crate::message::SnapshotMeta;
 use crate::store::error::StoreError;
 use crate::store::files::{Files, OpenFile};
-
-/// Bytes read at once to check a snapshot.
-const CHECK_BYTES: usize = 128 * 1024;
 
 /// A snapshot of which the beginning is there.
 pub(super) struct Incoming<H> {
@@ -96,7 +91,9 @@ impl<H: OpenFile> Incoming<H> {
         }
         if next == self.meta.size_bytes {
             self.file.sync().map_err(StoreError::io("sync", &path))?;
-            let found = self.checksum().map_err(StoreError::io("read", &path))?;
+            // Of what is on disk, not of what came: what an earlier life received counts too.
+            let found = file::checksum(&self.file, self.start, self.meta.size_bytes)
+                .map_err(StoreError::io("read", &path))?;
             if found != self.meta.checksum {
                 return Err(StoreError::SnapshotChecksum {
                     snapshot,
@@ -107,19 +104,5 @@ impl<H: OpenFile> Incoming<H> {
             place.install(snapshot, Kind::Partial)?;
         }
         Ok(next)
-    }
-
-    /// Of what is on disk, not of what came: what an earlier life received counts as well.
-    fn checksum(&self) -> io::Result<u32> {
-        let mut checksum = Hasher::new();
-        let mut piece = vec![0; CHECK_BYTES];
-        let mut at = 0;
-        while at < self.meta.size_bytes {
-            let count = (self.meta.size_bytes - at).min(CHECK_BYTES as u64) as usize;
-            self.file.read_at(self.start + at, &mut piece[..count])?;
-            checksum.update(&piece[..count]);
-            at += count as u64;
-        }
-        Ok(checksum.finalize())
     }
 }

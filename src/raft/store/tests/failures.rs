@@ -134,9 +134,11 @@ fn a_full_disk_stops_preparing_and_nothing_else() {
         .unwrap();
     disk.fail_after(0, Fault::Full);
     assert!(store.log.prepare().is_err());
+    let before = disk.operations();
+    store.log.prepare().expect("it was said once");
+    assert_eq!(disk.operations(), before, "and is not tried again");
     disk.heal();
     store.log.sync().unwrap();
-    store.log.prepare().unwrap();
     let entries: Vec<Entry> = (3..20).map(|index| entry(index, 1, 400)).collect();
     store.log.append(&[write(None, entries)]).unwrap();
     store.log.sync().unwrap();
@@ -163,6 +165,46 @@ fn what_a_failed_sync_left_to_be_read_is_on_disk_before_it_counts() {
     drop(store);
     disk.crash(&mut || 0);
     assert_eq!(open(&disk).unwrap().2, found);
+}
+
+#[test]
+fn every_batch_begins_with_a_mark_to_the_very_end_of_a_segment() {
+    let disk = MemoryDisk::new();
+    let (mut store, _, _) = open(&disk).unwrap();
+    let vote = |term| write(Some(hard_state(term, None, 0)), Vec::new());
+    for term in 1..200 {
+        let (sequence, before) = store.log.position();
+        store.log.append(&[vote(term)]).unwrap();
+        store.log.sync().unwrap();
+        let (now, end) = store.log.position();
+        let before = if now == sequence {
+            before
+        } else {
+            segment::HEAD_BYTES as u64
+        };
+        assert!(end - before > record::MARK_BYTES as u64, "term {term}");
+    }
+    drop(store);
+    disk.crash(&mut random(1));
+    assert_eq!(open(&disk).unwrap().2.hard_state, hard_state(199, None, 0));
+}
+
+#[test]
+fn what_is_recovered_does_not_keep_whole_segments_in_memory() {
+    let disk = MemoryDisk::new();
+    let (mut store, _, _) = open(&disk).unwrap();
+    let entries = (1..=6).map(|index| entry(index, 1, 100)).collect();
+    store.log.append(&[write(None, entries)]).unwrap();
+    store.log.sync().unwrap();
+    drop(store);
+    disk.kill();
+    let (_store, _, found) = open(&disk).unwrap();
+    assert_eq!(found.entries.len(), 6);
+    for entry in found.entries {
+        if let Payload::Command(command) = entry.payload {
+            assert!(command.body.is_unique(), "it shares its memory");
+        }
+    }
 }
 
 #[test]

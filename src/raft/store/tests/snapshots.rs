@@ -84,11 +84,20 @@ fn a_damaged_snapshot_is_never_restored() {
             continue;
         };
         assert_eq!(found.snapshot, Some(meta.clone()));
-        let mut reader = store.snapshots.open(meta.last).unwrap();
+        let error = store.snapshots.open(meta.last).err().unwrap();
         assert!(
-            reader.read_to_end(&mut Vec::new()).is_err(),
-            "damage at {at}"
+            matches!(
+                error,
+                StoreError::Damaged {
+                    what: Damage::Checksum,
+                    ..
+                }
+            ),
+            "damage at {at}: {error}"
         );
+        let said = error.to_string();
+        assert!(said.contains(path.to_str().unwrap()), "the file: {said}");
+        assert!(said.contains("move the folder"), "the way out: {said}");
     }
     disk.plant(&path, &bytes[..bytes.len() - 1]).unwrap();
     let error = open(&disk).err().unwrap();
@@ -102,6 +111,19 @@ fn a_damaged_snapshot_is_never_restored() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn no_piece_of_a_damaged_snapshot_is_read() {
+    let (disk, mut store, meta) = with_snapshot();
+    let path = in_store(&format!("{:016x}-{:016x}.snapshot", 8, 1));
+    let mut bytes = disk.contents(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    disk.plant(&path, &bytes).unwrap();
+    for _ in 0..2 {
+        let error = store.snapshots.read_chunk(meta.last, 0, 10).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Every queue has a bound, and says so when it is reached.
 
 use tcpffee_raft::core::{CoreEvent, ProposeError};
+use tcpffee_raft::entry::Payload;
 use tcpffee_raft::ids::Index;
-use tcpffee_raft::message::Message;
+use tcpffee_raft::message::{MAX_APPEND_MEMBERSHIPS, Message};
 use tcpffee_raft::settings::Settings;
 
 use crate::lab::{Lab, id, settings};
@@ -134,6 +135,49 @@ fn unanswered_appends_to_a_follower_are_bounded_and_each_has_a_largest_size() {
     }
     lab.run(2000);
     assert_eq!(lab.applied(3).len(), 100, "and yet all arrives");
+}
+
+#[test]
+fn an_append_holds_a_bounded_number_of_memberships() {
+    let mut lab = Lab::formed_with(
+        3,
+        Settings {
+            max_append_bytes: 1_000_000,
+            ..settings()
+        },
+    );
+    lab.elect(1);
+    lab.run(100);
+    lab.cut(1, 3);
+    for round in 0..2 * MAX_APPEND_MEMBERSHIPS {
+        lab.state(2, &[round as u64]);
+        lab.run(100);
+    }
+    let behind = lab.core(3).last().index;
+    lab.wire.clear();
+    lab.heal();
+    let mut most = 0;
+    for _ in 0..1000 {
+        lab.tick(1, 10);
+        for message in lab.said(1, 3) {
+            if let Message::Append { entries, .. } = message {
+                let memberships = entries
+                    .iter()
+                    .filter(|entry| matches!(entry.payload, Payload::Membership(_)));
+                most = most.max(memberships.count());
+            }
+        }
+        lab.settle_some();
+        if lab.core(3).last().index > behind && lab.core(3).last() == lab.core(1).last() {
+            break;
+        }
+    }
+    assert_eq!(most, MAX_APPEND_MEMBERSHIPS);
+    assert_eq!(
+        lab.core(3).last(),
+        lab.core(1).last(),
+        "and yet all arrives"
+    );
 }
 
 #[test]

@@ -56,6 +56,24 @@ fn entries_that_contradict_the_leader_go_with_all_that_follow_them() {
 }
 
 #[test]
+fn entries_that_no_leader_can_have_sent_are_dropped() {
+    let mut lab = Lab::with_logs(&[1, 2, 3], &[(3, &[1, 2])]);
+    for entries in [
+        &[(5, 2)][..],    // a gap
+        &[(4, 1)],        // terms go back
+        &[(4, 9)],        // a term that is to come
+        &[(4, u64::MAX)], // and another
+        &[(3, 2)],        // not behind what it names
+        &[(u64::MAX, 2)], // no place at all
+    ] {
+        lab.say(1, 3, 4, append((3, 2), 1, entries));
+        assert_eq!(lab.terms(3), [1, 1, 2], "{entries:?}");
+    }
+    lab.say(1, 3, 4, append((3, 2), 1, &[(4, 4)]));
+    assert_eq!(lab.terms(3), [1, 1, 2, 4], "what follows is taken");
+}
+
+#[test]
 fn entries_that_agree_stay_even_where_an_old_message_names_fewer() {
     let mut lab = Lab::with_logs(&[1, 2, 3], &[(3, &[1, 2, 2, 2])]);
     lab.say(1, 3, 4, append((2, 1), 1, &[(3, 2)]));

@@ -11,7 +11,7 @@ const ENTRY_BYTES: usize = 64 * 1024;
 /// An append of some 64 KiB that bears a number.
 fn large(number: u64) -> Message {
     let entry = Entry {
-        index: Index(number),
+        index: Index(number + 1),
         term: Term(1),
         time: LogTime(0),
         payload: Payload::Command(Command {
@@ -27,7 +27,10 @@ fn large(number: u64) -> Message {
         }),
     };
     Message::Append {
-        previous: Position::default(),
+        previous: Position {
+            term: Term(1),
+            index: Index(number),
+        },
         commit: Index(number),
         entries: vec![entry],
     }

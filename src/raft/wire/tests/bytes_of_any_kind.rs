@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::strategies;
 use super::talk::{SECRET, accepting, dialling, local, secrets, talk};
 use crate::ids::Term;
+use crate::wire::frame::{Kind, put_frame};
 use crate::wire::{Purpose, exercise, message, proposal};
 
 proptest! {
@@ -21,6 +22,8 @@ proptest! {
         message in strategies::message(),
         proposals in vec(strategies::propose(), 1..4),
         answers in vec(strategies::answer(), 1..4),
+        hello in strategies::hello(),
+        reason in strategies::reason(),
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
     ) {
         let mut messages = vec![1, 50];
@@ -29,7 +32,10 @@ proptest! {
         proposal::put_proposals(&mut proposed, &proposals).expect("they fit");
         let mut answered = vec![3, 0];
         proposal::put_answers(&mut answered, &answers).expect("they fit");
-        for mut bytes in [messages, proposed, answered] {
+        let mut introduced = vec![0, 7];
+        put_frame(&mut introduced, Kind::Hello, |out| hello.put(out)).expect("it fits");
+        put_frame(&mut introduced, Kind::Refused, |out| reason.put(out)).expect("it fits");
+        for mut bytes in [messages, proposed, answered, introduced] {
             for (at, byte) in &changes {
                 let at = at.index(bytes.len());
                 bytes[at] = *byte;
@@ -42,6 +48,16 @@ proptest! {
 proptest! {
     // Few: a key pair takes milliseconds where nothing is optimised.
     #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn bytes_of_any_kind_are_no_harm_within_noise(
+        setting: u8,
+        piece: u8,
+        bytes in vec(any::<u8>(), 0..400),
+    ) {
+        exercise::sealed(&[&[setting, piece], &bytes[..]].concat());
+        exercise::sealed(&[&[1, piece], &bytes[..]].concat());
+    }
 
     #[test]
     fn bytes_of_any_kind_are_no_harm_as_a_handshake(bytes in vec(any::<u8>(), 0..400)) {

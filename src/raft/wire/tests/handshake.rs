@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::talk::{
     OTHER, SECRET, Side, accepting, dialling, handshake, incarnation, local, secrets, talk,
 };
+use crate::codec::Malformed;
 use crate::ids::{ClusterId, NodeId};
 use crate::wire::Purpose;
 use crate::wire::ended::Ended;
@@ -277,4 +278,32 @@ fn readers_start_with_the_handshake_only() {
     put_frame(&mut frame, Kind::Welcome, |_| {}).expect("it fits");
     reader.feed(&frame);
     assert!(reader.next_frame().expect("a frame").is_some());
+}
+
+#[test]
+fn a_refusal_with_something_behind_it_is_none() {
+    let mut a = dialling(local(1), 2, Purpose::Logs);
+    let mut b = accepting(local(2), Purpose::Logs);
+    b.hear(&a.say(), usize::MAX);
+    a.hear(&b.say(), usize::MAX);
+    b.admit = Err(Reason::Yourself);
+    b.hear(&a.say(), usize::MAX);
+    let mut said = b.say();
+    let mut reason = Vec::new();
+    put_frame(&mut reason, Kind::Refused, |out| Reason::Yourself.put(out)).expect("it fits");
+    assert!(said.ends_with(&reason));
+    said.truncate(said.len() - reason.len());
+    put_frame(&mut said, Kind::Refused, |out| {
+        Reason::Yourself.put(out);
+        out.push(0);
+    })
+    .expect("it fits");
+    a.hear(&said, usize::MAX);
+    assert_eq!(
+        a.ended,
+        Some(Ended::Malformed {
+            kind: Kind::Refused,
+            malformed: Malformed::Trailing(1)
+        })
+    );
 }

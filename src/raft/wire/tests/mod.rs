@@ -1,6 +1,7 @@
 mod bytes_of_any_kind;
 mod frames;
 mod handshake;
+mod impossible;
 mod noise;
 mod round_trips;
 pub(crate) mod strategies;

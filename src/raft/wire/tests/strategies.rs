@@ -7,6 +7,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::codec::MAX_NUMBER;
 use crate::entry::{ClientId, Command, Entry, Payload};
 use crate::ids::{
     ClusterId, Incarnation, Index, LogTime, NodeId, NodeTime, Position, StoreId, Term,
@@ -22,12 +23,17 @@ pub fn node() -> impl Strategy<Value = NodeId> {
     any::<u64>().prop_map(NodeId)
 }
 
+/// A term, index or time.
+pub fn number() -> impl Strategy<Value = u64> {
+    0..=MAX_NUMBER
+}
+
 pub fn index() -> impl Strategy<Value = Index> {
-    any::<u64>().prop_map(Index)
+    number().prop_map(Index)
 }
 
 pub fn position() -> impl Strategy<Value = Position> {
-    (any::<u64>(), index()).prop_map(|(term, index)| Position {
+    (number(), index()).prop_map(|(term, index)| Position {
         term: Term(term),
         index,
     })
@@ -84,30 +90,53 @@ pub fn command() -> impl Strategy<Value = Command> {
     })
 }
 
-pub fn entry() -> impl Strategy<Value = Entry> {
-    let payload = prop_oneof![
+fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![
         Just(Payload::Empty),
         Just(Payload::Time),
         membership().prop_map(Payload::Membership),
         command().prop_map(Payload::Command),
-    ];
-    (position(), any::<u64>(), payload).prop_map(|(position, time, payload)| Entry {
-        index: position.index,
-        term: position.term,
-        time: LogTime(time),
-        payload,
+    ]
+}
+
+/// Entries that follow one another and this place, to be sent in a term at or after this one.
+fn append() -> impl Strategy<Value = Message> {
+    let steps = vec((any::<u8>(), any::<u32>(), payload()), 0..9);
+    let previous = (0..=MAX_NUMBER / 2, 0..=MAX_NUMBER / 2);
+    (previous, index(), steps).prop_map(|((term, index), commit, steps)| {
+        let previous = Position {
+            term: Term(term),
+            index: Index(index),
+        };
+        let (mut at, mut time) = (previous, 0);
+        let entries = steps.into_iter().map(|(terms, ms, payload)| {
+            at.index = at.index.next();
+            at.term.0 += u64::from(terms);
+            time += u64::from(ms);
+            Entry {
+                index: at.index,
+                term: at.term,
+                time: LogTime(time),
+                payload,
+            }
+        });
+        Message::Append {
+            previous,
+            commit,
+            entries: entries.collect(),
+        }
     })
 }
 
 fn snapshot() -> impl Strategy<Value = Arc<SnapshotMeta>> {
-    let numbers = (any::<u64>(), any::<u64>(), any::<u32>());
+    let numbers = (number(), any::<u64>(), any::<u32>());
     (position(), membership(), index(), numbers).prop_map(
         |(last, membership, membership_index, numbers)| {
             Arc::new(SnapshotMeta {
                 last,
                 time: LogTime(numbers.0),
                 membership,
-                membership_index,
+                membership_index: membership_index.min(last.index),
                 size_bytes: numbers.1,
                 checksum: numbers.2,
             })
@@ -116,7 +145,7 @@ fn snapshot() -> impl Strategy<Value = Arc<SnapshotMeta>> {
 }
 
 fn lease() -> impl Strategy<Value = LeaseGrant> {
-    (any::<u64>(), any::<u64>(), index()).prop_map(|(stamp, time, commit)| LeaseGrant {
+    (any::<u64>(), number(), index()).prop_map(|(stamp, time, commit)| LeaseGrant {
         stamp: NodeTime(stamp),
         time: LogTime(time),
         commit,
@@ -129,17 +158,11 @@ pub fn message() -> impl Strategy<Value = Message> {
         any::<bool>().prop_map(|granted| Message::PreVoteReply { granted }),
         (position(), any::<bool>()).prop_map(|(last, transfer)| Message::Vote { last, transfer }),
         any::<bool>().prop_map(|granted| Message::VoteReply { granted }),
-        (position(), index(), vec(entry(), 0..9)).prop_map(|(previous, commit, entries)| {
-            Message::Append {
-                previous,
-                commit,
-                entries,
-            }
-        }),
+        append(),
         index().prop_map(|matched| Message::Appended { matched }),
         (index(), position())
             .prop_map(|(previous, hint)| Message::AppendRejected { previous, hint }),
-        (any::<u64>(), index(), any::<u64>(), option::of(lease())).prop_map(
+        (any::<u64>(), index(), number(), option::of(lease())).prop_map(
             |(round, commit, time, lease)| Message::Heartbeat {
                 round,
                 commit,
