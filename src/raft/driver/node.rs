@@ -22,7 +22,7 @@ use crate::core::{PeerView, Role};
 use crate::forming::{Forming, REPEAT_MS};
 use crate::ids::{ClusterId, NodeId, NodeTime};
 use crate::lease::LeaseWriter;
-use crate::proposals::client::Client;
+use crate::proposals::client::{Client, Copies};
 use crate::proposals::desk::Desk;
 use crate::store::files::Files;
 use crate::transport::{ConnectionId, Transport};
@@ -115,7 +115,9 @@ impl<F: Files> Node<F> {
         self.now = boot_time();
         self.life.core.tick(self.now);
         self.transport.tick(self.now);
-        self.client.tick(self.now);
+        if self.client.tick(self.now) == Copies::Late {
+            self.route_to_leader();
+        }
         self.take_reports();
         self.take_messages();
         self.take_requests();

@@ -49,6 +49,15 @@ pub enum Route {
     Nowhere,
 }
 
+/// Whether copies are answered as fast as they should be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Copies {
+    /// None has been out for too long.
+    InTime,
+    /// Some are sent again: where they went, nobody may be who answers.
+    Late,
+}
+
 /// What became of one copy of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {

@@ -114,9 +114,9 @@ fn what_is_out_is_sent_again_after_a_lost_connection_another_leader_and_silence(
     bench.client.take_route(Route::Here);
     assert_eq!(bench.sent(3), [2]);
     // The third copy is given twice the time of the second, four times that of the first.
-    bench.client.tick(NodeTime(3 + 1999));
+    assert_eq!(bench.client.tick(NodeTime(3 + 1999)), Copies::InTime);
     assert!(bench.sent(3 + 1999).is_empty());
-    bench.client.tick(NodeTime(3 + 2000));
+    assert_eq!(bench.client.tick(NodeTime(3 + 2000)), Copies::Late);
     assert_eq!(bench.sent(3 + 2000), [2]);
     assert_eq!(bench.client.counters().sent_again, 4);
 }

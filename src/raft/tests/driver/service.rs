@@ -274,7 +274,9 @@ fn proposals_that_come_while_a_node_stops_are_all_answered() {
         // Well into what the node still waits for.
         for _ in 0..100 {
             let sender = sender.clone();
-            let done = Box::new(move |_| drop(sender.send(())));
+            let done = Box::new(move |_| {
+                let _ = sender.send(());
+            });
             handle.propose(Bytes::new(), VERSION, boot_time().plus(60_000), done);
             asked += 1;
         }
