@@ -22,6 +22,7 @@ use crate::core::{PeerView, Role};
 use crate::forming::{Forming, REPEAT_MS};
 use crate::ids::{ClusterId, NodeId, NodeTime};
 use crate::lease::LeaseWriter;
+use crate::proposals::ProposalError;
 use crate::proposals::client::{Client, Copies};
 use crate::proposals::desk::Desk;
 use crate::store::files::Files;
@@ -219,6 +220,12 @@ impl<F: Files> Node<F> {
     /// Something has gone wrong for good, or until it is mended.
     pub(super) fn in_trouble(&mut self, trouble: Trouble) {
         log::error!("raft {}: {trouble}", self.config.group);
+        // A node that hears nothing any more learns of no other leader.
+        match trouble {
+            Trouble::Disk(_) => self.client.stop(ProposalError::DiskFailed),
+            Trouble::Halted { .. } => self.client.stop(ProposalError::Halted),
+            Trouble::Dismissed | Trouble::Snapshot(_) => {}
+        }
         self.trouble = Some(trouble);
     }
 
@@ -236,7 +243,7 @@ impl<F: Files> Node<F> {
 
     fn end(&mut self) {
         self.lease.end();
-        self.client.stop();
+        self.client.stop(ProposalError::Stopped);
         // With its receiver a queue ends: what is in it, and what comes from now on, is answered.
         self.proposals = crossbeam_channel::never();
         self.life.close();

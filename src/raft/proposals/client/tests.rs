@@ -295,13 +295,15 @@ fn a_command_stamped_with_an_old_time_by_a_node_that_came_back_is_stamped_anew()
 }
 
 #[test]
-fn stopping_ends_all() {
+fn stopping_ends_all_and_what_comes_later() {
     let mut bench = Bench::new();
     bench.client.take_route(A);
     bench.propose(10_000);
     bench.sent(0);
     bench.propose(10_000);
-    bench.client.stop();
-    let stopped = Err(ProposalError::Stopped);
-    assert_eq!(bench.results(), [(1, stopped.clone()), (2, stopped)]);
+    bench.client.stop(ProposalError::DiskFailed);
+    let failed = Err(ProposalError::DiskFailed);
+    assert_eq!(bench.results(), [(1, failed.clone()), (2, failed.clone())]);
+    bench.propose(10_000);
+    assert_eq!(bench.results(), [(3, failed)]);
 }
