@@ -165,6 +165,7 @@ pub fn start<F: Files>(
         counters: Counters::default(),
         status: Arc::default(),
         status_at: NodeTime(0),
+        status_due: None,
         now,
         stopping: Stopping::No,
         config,

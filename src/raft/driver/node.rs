@@ -32,7 +32,8 @@ use crate::wire::proposal::Answer;
 /// Local proposals taken in within one turn.
 const PROPOSALS_PER_TURN: usize = 4096;
 
-/// Between two looks at the status that others see, in milliseconds.
+/// Between two looks at the status that others see, in milliseconds at least; nothing that has
+/// changed stays unseen for longer.
 const STATUS_MS: u64 = 20;
 
 /// Who waits for a command at the leader.
@@ -84,6 +85,8 @@ pub(super) struct Node<F: Files> {
     pub(super) counters: Counters,
     pub(super) status: Arc<Mutex<Option<Status>>>,
     pub(super) status_at: NodeTime,
+    /// When others are to see what has come up since; none where they have seen everything.
+    pub(super) status_due: Option<NodeTime>,
     pub(super) now: NodeTime,
     pub(super) stopping: Stopping,
 }
@@ -135,7 +138,9 @@ impl<F: Files> Node<F> {
         {
             self.stopping = Stopping::Now;
         }
-        if self.now.since(self.status_at) >= STATUS_MS {
+        let due = self.status_at.plus(STATUS_MS);
+        self.status_due = Some(due);
+        if self.now >= due {
             self.publish_status();
         }
     }
@@ -187,6 +192,9 @@ impl<F: Files> Node<F> {
             return Duration::ZERO;
         }
         let mut until = self.now.plus(REPEAT_MS).min(self.client.next_deadline());
+        if let Some(due) = self.status_due {
+            until = until.min(due);
+        }
         if let Stopping::HandingOver(end) = self.stopping {
             until = until.min(end);
         }
