@@ -26,8 +26,9 @@
 //! - **Failure.** A write that fails is reported to the core and never tried again: the node
 //!   neither leads, votes nor acknowledges until it is restarted. A thread that panics takes the
 //!   process down. A snapshot that fails is tried again later.
-//! - **Bounds.** Proposals and requests wait in bounded queues; what the core hands out is bounded
-//!   by its settings; what arrives, by the transport.
+//! - **Bounds.** Proposals wait in a bounded queue; what the core hands out is bounded by its
+//!   settings; what arrives, by the transport. Requests are few, those of the node's owner, and
+//!   may be made in the driver's own thread: their queue has no bound, so that none waits there.
 
 mod applier; // the thread that owns the state machine
 mod clock; // boot time
@@ -82,9 +83,6 @@ use saving::Saving;
 /// Local proposals that wait for the driver's next turn.
 const PROPOSALS_QUEUED: usize = 4096;
 
-/// Requests that wait for the driver's next turn.
-const REQUESTS_QUEUED: usize = 64;
-
 /// Heartbeats after which a proposal without an answer is sent again.
 const RESEND_HEARTBEATS: u64 = 10;
 
@@ -135,7 +133,7 @@ pub fn start<F: Files>(
     )?;
     let forming = founding::forming(&config, &life, found, seed.as_ref(), now)?;
     let (proposals, proposals_in) = Outbox::new(PROPOSALS_QUEUED, &bell);
-    let (requests, requests_in) = Outbox::new(REQUESTS_QUEUED, &bell);
+    let (requests, requests_in) = Outbox::unbounded(&bell);
     let lease = LeaseWriter::new(config.settings.hit_lease_ms);
     let client = client(&config, &life);
     let reader = lease.reader();
