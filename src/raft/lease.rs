@@ -36,8 +36,10 @@ const NONE: Held = Held {
     until: NodeTime(0),
 };
 
-/// Asks for the lease. Cheap to clone, and to ask from many threads at once: no lock is taken,
-/// nothing shared is written.
+/// Asks for the lease. Cheap to clone, and to ask from many threads at once: a sequence lock, of
+/// which readers write nothing, unless the lease (or another value under the same one of
+/// crossbeam's locks) is being set at that moment; then they wait for the few instructions that
+/// this takes.
 #[derive(Clone, Debug)]
 pub struct LeaseReader {
     held: Arc<AtomicCell<Held>>,

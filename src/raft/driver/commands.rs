@@ -35,6 +35,16 @@ impl<F: Files> Node<F> {
         }
     }
 
+    /// Lets this node's own commands go to whoever leads as far as the core knows, whatever a
+    /// node that was asked has said: its hint may be older.
+    pub(super) fn route_to_leader(&mut self) {
+        self.client.take_route(match self.life.core.leader() {
+            Some(id) if id == self.config.node => Route::Here,
+            Some(id) => Route::Peer(id),
+            None => Route::Nowhere,
+        });
+    }
+
     /// Sends commands in batches, each of which finds room or does not.
     fn send_to(&mut self, peer: NodeId, commands: Vec<Command>) {
         let mut commands = commands.into_iter().peekable();
@@ -59,6 +69,9 @@ impl<F: Files> Node<F> {
                     self.client.replied(route, sequence, later, self.now);
                 }
             }
+        }
+        if !room {
+            self.route_to_leader();
         }
     }
 

@@ -69,6 +69,14 @@ impl<T> Outbox<T> {
         (Outbox { queue, bell }, inbox)
     }
 
+    /// A queue without a bound, for what may be sent from the driver's own thread, which cannot
+    /// wait for itself.
+    pub(super) fn unbounded(bell: &Arc<Bell>) -> (Outbox<T>, Receiver<T>) {
+        let (queue, inbox) = crossbeam_channel::unbounded();
+        let bell = Arc::clone(bell);
+        (Outbox { queue, bell }, inbox)
+    }
+
     /// Queues it; waits while the queue is full.
     ///
     /// # Errors

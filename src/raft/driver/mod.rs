@@ -26,8 +26,9 @@
 //! - **Failure.** A write that fails is reported to the core and never tried again: the node
 //!   neither leads, votes nor acknowledges until it is restarted. A thread that panics takes the
 //!   process down. A snapshot that fails is tried again later.
-//! - **Bounds.** Proposals and requests wait in bounded queues; what the core hands out is bounded
-//!   by its settings; what arrives, by the transport.
+//! - **Bounds.** Proposals wait in a bounded queue; what the core hands out is bounded by its
+//!   settings; what arrives, by the transport. Requests are few, those of the node's owner, and
+//!   may be made in the driver's own thread: their queue has no bound, so that none waits there.
 
 mod applier; // the thread that owns the state machine
 mod clock; // boot time
@@ -86,9 +87,6 @@ use saving::Saving;
 
 /// Local proposals that wait for the driver's next turn.
 const PROPOSALS_QUEUED: usize = 4096;
-
-/// Requests that wait for the driver's next turn.
-const REQUESTS_QUEUED: usize = 64;
 
 /// More than a frame holds beside a command, a batch or a piece: with a piece of a snapshot goes
 /// the membership, of [`crate::membership::MAX_MEMBERS`] at most.
@@ -149,7 +147,7 @@ pub fn start<F: Files>(
         log::error!("raft {group}: {trouble}");
     }
     let (proposals, proposals_in) = Outbox::new(PROPOSALS_QUEUED, &bell);
-    let (requests, requests_in) = Outbox::new(REQUESTS_QUEUED, &bell);
+    let (requests, requests_in) = Outbox::unbounded(&bell);
     let lease = LeaseWriter::new(config.settings.hit_lease_ms);
     let client = client(&config, &life);
     let reader = lease.reader();
@@ -180,6 +178,7 @@ pub fn start<F: Files>(
         counters: Counters::default(),
         status: Arc::default(),
         status_at: NodeTime(0),
+        status_due: None,
         now,
         stopping: Stopping::No,
         config,

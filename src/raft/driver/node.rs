@@ -23,7 +23,8 @@ use crate::core::{PeerView, Role};
 use crate::forming::{Forming, REPEAT_MS};
 use crate::ids::{ClusterId, NodeId, NodeTime};
 use crate::lease::LeaseWriter;
-use crate::proposals::client::Client;
+use crate::proposals::ProposalError;
+use crate::proposals::client::{Client, Copies};
 use crate::proposals::desk::Desk;
 use crate::store::files::Files;
 use crate::transport::{ConnectionId, Transport};
@@ -32,7 +33,8 @@ use crate::wire::proposal::Answer;
 /// Local proposals taken in within one turn.
 const PROPOSALS_PER_TURN: usize = 4096;
 
-/// Between two looks at the status that others see, in milliseconds.
+/// Between two looks at the status that others see, in milliseconds at least; nothing that has
+/// changed stays unseen for longer.
 const STATUS_MS: u64 = 20;
 
 /// Who waits for a command at the leader.
@@ -86,6 +88,8 @@ pub(super) struct Node<F: Files> {
     pub(super) counters: Counters,
     pub(super) status: Arc<Mutex<Option<Status>>>,
     pub(super) status_at: NodeTime,
+    /// When others are to see what has come up since; none where they have seen everything.
+    pub(super) status_due: Option<NodeTime>,
     pub(super) now: NodeTime,
     pub(super) stopping: Stopping,
 }
@@ -118,7 +122,9 @@ impl<F: Files> Node<F> {
         self.now = boot_time();
         self.life.core.tick(self.now);
         self.transport.tick(self.now);
-        self.client.tick(self.now);
+        if self.client.tick(self.now) == Copies::Late {
+            self.route_to_leader();
+        }
         self.take_reports();
         self.take_messages();
         self.take_requests();
@@ -135,7 +141,9 @@ impl<F: Files> Node<F> {
         {
             self.stopping = Stopping::Now;
         }
-        if self.now.since(self.status_at) >= STATUS_MS {
+        let due = self.status_at.plus(STATUS_MS);
+        self.status_due = Some(due);
+        if self.now >= due {
             self.forget_old_conflicts();
             self.publish_status();
         }
@@ -188,6 +196,9 @@ impl<F: Files> Node<F> {
             return Duration::ZERO;
         }
         let mut until = self.now.plus(REPEAT_MS).min(self.client.next_deadline());
+        if let Some(due) = self.status_due {
+            until = until.min(due);
+        }
         if let Stopping::HandingOver(end) = self.stopping {
             until = until.min(end);
         }
@@ -221,6 +232,12 @@ impl<F: Files> Node<F> {
     /// Something has gone wrong for good, or until it is mended.
     pub(super) fn in_trouble(&mut self, trouble: Trouble) {
         log::error!("raft {}: {trouble}", self.config.group);
+        // A node that hears nothing any more learns of no other leader.
+        match trouble {
+            Trouble::Disk(_) => self.client.stop(ProposalError::DiskFailed),
+            Trouble::Halted { .. } => self.client.stop(ProposalError::Halted),
+            Trouble::Dismissed | Trouble::Unfinished(_) | Trouble::Snapshot(_) => {}
+        }
         self.trouble = Some(trouble);
     }
 
@@ -238,7 +255,7 @@ impl<F: Files> Node<F> {
 
     fn end(&mut self) {
         self.lease.end();
-        self.client.stop();
+        self.client.stop(ProposalError::Stopped);
         // With its receiver a queue ends: what is in it, and what comes from now on, is answered.
         self.proposals = crossbeam_channel::never();
         self.life.close();

@@ -9,7 +9,6 @@ use super::status::Trouble;
 use super::writer;
 use crate::core::{CoreEvent, Output, Role};
 use crate::entry::Entry;
-use crate::proposals::client::Route;
 use crate::store::files::Files;
 
 impl<F: Files> Node<F> {
@@ -80,11 +79,7 @@ impl<F: Files> Node<F> {
                     self.config.group,
                     leader.map_or_else(|| "no leader".to_owned(), |id| format!("{id} leads"))
                 );
-                self.client.take_route(match leader {
-                    Some(id) if id == self.config.node => Route::Here,
-                    Some(id) => Route::Peer(id),
-                    None => Route::Nowhere,
-                });
+                self.route_to_leader();
                 self.tell_forming();
                 self.tell(Event::Leader(leader));
             }

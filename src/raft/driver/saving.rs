@@ -102,7 +102,10 @@ impl<F: Files> Node<F> {
         );
         let position = meta.last;
         self.life.core.snapshot_taken(meta);
-        self.cut_log(position);
+        // A newer one of the leader may have come meanwhile: the log is cut with its write.
+        if self.life.core.newest_snapshot() == Some(position.index) {
+            self.cut_log(position);
+        }
     }
 
     pub(super) fn snapshot_not_taken(&mut self, error: String) {

@@ -138,6 +138,7 @@ impl<F: Files> Node<F> {
         }
         let status = self.stands();
         self.status_at = self.now;
+        self.status_due = None;
         let shared = self.status.lock();
         *shared.unwrap_or_else(PoisonError::into_inner) = Some(status);
     }

@@ -90,8 +90,12 @@ impl Batch {
                 log::warn!("raft: the log's next segment cannot be made ahead: {error}");
             }
         }
-        if let Some(first) = self.compact {
-            log.compact(first)?;
+        if let Some(first) = self.compact
+            && let Err(error) = log.compact(first)
+        {
+            // Everything written is durable. What stays goes with the next snapshot; where the
+            // disk has failed for good, the next write says so.
+            log::warn!("raft: segments of the log before {first} stay for now: {error}");
         }
         Ok(())
     }

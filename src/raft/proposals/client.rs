@@ -49,6 +49,15 @@ pub enum Route {
     Nowhere,
 }
 
+/// Whether copies are answered as fast as they should be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Copies {
+    /// None has been out for too long.
+    InTime,
+    /// Some are sent again: where they went, nobody may be who answers.
+    Late,
+}
+
 /// What became of one copy of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
@@ -104,6 +113,8 @@ pub struct Client {
     /// Nothing is to be sent again before.
     earliest_resend: NodeTime,
     counters: Counters,
+    /// Why nothing is taken any more.
+    ended: Option<ProposalError>,
 }
 
 struct Waiting {
@@ -143,12 +154,17 @@ impl Client {
             earliest_deadline: NEVER,
             earliest_resend: NEVER,
             counters: Counters::default(),
+            ended: None,
         }
     }
 
     /// Takes a command; `done` hears what becomes of it, at once where there is no room.
     pub fn propose(&mut self, body: Bytes, version: u16, deadline: NodeTime, done: Done) {
         self.counters.proposed += 1;
+        if let Some(why) = &self.ended {
+            self.counters.refused += 1;
+            return done(Err(why.clone()));
+        }
         if body.len() > self.limits.max_command_bytes {
             self.counters.refused += 1;
             return done(Err(self.too_large(body.len())));
@@ -220,16 +236,17 @@ impl Client {
         }
     }
 
-    /// Ends all: the node stops.
-    pub fn stop(&mut self) {
+    /// Ends all, for this reason, and whatever comes later too.
+    pub fn stop(&mut self, why: ProposalError) {
         for out in self.out.drain(..) {
             if let Some(done) = out.done {
-                done(Err(ProposalError::Stopped));
+                done(Err(why.clone()));
             }
         }
         for waiting in self.waiting.drain(..) {
-            (waiting.done)(Err(ProposalError::Stopped));
+            (waiting.done)(Err(why.clone()));
         }
+        self.ended = Some(why);
         self.unsent.clear();
         self.out_bytes = 0;
         self.waiting_bytes = 0;

@@ -51,6 +51,16 @@ pub enum ProposalError {
     /// The node stops. The command may have been applied, or may still be.
     #[error("the node stops; the command may have been applied, or still be")]
     Stopped,
+    /// The node's log cannot be written: it hears of no other leader until it is restarted. The
+    /// command may have been applied, or may still be.
+    #[error(
+        "the disk of this node's log has failed; restart it once that is mended; the command may have been applied, or still be"
+    )]
+    DiskFailed,
+    /// The node has halted, and does nothing more until it is restarted. The command may have
+    /// been applied, or may still be.
+    #[error("the node has halted; the command may have been applied, or still be")]
+    Halted,
 }
 
 impl ProposalError {
@@ -60,7 +70,11 @@ impl ProposalError {
             ProposalError::Busy { .. }
             | ProposalError::TooLarge { .. }
             | ProposalError::Version { .. } => true,
-            ProposalError::TimedOut | ProposalError::Refused(_) | ProposalError::Stopped => false,
+            ProposalError::TimedOut
+            | ProposalError::Refused(_)
+            | ProposalError::Stopped
+            | ProposalError::DiskFailed
+            | ProposalError::Halted => false,
         }
     }
 }

@@ -160,11 +160,13 @@ impl<F: Files> Log<F> {
     /// Removes segments of which nothing is needed where the log begins at `first`.
     ///
     /// # Errors
-    /// Where the disk fails; for good.
+    /// Where the disk fails, for good; or where a file cannot be removed: it is tried again at the
+    /// next call.
     ///
     /// # Panics
     /// Where no snapshot is on disk that stands for the entries before `first`.
     pub fn compact(&mut self, first: Index) -> Result<(), StoreError> {
+        let mut kept = None;
         self.attempt(|log| {
             let removable = |full: &&Full| full.highest < first;
             if log
@@ -185,15 +187,18 @@ impl<F: Files> Log<F> {
             );
             while let Some(full) = log.full.front().filter(removable) {
                 let path = segment::path(&log.folder, full.sequence);
-                log.files
-                    .remove(&path)
-                    .map_err(StoreError::io("remove", &path))?;
+                if let Err(error) = log.files.remove(&path) {
+                    // Nothing that is needed depends on it.
+                    kept = Some(StoreError::io("remove", &path)(error));
+                    return Ok(());
+                }
                 // One by one: no crash may leave a gap among those that are left.
                 log.sync_folder()?;
                 log.full.pop_front();
             }
             Ok(())
-        })
+        })?;
+        kept.map_or(Ok(()), Err)
     }
 
     /// Segments on disk that have been begun.

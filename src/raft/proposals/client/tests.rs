@@ -114,9 +114,9 @@ fn what_is_out_is_sent_again_after_a_lost_connection_another_leader_and_silence(
     bench.client.take_route(Route::Here);
     assert_eq!(bench.sent(3), [2]);
     // The third copy is given twice the time of the second, four times that of the first.
-    bench.client.tick(NodeTime(3 + 1999));
+    assert_eq!(bench.client.tick(NodeTime(3 + 1999)), Copies::InTime);
     assert!(bench.sent(3 + 1999).is_empty());
-    bench.client.tick(NodeTime(3 + 2000));
+    assert_eq!(bench.client.tick(NodeTime(3 + 2000)), Copies::Late);
     assert_eq!(bench.sent(3 + 2000), [2]);
     assert_eq!(bench.client.counters().sent_again, 4);
 }
@@ -295,13 +295,15 @@ fn a_command_stamped_with_an_old_time_by_a_node_that_came_back_is_stamped_anew()
 }
 
 #[test]
-fn stopping_ends_all() {
+fn stopping_ends_all_and_what_comes_later() {
     let mut bench = Bench::new();
     bench.client.take_route(A);
     bench.propose(10_000);
     bench.sent(0);
     bench.propose(10_000);
-    bench.client.stop();
-    let stopped = Err(ProposalError::Stopped);
-    assert_eq!(bench.results(), [(1, stopped.clone()), (2, stopped)]);
+    bench.client.stop(ProposalError::DiskFailed);
+    let failed = Err(ProposalError::DiskFailed);
+    assert_eq!(bench.results(), [(1, failed.clone()), (2, failed.clone())]);
+    bench.propose(10_000);
+    assert_eq!(bench.results(), [(3, failed)]);
 }

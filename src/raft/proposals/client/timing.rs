@@ -1,18 +1,19 @@
 //! Deadlines, and copies that are given up.
 
-use super::{Client, NEVER, Route};
+use super::{Client, Copies, NEVER, Route};
 use crate::ids::NodeTime;
 use crate::proposals::ProposalError;
 
 impl Client {
     /// Lets deadlines pass, and what has been out for too long be sent again.
-    pub fn tick(&mut self, now: NodeTime) {
+    pub fn tick(&mut self, now: NodeTime) -> Copies {
         if now >= self.earliest_deadline {
             self.end_late(now);
         }
-        if now >= self.earliest_resend {
-            self.resend_late(now);
+        if now < self.earliest_resend {
+            return Copies::InTime;
         }
+        self.resend_late(now)
     }
 
     /// When [`Client::tick`] or [`Client::outgoing`] has something to do next.
@@ -54,7 +55,7 @@ impl Client {
         }
     }
 
-    fn resend_late(&mut self, now: NodeTime) {
+    fn resend_late(&mut self, now: NodeTime) -> Copies {
         let mut earliest = NEVER;
         let mut late = Vec::new();
         for (sequence, out) in (self.first..).zip(&self.out) {
@@ -65,8 +66,12 @@ impl Client {
             }
         }
         self.earliest_resend = earliest;
+        if late.is_empty() {
+            return Copies::InTime;
+        }
         for sequence in late {
             self.again(sequence);
         }
+        Copies::Late
     }
 }

@@ -187,6 +187,8 @@ fn a_leader_whose_disk_fails_steps_down_and_another_takes_over() {
         matches!(cluster.status(broken).trouble, Some(Trouble::Disk(_)))
     });
     assert_ne!(cluster.status(broken).role, Role::Leader);
+    let answer = cluster.propose(broken, "put a 2");
+    assert_eq!(answer, Err(ProposalError::DiskFailed));
     let events = cluster.nodes[broken]
         .events
         .lock()
