@@ -180,7 +180,8 @@ fn two_live_nodes_with_one_id_are_told_apart_loudly_by_all() {
 
 #[test]
 fn bounds_beyond_a_frame_are_refused_at_the_start() {
-    let cases: [(&str, fn(&mut Settings)); 3] = [
+    type Change = fn(&mut Settings);
+    let cases: [(&str, Change); 3] = [
         ("max_command_bytes", |it| it.max_command_bytes = 4 << 20),
         ("max_append_bytes", |it| it.max_append_bytes = 4 << 20),
         ("snapshot_chunk_bytes", |it| {
