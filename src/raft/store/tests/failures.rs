@@ -208,6 +208,26 @@ fn what_is_recovered_does_not_keep_whole_segments_in_memory() {
 }
 
 #[test]
+fn every_open_makes_the_names_of_the_folder_and_in_it_outlive_a_crash() {
+    let disk = MemoryDisk::new();
+    drop(open(&disk).unwrap());
+    let failures = (0..20).filter_map(|after| {
+        disk.fail_after(after, Fault::Broken);
+        let failed = open(&disk).err();
+        disk.heal();
+        failed.map(|error| error.to_string())
+    });
+    let failures: Vec<String> = failures.collect();
+    for folder in [folder().to_owned(), folder().join("store")] {
+        let sync = format!("cannot sync {}: ", folder.display());
+        assert!(
+            failures.iter().any(|said| said.starts_with(&sync)),
+            "{failures:?}"
+        );
+    }
+}
+
+#[test]
 fn an_entry_larger_than_a_segment_has_one_of_its_own() {
     let disk = MemoryDisk::new();
     let (mut store, _, _) = open(&disk).unwrap();
