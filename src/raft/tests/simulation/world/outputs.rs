@@ -444,7 +444,9 @@ impl World {
                 if offset == chunk.snapshot.size_bytes {
                     self.see(Seen::SnapshotArrived);
                 }
-                self.input(at, |core| core.snapshot_chunk_stored(&chunk.snapshot, offset))
+                self.input(at, |core| {
+                    core.snapshot_chunk_stored(&chunk.snapshot, offset)
+                })
             }
             Err(error) => {
                 self.say(|| format!("n{} cannot store a piece: {error}", at + 1));
