@@ -152,7 +152,7 @@ proptest! {
                 *applied.entry(number).or_default() += 1;
             }
         }
-        client.stop();
+        client.stop(ProposalError::Stopped);
         let mut told = 0;
         for (number, result) in results.try_iter() {
             told += 1;
