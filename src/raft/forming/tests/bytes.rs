@@ -6,6 +6,7 @@ use ::bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::codec::MAX_NUMBER;
 
 fn holding() -> impl Strategy<Value = Holding> {
     prop_oneof![
@@ -14,8 +15,8 @@ fn holding() -> impl Strategy<Value = Holding> {
         any::<u128>().prop_map(|id| Holding::Taking(ClusterId(id))),
         (
             any::<u128>(),
-            any::<u64>(),
-            any::<u64>(),
+            0..=MAX_NUMBER,
+            0..=MAX_NUMBER,
             any::<Option<u64>>()
         )
             .prop_map(|(cluster, index, term, leader)| Holding::Log(LogFacts {
