@@ -188,6 +188,9 @@ impl Core {
             !matches!(self.state, State::Leader(_)),
             "a leader only adds to its log"
         );
+        // Nothing that agrees with this term's leader is ever replaced, but by one that contradicts
+        // itself.
+        self.verified = self.verified.min(from.previous());
         self.log.truncate(from);
         self.disk.truncated(from);
         let in_force = self.memberships.len();

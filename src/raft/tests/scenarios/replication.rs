@@ -279,3 +279,18 @@ fn the_first_append_after_a_rest_is_not_taken_for_lost() {
         "{peers:?}"
     );
 }
+
+#[test]
+fn a_leader_that_contradicts_itself_makes_nobody_panic() {
+    let mut lab = Lab::with_logs(&[1, 2, 3], &[(3, &[])]);
+    lab.say(1, 3, 4, append((1, 1), 1, &[(2, 3), (3, 3), (4, 3)]));
+    lab.say(1, 3, 4, append((1, 1), 1, &[(2, 4)]));
+    let beat = Message::Heartbeat {
+        round: 1,
+        commit: Index(4),
+        time: tcpffee_raft::ids::LogTime(0),
+        lease: None,
+    };
+    lab.say(1, 3, 4, beat);
+    assert_eq!(lab.core(3).commit(), Index(2));
+}
