@@ -2,6 +2,7 @@
 //!
 //! `cargo test -p tcpffee-raft --features mutations --test mutations`
 
+// The world is that of the simulation's tests, which use more of it.
 #[path = "simulation/world/mod.rs"]
 #[allow(dead_code)]
 mod world;

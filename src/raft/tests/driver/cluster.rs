@@ -197,6 +197,20 @@ impl Cluster {
         self.handle(number).status()
     }
 
+    /// Waits until a node has begun anew with an empty store and votes with that.
+    pub fn begins_anew(&self, number: usize) {
+        eventually("it begins anew", || {
+            let events = self.nodes[number].events.lock().expect("no panic");
+            events
+                .iter()
+                .any(|event| matches!(event, Event::BegunAnew { .. }))
+        });
+        eventually("it votes again", || {
+            let status = self.status(number);
+            status.voters.contains(&status.node)
+        });
+    }
+
     pub fn running(&self) -> Vec<usize> {
         let numbers = 0..self.nodes.len();
         numbers

@@ -264,16 +264,7 @@ fn a_node_put_back_from_a_copy_begins_anew() {
     cluster.wipe(victim);
     copy_folder(&copy, &folder);
     cluster.run(victim);
-    eventually("it begins anew", || {
-        let events = cluster.nodes[victim].events.lock().expect("no panic");
-        events
-            .iter()
-            .any(|event| matches!(event, Event::BegunAnew { .. }))
-    });
-    eventually("it votes again", || {
-        let status = cluster.status(victim);
-        status.voters.contains(&status.node)
-    });
+    cluster.begins_anew(victim);
     assert_eq!(cluster.propose(victim, "get a"), Ok("ok 2".to_owned()));
     assert!(folder.join("set-aside-1").is_dir());
 }

@@ -83,16 +83,7 @@ fn a_store_that_was_retired_and_is_put_back_begins_anew() {
     cluster.wipe(victim);
     copy_folder(&old, &folder);
     cluster.run(victim);
-    eventually("it begins anew", || {
-        let events = cluster.nodes[victim].events.lock().expect("no panic");
-        events
-            .iter()
-            .any(|event| matches!(event, Event::BegunAnew { .. }))
-    });
-    eventually("it votes again", || {
-        let status = cluster.status(victim);
-        status.voters.contains(&status.node)
-    });
+    cluster.begins_anew(victim);
     assert_eq!(cluster.propose(victim, "get a"), Ok("ok 1".to_owned()));
 }
 

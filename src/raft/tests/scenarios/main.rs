@@ -9,6 +9,7 @@ mod leases;
 mod lives;
 mod membership;
 mod partitions;
+mod parts;
 mod replication;
 mod restarts;
 mod snapshots;
