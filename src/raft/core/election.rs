@@ -12,6 +12,10 @@ use super::lives::Standing;
 use super::mutation::{self, Mutation};
 use super::{Core, CoreEvent, State};
 
+/// How far a message's term may be ahead. No cluster ever elects so often while a node is away;
+/// and whoever makes up terms must not be able to use all of them up at once.
+const MAX_TERM_STEP: u64 = 1 << 32;
+
 impl Core {
     /// Draws the time of the next election.
     pub(super) fn postpone_election(&mut self) {
@@ -144,6 +148,9 @@ impl Core {
         }
         if term <= self.term {
             return true;
+        }
+        if term.0.saturating_sub(self.term.0) > MAX_TERM_STEP {
+            return false;
         }
         match message {
             // They speak of a term that may never be.

@@ -174,6 +174,7 @@ pub fn start<F: Files>(
         conflicts: Conflicts::default(),
         saving: Saving::default(),
         leads: false,
+        members_told: Default::default(),
         trouble,
         counters: Counters::default(),
         status: Arc::default(),

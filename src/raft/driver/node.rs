@@ -84,6 +84,8 @@ pub(super) struct Node<F: Files> {
     pub(super) saving: Saving,
     /// Whether the state machine has been told that this node leads.
     pub(super) leads: bool,
+    /// Voters and learners, as they were last logged.
+    pub(super) members_told: (String, String),
     pub(super) trouble: Option<Trouble>,
     pub(super) counters: Counters,
     pub(super) status: Arc<Mutex<Option<Status>>>,

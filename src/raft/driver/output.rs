@@ -9,6 +9,7 @@ use super::status::Trouble;
 use super::writer;
 use crate::core::{CoreEvent, Output, Role};
 use crate::entry::Entry;
+use crate::ids::{Index, NodeId};
 use crate::store::files::Files;
 
 impl<F: Files> Node<F> {
@@ -74,11 +75,10 @@ impl<F: Files> Node<F> {
         match event {
             CoreEvent::Role { role, term } => self.on_role(role, term),
             CoreEvent::Leader(leader) => {
-                log::info!(
-                    "raft {}: {}",
-                    self.config.group,
-                    leader.map_or_else(|| "no leader".to_owned(), |id| format!("{id} leads"))
-                );
+                match leader {
+                    Some(id) => log::info!("raft {}: {id} leads", self.config.group),
+                    None => log::warn!("raft {}: no leader", self.config.group),
+                }
                 self.route_to_leader();
                 self.tell_forming();
                 self.tell(Event::Leader(leader));
@@ -88,7 +88,7 @@ impl<F: Files> Node<F> {
                 self.to_applier(applier::Job::BecameLeader(term));
             }
             CoreEvent::Lease(grant) => self.lease.granted(grant),
-            CoreEvent::Membership(index) => self.tell(Event::Membership(index)),
+            CoreEvent::Membership(index) => self.on_membership(index),
             CoreEvent::Dismissed => {
                 self.lease.end();
                 self.in_trouble(Trouble::Dismissed);
@@ -112,6 +112,29 @@ impl<F: Files> Node<F> {
                 self.tell(Event::Halted { at, what });
             }
         }
+    }
+
+    fn on_membership(&mut self, index: Index) {
+        let membership = self.life.core.membership();
+        let of = |votes: bool| {
+            let members = membership.members.keys();
+            let them = members.filter(|id| membership.is_voter(**id) == votes);
+            Vec::from_iter(them.map(NodeId::to_string)).join(", ")
+        };
+        let (voters, learners) = (of(true), of(false));
+        if self.members_told != (voters.clone(), learners.clone()) {
+            log::info!(
+                "raft {}: voters {voters}; learners {} (by entry {index})",
+                self.config.group,
+                if learners.is_empty() {
+                    "none"
+                } else {
+                    &learners
+                }
+            );
+            self.members_told = (voters, learners);
+        }
+        self.tell(Event::Membership(index));
     }
 
     fn on_role(&mut self, role: Role, term: crate::ids::Term) {

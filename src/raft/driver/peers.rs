@@ -1,7 +1,6 @@
 //! What peers say, taken in.
 
 use super::node::Node;
-use crate::forming::Message;
 use crate::message::Envelope;
 use crate::store::files::Files;
 use crate::transport::Received;
@@ -17,16 +16,9 @@ impl<F: Files> Node<F> {
                 Received::Forming {
                     from,
                     incarnation,
-                    body,
+                    message,
                     ..
-                } => match Message::decode(body) {
-                    Ok(message) => self.forming.receive(from, incarnation, message),
-                    Err(error) => log::warn!(
-                        "raft {}: {from} says something about forming that is not understood: \
-                         {error}",
-                        self.config.group
-                    ),
-                },
+                } => self.forming.receive(from, incarnation, message),
                 Received::Propose {
                     connection,
                     proposals,

@@ -77,7 +77,10 @@ pub struct Status {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Trouble {
     /// The log cannot be written: it neither leads, votes nor acknowledges until restarted.
-    #[error("the log cannot be written: {0}")]
+    #[error(
+        "the log cannot be written: {0}; this node leads, votes and acknowledges no more: mend the \
+         disk, then restart it"
+    )]
     Disk(String),
     /// Something that cannot be was seen: it does nothing more.
     #[error("halted at {at}: {what}")]

@@ -141,7 +141,7 @@ impl<H: OpenFile> Loaded<H> {
             .is_some_and(|(head, checksum)| {
                 head.len() == HEAD_BYTES - 4 && crc32fast::hash(head).to_le_bytes() == *checksum
             });
-        !whole && is_zero(rest)
+        !whole && written(rest).is_none()
     }
 
     fn begun<F: Files<File = H>>(self, place: &Place<F>) -> Result<Begun<H>, StoreError> {
@@ -223,7 +223,13 @@ impl<H: OpenFile> Begun<H> {
         let settle = || {
             let (file, bytes) = (&segment.file, &segment.bytes);
             file.write_at(from as u64, &bytes[from..stop.offset])?;
-            if !is_zero(&bytes[stop.offset..]) {
+            if let Some(length) = written(&bytes[stop.offset..]) {
+                log::warn!(
+                    "{}: cut at byte {}: {length} bytes behind it were not written whole, as a \
+                     crash leaves them; nothing that is known to be synced is lost",
+                    segment.path.display(),
+                    stop.offset
+                );
                 file.set_length(stop.offset as u64)?;
                 file.sync()?;
                 file.allocate(bytes.len() as u64)?;
@@ -242,8 +248,15 @@ impl<H: OpenFile> Begun<H> {
     }
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
+/// Up to where something was written; nothing where all is zero.
+fn written(bytes: &[u8]) -> Option<usize> {
     // By words: this runs over most of a segment at each start.
     let (words, rest) = bytes.as_chunks::<16>();
-    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
+    if let Some(at) = rest.iter().rposition(|byte| *byte != 0) {
+        return Some(words.len() * 16 + at + 1);
+    }
+    let at = words
+        .iter()
+        .rposition(|word| u128::from_ne_bytes(*word) != 0)?;
+    Some((at + 1) * 16)
 }

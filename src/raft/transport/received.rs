@@ -1,7 +1,6 @@
 //! What a transport tells whoever owns it.
 
-use bytes::Bytes;
-
+use crate::forming;
 use crate::ids::{ClusterId, Incarnation, NodeId};
 use crate::message::Envelope;
 use crate::wire::Purpose;
@@ -24,7 +23,7 @@ pub enum Received {
         /// Its cluster, as it said when the connection began.
         cluster: Option<ClusterId>,
         /// What.
-        body: Bytes,
+        message: forming::Message,
     },
     /// Proposals.
     Propose {

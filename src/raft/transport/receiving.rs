@@ -238,7 +238,7 @@ impl Transport {
                 from,
                 incarnation,
                 cluster: hello.cluster,
-                body: frame.body,
+                message: crate::forming::Message::decode(frame.body).map_err(malformed)?,
             },
             Kind::Propose => Received::Propose {
                 connection: self.slots.id(slot),

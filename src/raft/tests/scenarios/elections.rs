@@ -213,3 +213,22 @@ fn heartbeat() -> Message {
         lease: None,
     }
 }
+
+#[test]
+fn a_term_that_no_cluster_can_have_reached_is_not_believed() {
+    let mut lab = Lab::formed(3);
+    lab.elect(1);
+    let far = 1 << 40;
+    lab.say(2, 1, far, Message::VoteReply { granted: false });
+    lab.say(2, 3, far, heartbeat());
+    let vote = Message::Vote {
+        last: at(99, far),
+        transfer: true,
+    };
+    lab.say(2, 3, far, vote);
+    for n in lab.ids() {
+        assert_eq!(lab.core(n).term(), Term(2), "node {n}");
+    }
+    lab.run(1000);
+    assert_eq!(lab.leader(), Some(1));
+}

@@ -3,9 +3,12 @@
 use bytes::Bytes;
 
 use super::net::{Net, incarnation, number_of, numbered, propose};
+use crate::forming::{self, Facts, Holding};
 use crate::ids::NodeId;
+use crate::membership::Statement;
 use crate::message::Message;
 use crate::transport::{Received, SendError};
+use crate::wire::Purpose;
 use crate::wire::frame::{MAX_BODY_BYTES, MAX_FORMING_BYTES};
 use crate::wire::proposal::{ANSWER_TOO_LARGE, Answer, Outcome};
 use crate::wire::tests::talk;
@@ -149,16 +152,40 @@ fn what_can_never_travel_is_refused_at_once() {
 #[test]
 fn messages_about_forming_arrive_whole() {
     let mut net = Net::connected(2, |config| config.cluster = None);
-    let body = Bytes::from(vec![7; MAX_FORMING_BYTES]);
-    let sent = net.node(1).transport.send_forming(NodeId(2), body.clone());
+    let message = forming::Message::Facts {
+        to: incarnation(2, 1),
+        facts: Facts {
+            statement: Statement {
+                peers: (1..=64).map(NodeId).collect(),
+                version: 1,
+            },
+            holding: Holding::Blank,
+        },
+    };
+    let bytes = message.encode();
+    let sent = net.node(1).transport.send_forming(NodeId(2), bytes);
     sent.expect("there is a connection");
     let expected = Received::Forming {
         from: NodeId(1),
         incarnation: incarnation(1, 1),
         cluster: None,
-        body,
+        message,
     };
     net.until("it has arrived", |net| {
         net.node(2).received.contains(&expected)
+    });
+}
+
+#[test]
+fn what_is_no_message_about_forming_ends_the_connection() {
+    let mut net = Net::connected(2, |config| config.cluster = None);
+    let garbage = Bytes::from(vec![7; MAX_FORMING_BYTES]);
+    let sent = net.node(1).transport.send_forming(NodeId(2), garbage);
+    sent.expect("there is a connection");
+    net.until("the connection is lost", |net| {
+        net.node(1).received.contains(&Received::PeerDown {
+            peer: NodeId(2),
+            purpose: Purpose::Logs,
+        })
     });
 }
