@@ -60,7 +60,10 @@ const FAULTS: &[(Mutation, Finds)] = &[
     (Mutation::CountsUnrecordedLives, Simulation(300)),
     (Mutation::LeaseWithoutRound, Simulation(1000)),
     (Mutation::LeaseBeforeApplied, Simulation(300)),
-    (Mutation::LeaseOfEarlierBoot, Simulation(1000)),
+    (
+        Mutation::LeaseOfEarlierBoot,
+        Scenario("leases::an_echo_for_an_earlier_boot_is_no_lease"),
+    ),
     (Mutation::FenceForgetsEarlierLeaders, Simulation(300)),
     (Mutation::FenceForgetsFormerMembers, Simulation(300)),
     (Mutation::RemovedLeaderGoesOn, Simulation(300)),

@@ -32,6 +32,9 @@ pub struct Node {
     statement: Option<Statement>,
 }
 
+/// How far the numbers of two lives of a node are apart: drawn at random, they would be about so.
+const BETWEEN_BOOTS: u64 = 1 << 40;
+
 /// The bench.
 pub struct Lab {
     pub nodes: BTreeMap<u64, Node>,
@@ -102,7 +105,7 @@ impl Lab {
     pub fn add(&mut self, n: u64, disk: Disk) {
         let mut life = first_life(n);
         life.start = 0;
-        life.boot -= 1;
+        life.boot = life.boot.wrapping_sub(BETWEEN_BOOTS);
         let node = Node {
             core: None,
             disk,
@@ -138,7 +141,7 @@ impl Lab {
     pub fn restart_with(&mut self, n: u64, settings: Settings) {
         let node = self.node(n);
         node.life.start += 1;
-        node.life.boot += 1;
+        node.life.boot = node.life.boot.wrapping_add(BETWEEN_BOOTS);
         node.core = Some(Core::new(Start {
             id: id(n),
             incarnation: node.life,
@@ -149,6 +152,14 @@ impl Lab {
             recovered: node.disk.recovered(),
         }));
         self.take_output(n);
+    }
+
+    /// The machine reboots, and its clock begins anew `ms` before what it shows now.
+    pub fn reboot(&mut self, n: u64, ms: u64) {
+        self.crash(n);
+        let node = self.node(n);
+        node.clock = NodeTime(node.clock.0 - ms);
+        self.restart(n);
     }
 
     /// The disk is lost; the node comes back with an empty one.

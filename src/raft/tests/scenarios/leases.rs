@@ -212,3 +212,33 @@ fn a_stamp_from_another_boot_of_the_machine_is_not_believed() {
         assert_eq!(lab.core(3).lease(), before);
     }
 }
+
+#[test]
+fn an_echo_for_an_earlier_boot_is_no_lease() {
+    let mut lab = led();
+    let term = lab.core(1).term().0;
+    let beat = |lease| Message::Heartbeat {
+        round: 1_000,
+        commit: tcpffee_raft::ids::Index(1),
+        time: LogTime(1),
+        lease,
+    };
+    lab.isolate(3);
+    lab.say(1, 3, term, beat(None));
+    let stamp = lab.said(3, 1).into_iter().find_map(|said| match said {
+        Message::HeartbeatReply { stamp, .. } => Some(*stamp),
+        _ => None,
+    });
+    // After the reboot its clock shows the time of that stamp once more.
+    lab.reboot(3, 500);
+    lab.tick(3, 250);
+    lab.tick(3, 260);
+    let grant = tcpffee_raft::message::LeaseGrant {
+        stamp: stamp.expect("it has answered"),
+        time: LogTime(1),
+        commit: tcpffee_raft::ids::Index(1),
+    };
+    lab.say(1, 3, term, beat(Some(grant)));
+    lab.settle();
+    assert_eq!(lab.core(3).lease(), None);
+}
