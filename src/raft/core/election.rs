@@ -45,6 +45,10 @@ impl Core {
             granted: BTreeMap::from([(self.id, true)]),
         };
         self.role_changed();
+        // Whoever has heard the leader a moment later does not answer yet: to ask again costs
+        // nobody anything, and waiting for another whole time-out costs everybody.
+        let again = self.settings.heartbeat_ms;
+        self.election_due = self.now.plus(self.dice.between(again, 2 * again));
         if mutation::is(Mutation::StandsWithoutPreVote) {
             self.campaign(false);
             return;

@@ -232,3 +232,20 @@ fn a_term_that_no_cluster_can_have_reached_is_not_believed() {
     lab.run(1000);
     assert_eq!(lab.leader(), Some(1));
 }
+
+#[test]
+fn who_asked_a_moment_too_early_asks_again_soon() {
+    let mut lab = Lab::formed(3);
+    lab.elect(1);
+    lab.run(200);
+    lab.crash(1);
+    // Node 2's time-out passes while node 3 still counts on the leader.
+    lab.tick(2, 600);
+    lab.settle();
+    assert_eq!(lab.leader(), None);
+    lab.run(420);
+    assert!(
+        lab.leader().is_some(),
+        "within the shortest time-out and two heartbeats"
+    );
+}
