@@ -34,7 +34,10 @@ const FAULTS: &[(Mutation, Finds)] = &[
     (Mutation::AcknowledgesBeforeDurable, Simulation(300)),
     (Mutation::CountsOwnBeforeDurable, Simulation(300)),
     (Mutation::TruncatesWhatAgrees, Simulation(300)),
-    (Mutation::UpToDateByLengthOnly, Simulation(300)),
+    (
+        Mutation::UpToDateByLengthOnly,
+        Scenario("elections::only_a_log_that_is_at_least_as_new_gets_a_vote"),
+    ),
     (Mutation::UpToDateByTermOnly, Simulation(300)),
     (
         Mutation::StandsWithoutPreVote,
