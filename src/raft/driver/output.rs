@@ -121,18 +121,19 @@ impl<F: Files> Node<F> {
             let them = members.filter(|id| membership.is_voter(**id) == votes);
             Vec::from_iter(them.map(NodeId::to_string)).join(", ")
         };
-        let (voters, learners) = (of(true), of(false));
-        if self.members_told != (voters.clone(), learners.clone()) {
+        let told = (of(true), of(false));
+        if self.members_told != told {
+            let (voters, learners) = &told;
             log::info!(
                 "raft {}: voters {voters}; learners {} (by entry {index})",
                 self.config.group,
                 if learners.is_empty() {
                     "none"
                 } else {
-                    &learners
+                    learners
                 }
             );
-            self.members_told = (voters, learners);
+            self.members_told = told;
         }
         self.tell(Event::Membership(index));
     }

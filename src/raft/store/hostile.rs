@@ -15,7 +15,7 @@ use super::segment::Head;
 use super::{Limits, MIN_SEGMENT_BYTES, Store, StoreError, record, segment};
 use crate::durable::{HardState, Recovered, Write, WriteId};
 use crate::entry::{ClientId, Command, Entry, Payload};
-use crate::ids::{Index, LogTime, NodeId, Position, StoreId, Term};
+use crate::ids::{Index, LogTime, NodeId, StoreId, Term};
 
 const NODE: NodeId = NodeId(1);
 const STORE: StoreId = StoreId(2);
@@ -55,14 +55,7 @@ fn arbitrary_segments(data: &[u8]) {
 
 /// Records with valid checksums and arbitrary bodies.
 fn arbitrary_records(mut data: &[u8]) {
-    let head = Head {
-        sequence: 1,
-        previous_end: 0,
-        previous_chain: 0,
-        last: Position::default(),
-        hard_state: HardState::default(),
-    };
-    let (mut bytes, mut chain) = head.encode(OWNER);
+    let (mut bytes, mut chain) = Head::first().encode(OWNER);
     while let Some(([kind, length], rest)) = data.split_first_chunk::<2>() {
         let (body, rest) = rest.split_at((*length as usize).min(rest.len()));
         record::put_any(&mut bytes, &mut chain, kind % 6, body);

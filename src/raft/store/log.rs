@@ -368,14 +368,8 @@ fn make_first<F: Files>(
     capacity: u64,
     owner: Owner,
 ) -> Result<Segment<F::File>, StoreError> {
-    let file = make_blank(files, folder, 1, capacity)?;
-    let head = Head {
-        sequence: 1,
-        previous_end: 0,
-        previous_chain: 0,
-        last: Position::default(),
-        hard_state: HardState::default(),
-    };
+    let head = Head::first();
+    let file = make_blank(files, folder, head.sequence, capacity)?;
     begin(file, capacity, &head, owner).map_err(StoreError::io(
         "begin",
         &segment::path(folder, head.sequence),

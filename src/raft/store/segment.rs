@@ -36,6 +36,17 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// Of a log that begins.
+    pub(super) fn first() -> Head {
+        Head {
+            sequence: 1,
+            previous_end: 0,
+            previous_chain: 0,
+            last: Position::default(),
+            hard_state: HardState::default(),
+        }
+    }
+
     /// As bytes, with the checksum that the chain of records begins with.
     pub(super) fn encode(&self, owner: Owner) -> (Vec<u8>, u32) {
         let mut out = Vec::with_capacity(HEAD_BYTES);
