@@ -1,11 +1,13 @@
 //! Peers and this node that do not take each other, until somebody puts it right.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::config::Event;
 use super::node::Node;
-use crate::ids::{NodeId, NodeTime};
+use crate::ids::{ClusterId, NodeId, NodeTime};
 use crate::store::files::Files;
+use crate::store::identity_path;
 use crate::wire::ended::Ended;
 use crate::wire::reason::Reason;
 
@@ -26,6 +28,21 @@ pub enum Conflict {
     /// Two live nodes claim the peer's id.
     #[error("two live nodes claim the id of this peer: give one of them another id")]
     TwoOfIt,
+    /// Both belong to a cluster, and not to the same one.
+    #[error(
+        "the peer belongs to cluster {theirs}, and {identity} says that this node belongs to \
+         {ours}: neither takes anything from the other. On the node that is wrong stop tcpffee, \
+         move the folder of that file away and start it again: it begins empty and its cluster \
+         sends it everything; where both are to stay, see `tcpffee cluster form`"
+    )]
+    Cluster {
+        /// This node's.
+        ours: ClusterId,
+        /// The file that says so.
+        identity: PathBuf,
+        /// The peer's.
+        theirs: ClusterId,
+    },
     /// The secrets differ, or one side has none.
     #[error("the peer secrets differ: compare peer_secret_file on both")]
     Secret,
@@ -66,7 +83,7 @@ impl Conflicts {
 impl<F: Files> Node<F> {
     /// A handshake has failed for a reason that does not go away by itself.
     pub(super) fn refused(&mut self, peer: NodeId, ended: &Ended) {
-        let Some(conflict) = conflict(ended) else {
+        let Some(conflict) = self.conflict(ended) else {
             return;
         };
         let own = self.config.node;
@@ -132,28 +149,43 @@ impl<F: Files> Node<F> {
             self.life.core.dropped();
         }
     }
-}
 
-/// What it is in this node's eyes; none where it is for the transport's log alone.
-fn conflict(ended: &Ended) -> Option<Conflict> {
-    Some(match ended {
-        Ended::RefusedHere(Reason::Agreement { refused, refusing }) => Conflict::Agreement {
-            ours: refusing.clone(),
-            theirs: refused.clone(),
-        },
-        Ended::RefusedThere(Reason::Agreement { refused, refusing }) => Conflict::Agreement {
-            ours: refused.clone(),
-            theirs: refusing.clone(),
-        },
-        Ended::RefusedHere(Reason::SameId(_))
-        | Ended::RefusedThere(Reason::SameId(_) | Reason::Duplicate { .. }) => Conflict::Impostor,
-        Ended::RefusedHere(Reason::Duplicate { .. }) => Conflict::TwoOfIt,
-        Ended::RefusedThere(Reason::NotAPeer(_)) => Conflict::NotAPeer,
-        Ended::SecretOnlyHere | Ended::SecretOnlyThere | Ended::WrongSecret => Conflict::Secret,
-        Ended::Version { lowest, newest } => Conflict::Version {
-            lowest: *lowest,
-            newest: *newest,
-        },
-        _ => return None,
-    })
+    /// What it is in this node's eyes; none where it is for the transport's log alone.
+    fn conflict(&self, ended: &Ended) -> Option<Conflict> {
+        Some(match ended {
+            Ended::RefusedHere(Reason::Agreement { refused, refusing }) => Conflict::Agreement {
+                ours: refusing.clone(),
+                theirs: refused.clone(),
+            },
+            Ended::RefusedThere(Reason::Agreement { refused, refusing }) => Conflict::Agreement {
+                ours: refused.clone(),
+                theirs: refusing.clone(),
+            },
+            Ended::RefusedHere(Reason::Cluster { refused, .. }) => self.foreign(*refused)?,
+            Ended::RefusedThere(Reason::Cluster { refusing, .. }) => self.foreign(*refusing)?,
+            Ended::RefusedHere(Reason::SameId(_))
+            | Ended::RefusedThere(Reason::SameId(_) | Reason::Duplicate { .. }) => {
+                Conflict::Impostor
+            }
+            Ended::RefusedHere(Reason::Duplicate { .. }) => Conflict::TwoOfIt,
+            Ended::RefusedThere(Reason::NotAPeer(_)) => Conflict::NotAPeer,
+            Ended::SecretOnlyHere | Ended::SecretOnlyThere | Ended::WrongSecret => Conflict::Secret,
+            Ended::Version { lowest, newest } => Conflict::Version {
+                lowest: *lowest,
+                newest: *newest,
+            },
+            _ => return None,
+        })
+    }
+
+    /// The peer is of another cluster; none where this node belongs to none, or does by now to
+    /// that one: forming sees to it.
+    fn foreign(&self, theirs: ClusterId) -> Option<Conflict> {
+        let ours = self.joined.filter(|ours| *ours != theirs)?;
+        Some(Conflict::Cluster {
+            ours,
+            identity: identity_path(&self.config.folder),
+            theirs,
+        })
+    }
 }

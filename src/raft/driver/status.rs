@@ -59,7 +59,7 @@ pub struct Status {
     /// Connections to the configured peers.
     pub peers: Vec<PeerStatus>,
     /// Peers and this node that do not take each other. While what must be the same on all nodes
-    /// differs, or another claims this node's id, it must not serve.
+    /// differs, a peer is of another cluster, or another claims this node's id, it must not serve.
     pub conflicts: BTreeMap<NodeId, Conflict>,
     /// Why it takes no part any more, or takes no snapshots.
     pub trouble: Option<Trouble>,

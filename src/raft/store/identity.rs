@@ -44,7 +44,7 @@ impl<F: Files> IdentityFile<F> {
         folder: &Path,
         node: NodeId,
     ) -> Result<Option<Identity>, StoreError> {
-        let path = folder.join(NAME);
+        let path = path(folder);
         let file = match files.open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(StoreError::io("open", &path))?,
@@ -105,7 +105,7 @@ impl<F: Files> IdentityFile<F> {
 
     /// Makes it durable: at every moment of a crash the old or the new one is there, whole.
     pub(super) fn replace(&mut self, identity: Identity) -> Result<Identity, StoreError> {
-        let (path, new) = (self.folder.join(NAME), self.folder.join(NEW_NAME));
+        let (path, new) = (path(&self.folder), self.folder.join(NEW_NAME));
         let write = || {
             let file = self.files.create(&new)?;
             file.write_at(0, &encode(&identity))?;

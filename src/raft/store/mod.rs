@@ -174,6 +174,11 @@ pub fn set_aside<F: Files>(files: &F, folder: &Path) -> Result<PathBuf, StoreErr
     Ok(aside)
 }
 
+/// The file of a node's folder that says of which node and cluster its store is.
+pub fn identity_path(folder: &Path) -> PathBuf {
+    identity::path(&store_folder(folder))
+}
+
 fn store_folder(folder: &Path) -> PathBuf {
     folder.join("store")
 }

@@ -147,6 +147,60 @@ fn nodes_whose_keys_would_differ_say_so_until_they_agree_again() {
 }
 
 #[test]
+fn a_store_of_another_cluster_is_named_with_the_way_out_which_works() {
+    let mut cluster = Cluster::start(3);
+    let mut strange = Cluster::start(3);
+    let victim = cluster.follower();
+    let about = |number: usize| NodeId(number as u64 + 1);
+    assert_eq!(cluster.propose(victim, "put a 1"), Ok("ok".to_owned()));
+    let ours = cluster.status(victim).cluster.expect("it has one");
+    let theirs = strange.status(victim).cluster.expect("it has one");
+    assert_ne!(ours, theirs);
+    cluster.stop(victim);
+    cluster.wipe(victim);
+    strange.stop(victim);
+    copy_folder(&strange.folder_of(victim), &cluster.folder_of(victim));
+    drop(strange);
+    cluster.run(victim);
+
+    let says = |cluster: &Cluster, number: usize, peer: usize| {
+        let (own, other) = match number == victim {
+            true => (theirs, ours),
+            false => (ours, theirs),
+        };
+        let why = Conflict::Cluster {
+            ours: own,
+            identity: cluster.folder_of(number).join("store/identity"),
+            theirs: other,
+        };
+        cluster.status(number).conflicts.get(&about(peer)) == Some(&why)
+    };
+    let others: Vec<usize> = (0..3).filter(|number| *number != victim).collect();
+    eventually("all of them say so", || {
+        let mut pairs = others.iter();
+        pairs.all(|other| says(&cluster, victim, *other) && says(&cluster, *other, victim))
+    });
+    let conflicts = cluster.status(victim).conflicts;
+    let text = conflicts[&about(others[0])].to_string();
+    let file = cluster.folder_of(victim).join("store/identity");
+    let named = file.to_str().expect("a path in UTF-8");
+    assert!(text.contains(named) && text.contains("move the folder of that file away"));
+    assert_eq!(cluster.status(victim).lease_until, None);
+    assert_eq!(cluster.propose(others[0], "put b 2"), Ok("ok".to_owned()));
+
+    cluster.stop(victim);
+    cluster.wipe(victim);
+    cluster.run(victim);
+    eventually("nothing is in the way any more", || {
+        let mut nodes = cluster.running().into_iter();
+        nodes.all(|number| cluster.status(number).conflicts.is_empty())
+            && cluster.status(victim).voters.len() == 3
+    });
+    cluster.agree();
+    assert_eq!(cluster.value(victim, "b"), Some("2".to_owned()));
+}
+
+#[test]
 fn two_live_nodes_with_one_id_are_told_apart_loudly_by_all() {
     let mut cluster = Cluster::prepare(4, |config| {
         config.network.peers.retain(|peer| peer.id != NodeId(4));
