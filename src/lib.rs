@@ -1,6 +1,7 @@
 //! tcpffee, a sticky TCP load balancer: the map of its modules.
 //!
-//! Dependencies point one way: `proxy → stick → groups → config`, `health → groups → config`.
+//! Dependencies point one way: `proxy → stick → groups → config`, `health → groups → config`;
+//! `stats` reads all of them, and nothing reads `stats`.
 //! `supervisor` ties them together; `main` is an outline above it.
 
 pub mod cli; // the command line and its exit codes
@@ -22,5 +23,6 @@ pub mod proxy; // workers, listeners, sessions, relay
 pub mod resolve; // host names of targets, looked up off the event loop
 pub mod signals; // signals as events
 pub mod state_file; // habits of every file that keeps state: locked, replaced whole, set aside
+pub mod stats; // statistics: API, metrics, dashboard
 pub mod stick; // the stick table: keys, entries, balance, save
 pub mod supervisor; // starts the parts, answers reload and stop

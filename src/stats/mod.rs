@@ -1,0 +1,4 @@
+//! Statistics: what this node knows about itself, for people and programs, read-only over HTTP on
+//! `stats_bind_socket`.
+
+pub mod api; // the types that answer, each field documented
