@@ -1,0 +1,12 @@
+//! The configuration: what files and variables say, and what is said of bad ones. One file for each
+//! surface.
+
+mod config_support;
+mod diff;
+mod environment;
+mod example;
+mod hostile;
+mod load;
+mod reference;
+mod tables;
+mod values;

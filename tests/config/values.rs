@@ -1,0 +1,251 @@
+//! What is accepted at the top of a file, and how what is not is refused.
+
+use crate::config_support;
+use config_support::*;
+
+#[test]
+fn times_are_positive_finite_and_bounded() {
+    let range = "expected seconds as a number from 0.001 to 3600";
+    for (value, found) in [
+        ("0", "0"),
+        ("0.0", "0.0"),
+        ("-5", "-5"),
+        ("-0.5", "-0.5"),
+        ("nan", "nan"),
+        ("inf", "inf"),
+        ("-inf", "-inf"),
+        ("1e300", "1e300"),
+        ("3601", "3601"),
+        ("0.0001", "0.0001"),
+        ("99999999999999999999", "99999999999999999999"),
+        ("\"5\"", "the string \"5\""),
+        ("true", "the boolean true"),
+        ("[5]", "an array of 1"),
+        ("{}", "an empty table"),
+        ("1979-05-27", "the date 1979-05-27"),
+    ] {
+        let text = file(&format!("connect_timeout = {value}"), "");
+        assert_refused(
+            &text,
+            &[&format!("connect_timeout: found {found}, {range}")],
+        );
+    }
+    let text = file(
+        "connect_timeout = 0.25\nidle_timeout = 31536000\ntcp_keepalive = 1",
+        "",
+    );
+    assert_eq!(good(&text).connect_timeout.as_millis(), 250);
+    assert_refused(
+        &file("tcp_keepalive = 1.5", ""),
+        &["tcp_keepalive: found the float 1.5, expected whole seconds from 1 to 32767"],
+    );
+    for key in [
+        "idle_timeout",
+        "half_closed_timeout",
+        "expiration",
+        "first_message_timeout",
+        "stick_table_save_interval",
+        "no_quorum_after",
+        "raft_heartbeat",
+    ] {
+        assert!(load(&file(&format!("{key} = 0"), "")).is_err(), "{key}");
+    }
+}
+
+#[test]
+fn integers_are_bounded_and_written_in_any_base() {
+    assert_eq!(good(&file("workers = 0x10", "")).workers, Some(16));
+    assert_eq!(
+        good(&file("max_connections = 1_000", "")).max_connections,
+        Some(1000)
+    );
+    for key in [
+        "workers",
+        "listen_backlog",
+        "max_connections",
+        "max_buffered_bytes",
+        "stick_table_max_entries",
+        "key_ipv6_prefix",
+    ] {
+        for value in ["0", "-1", "99999999999999999999999", "1.0", "\"1\""] {
+            let text = file(&format!("{key} = {value}"), "");
+            assert!(load(&text).is_err(), "{key} = {value}");
+        }
+    }
+    assert_refused(
+        &file("key_ipv6_prefix = 129", ""),
+        &["key_ipv6_prefix: found 129, expected an integer from 1 to 128"],
+    );
+}
+
+#[test]
+fn words_name_their_neighbour() {
+    assert_refused(
+        &file(
+            "balance = \"least-stick\"",
+            "on_disabled = \"Reset\"\nsend_proxy = \"v3\"",
+        ),
+        &[
+            "balance: found \"least-stick\", expected one of \"least-sticks\", \
+             \"least-connections\", \"round-robin\", \"hash\"; did you mean \"least-sticks\"?",
+            "groups.7.on_disabled: found \"Reset\", expected one of \"keep\", \"reset\"; did you \
+             mean \"reset\"?",
+            "groups.7.send_proxy: found \"v3\", expected one of \"off\", \"v1\", \"v2\"; did you \
+             mean \"v1\"?",
+        ],
+    );
+}
+
+#[test]
+fn unknown_keys_name_their_neighbour_or_the_known_ones() {
+    let text = file(
+        "bind_adr = 1\nconect-timeout = 1\nweight = 1",
+        "weigth = 1\ncolour = \"red\"",
+    );
+    let found = problems(&text);
+    let expected = [
+        "bind_adr: unknown key, did you mean \"bind_addr\"?",
+        "conect-timeout: unknown key, did you mean \"connect_timeout\"?",
+        "weight: unknown key, did you mean \"groups.N.weight\"?",
+        "groups.7.weigth: unknown key, did you mean \"weight\"?",
+    ];
+    assert_eq!(found[..4], expected, "{found:#?}");
+    assert!(
+        found[4].starts_with("groups.7.colour: unknown key, known here: portmap, name, weight"),
+        "{found:#?}"
+    );
+    let text = file(
+        "",
+        "[[groups.7.healthchecks]]\nfal = 3\n[[peers]]\nhosts = 1\n",
+    );
+    let found = problems(&text);
+    assert!(
+        found.contains(
+            &"groups.7.healthchecks[0].fal: unknown key, did you mean \"fall\"?".to_owned()
+        )
+    );
+    assert!(found.contains(&"peers[0].hosts: unknown key, did you mean \"host\"?".to_owned()));
+}
+
+#[test]
+fn each_port_is_listed_once() {
+    let text = file(
+        "ports = [21, \"6000-6099\", \"6099-6100\", \"21\", 6050]",
+        "",
+    );
+    assert_refused(
+        &text,
+        &[
+            "ports[2]: 6099 given before, in ports[1]; expected each port once",
+            "ports[3]: 21 given before, in ports[0]; expected each port once",
+            "ports[4]: 6050 given before, in ports[1]; expected each port once",
+        ],
+    );
+    assert_eq!(
+        good(&file("ports = [\"6000-6002\", 21]", "")).ports,
+        [21, 6000, 6001, 6002]
+    );
+    for bad in [
+        "[]",
+        "5280",
+        "[0]",
+        "[65536]",
+        "[\"a-b\"]",
+        "[\"2-1\"]",
+        "[[5280]]",
+        "[5280.0]",
+    ] {
+        assert_eq!(
+            problems(&file(&format!("ports = {bad}"), "")).len(),
+            1,
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn each_bind_address_is_listed_once() {
+    assert_refused(
+        &file("bind_addr = [\"127.0.0.1\", \"127.0.0.1\"]", ""),
+        &["bind_addr[1]: 127.0.0.1 given before, in bind_addr[0]; expected each address once"],
+    );
+    assert_refused(
+        &file("bind_addr = [\"0.0.0.0\", \"127.0.0.1\"]", ""),
+        &[
+            "bind_addr[1]: 127.0.0.1 and 0.0.0.0 collide, one covers the other; expected one of them",
+        ],
+    );
+    good(&file("bind_addr = [\"::\", \"0.0.0.0\"]", ""));
+    for bad in [
+        "\"localhost\"",
+        "\"127.0.0.1:80\"",
+        "[]",
+        "5",
+        "\"224.0.0.1\"",
+        "[\"::1\", 1]",
+    ] {
+        assert_eq!(
+            problems(&file(&format!("bind_addr = {bad}"), "")).len(),
+            1,
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn sockets_that_collide_are_both_named() {
+    assert_refused(
+        &file("ports = [2340, 5280]", ""),
+        &[
+            "ports[0]: the listener 0.0.0.0:2340 collides with stats_bind_socket 127.0.0.1:2340 \
+           (its default)",
+        ],
+    );
+    assert_refused(
+        &file("stats_bind_socket = \"[::1]:5281\"\nbind_addr = \"::\"", ""),
+        &["stats_bind_socket: [::1]:5281 collides with the listener [::]:5281 (ports[1], line 4)"],
+    );
+    assert_refused(
+        &file(
+            "stats_bind_socket = \"127.0.0.1:5281\"\nbind_addr = \"::\"",
+            "",
+        ),
+        &[
+            "stats_bind_socket: 127.0.0.1:5281 collides with the listener [::]:5281 (ports[1], \
+           line 4)",
+        ],
+    );
+    let raft = "raft_stick_table_logs_bind_socket = \"0.0.0.0:2340\"";
+    let found = problems(&file(raft, ""));
+    assert_eq!(
+        found[0],
+        "raft_stick_table_logs_bind_socket: 0.0.0.0:2340 collides with stats_bind_socket \
+         127.0.0.1:2340 (its default)",
+        "{found:#?}"
+    );
+    // Distinct addresses, or IPv6-only beside IPv4, do not collide.
+    good(&file("bind_addr = \"127.0.0.2\"\nports = [2340]", ""));
+    let v6_only = "bind_addr = [\"::\", \"192.0.2.1\"]\nports = [2340]\nstats_bind_socket = ";
+    good(&file(&format!("{v6_only}\"127.0.0.1:2340\""), ""));
+    assert!(load(&file(&format!("{v6_only}\"[::1]:2340\""), "")).is_err());
+    assert!(load(&file("stats_bind_socket = \"127.0.0.1:0\"", "")).is_err());
+}
+
+#[test]
+fn networks_of_proxies_are_checked() {
+    let text = file("accept_proxy_from = \"10.0.0.0/8\"", "");
+    assert_eq!(good(&text).accept_proxy_from[0].to_string(), "10.0.0.0/8");
+    let text = file(
+        "accept_proxy_from = [\"10.1.0.0/8\", \"::1\", \"::1/128\", \"x\"]",
+        "",
+    );
+    assert_refused(
+        &text,
+        &[
+            "accept_proxy_from[0]: found \"10.1.0.0/8\", expected an address without bits beyond \
+             its prefix, such as \"10.0.0.0/8\"",
+            "accept_proxy_from[2]: ::1/128 given before; expected each network once",
+            "accept_proxy_from[3]: found \"x\", expected a network such as \"10.0.0.0/8\"",
+        ],
+    );
+}

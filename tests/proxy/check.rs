@@ -1,0 +1,202 @@
+//! `tcpffee check` says what a configuration holds, or everything that is wrong with it.
+
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use crate::support;
+use support::proxy::{BINARY, State};
+
+struct Checked {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn check_with(text: &str, variables: &[(&str, &str)]) -> Checked {
+    let state = State::new();
+    std::fs::write(state.config_path(), text).unwrap();
+    checked(
+        Command::new(BINARY)
+            .args(["check", "--config"])
+            .arg(state.config_path())
+            .env_remove("RUST_LOG")
+            .env_remove("TCPFFEE_KEY_TYPE")
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap(),
+    )
+}
+
+fn checked(output: Output) -> Checked {
+    Checked {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn check(text: &str) -> Checked {
+    check_with(text, &[])
+}
+
+const SOUND: &str = r#"
+bind_addr = ["127.0.0.1", "::1"]
+ports = [80, "5280-5282"]
+expiration = 2.5
+balance = "hash"
+
+[groups.0]
+name = "alder"
+portmap = "10.0.0.1"
+weight = 3
+
+[groups.7]
+drain = true
+backup = true
+portmap = { 80 = "10.0.0.2:8080", 5280 = "10.0.0.2:5280", 5281 = "10.0.0.2:5281", 5282 = "db.example:5282" }
+
+[groups.8]
+disabled = true
+portmap = "10.0.0.3"
+"#;
+
+#[test]
+fn a_sound_file_is_told_in_a_page() {
+    let told = check(SOUND);
+    assert_eq!(
+        (told.code, told.stderr.as_str()),
+        (0, ""),
+        "{}",
+        told.stdout
+    );
+    for part in [
+        "tcpffee.toml is valid",
+        "addresses 127.0.0.1, ::1",
+        "ports     80, 5280-5282",
+        "key       client IP",
+        "kept for 2.5 s",
+        "balance   hash",
+        "groups    3",
+        "0 alder: Up, weight 3",
+        "80, 5280-5282 → 10.0.0.1",
+        "7: Draining, weight 1, backup",
+        "80 → 10.0.0.2:8080",
+        "5280-5281 → 10.0.0.2",
+        "5282 → db.example",
+        "8: Disabled",
+        "no warnings",
+    ] {
+        assert!(
+            told.stdout.contains(part),
+            "{part:?} is missing in\n{}",
+            told.stdout
+        );
+    }
+}
+
+#[test]
+fn the_annotated_example_is_sound() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tcpffee.toml");
+    let command = Command::new(BINARY)
+        .arg("check")
+        .env("TCPFFEE_CONFIG_PATH", &file)
+        .output();
+    let told = checked(command.unwrap());
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""));
+    assert!(told.stdout.contains("no warnings"), "{}", told.stdout);
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_with_its_place() {
+    let told = check(
+        "ports = [5280, 5280]\nexpiration = \"long\"\nbalanse = \"hash\"\n[groups.0]\n\
+         portmap = \"10.0.0.1\"\nweight = 0\n",
+    );
+    assert_eq!((told.code, told.stdout.as_str()), (1, ""));
+    for part in [
+        "tcpffee.toml:1:",
+        "5280",
+        "tcpffee.toml:2:14: error: expiration",
+        "tcpffee.toml:3:1: error: balanse",
+        "balance",
+        "tcpffee.toml:6:10: error: groups.0.weight",
+        "is refused: 4 errors",
+    ] {
+        assert!(
+            told.stderr.contains(part),
+            "{part:?} is missing in\n{}",
+            told.stderr
+        );
+    }
+}
+
+#[test]
+fn odd_but_usable_things_are_warnings() {
+    let told = check(
+        "ports = [5280, 5281]\nexpiration = 10\n[groups.0]\nportmap = { 5280 = \"10.0.0.1:5280\" }\n",
+    );
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""));
+    assert!(told.stdout.contains("1 warning\n"), "{}", told.stdout);
+    assert!(told.stdout.contains("5281"), "{}", told.stdout);
+}
+
+#[test]
+fn the_environment_is_checked_too() {
+    let slice = [
+        ("TCPFFEE_KEY_TYPE", "IP_WITH_FIRST_MESSAGE_SLICE"),
+        ("TCPFFEE_KEY_FIRST_MESSAGE_SLICE_START", "4"),
+        ("TCPFFEE_KEY_FIRST_MESSAGE_SLICE_END", "12"),
+    ];
+    let told = check_with(SOUND, &slice);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    assert!(
+        told.stdout.contains("bytes 4 to 12 (exclusive)"),
+        "{}",
+        told.stdout
+    );
+
+    let told = check_with(SOUND, &slice[..1]);
+    assert_eq!(told.code, 1);
+    assert!(
+        told.stderr
+            .contains("TCPFFEE_KEY_FIRST_MESSAGE_SLICE_START"),
+        "{}",
+        told.stderr
+    );
+    assert!(
+        told.stderr.contains("TCPFFEE_KEY_FIRST_MESSAGE_SLICE_END"),
+        "{}",
+        told.stderr
+    );
+
+    let told = check_with(SOUND, &[("RUST_LOG", "info,tcpffee=loud")]);
+    assert_eq!(told.code, 0);
+    assert!(
+        told.stdout.contains("RUST_LOG: found `info,tcpffee=loud`"),
+        "{}",
+        told.stdout
+    );
+}
+
+#[test]
+fn a_target_that_is_the_proxy_itself_is_warned_about() {
+    let checked = check(
+        "ports = [5280]\nexpiration = 10\n[groups.0]\nportmap = \"127.0.0.1\"\n\
+         [groups.1.portmap]\n5280 = \"127.0.0.1:5299\"\n",
+    );
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+    assert!(
+        checked
+            .stdout
+            .contains("groups.0.portmap: port 5280 leads to 127.0.0.1:5280"),
+        "{}",
+        checked.stdout
+    );
+    assert!(
+        !checked.stdout.contains("groups.1.portmap: port"),
+        "{}",
+        checked.stdout
+    );
+}

@@ -1,0 +1,12 @@
+//! Real programs behind the proxy and in front of it, one file each.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod health;
+mod iperf3;
+mod nginx;
+mod postgres;
+mod real;
+mod redis;
+mod vsftpd;
