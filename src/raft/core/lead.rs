@@ -26,6 +26,8 @@ pub(super) struct Leading {
     /// Rounds that no majority has answered, each with when it was sent.
     pub(super) rounds: VecDeque<(u64, NodeTime)>,
     pub(super) heartbeat_due: NodeTime,
+    /// Until when news of a commit waits for entries to travel with; none where there is none.
+    pub(super) news_due: Option<NodeTime>,
     /// Log time; none before everything of earlier terms is applied.
     pub(super) time: Option<LogTime>,
     /// When the last entry was appended.
@@ -63,6 +65,7 @@ impl Leading {
             round: 0,
             rounds: VecDeque::new(),
             heartbeat_due: now,
+            news_due: None,
             time: None,
             entry_at: now,
             uncommitted_bytes: 0,
@@ -294,14 +297,31 @@ impl Core {
 
     /// Sends what waits to every member whose life counts.
     pub(super) fn send_appends(&mut self) {
-        let State::Leader(leading) = &self.state else {
+        let (now, commit) = (self.now, self.commit);
+        let State::Leader(leading) = &mut self.state else {
             return;
         };
+        leading.news_due = leading.news_due.filter(|due| now < *due);
         let ids: Vec<NodeId> = leading.progress.keys().copied().collect();
         for id in ids {
             while let Some(append) = self.next_append(id) {
                 self.post(id, self.term, append);
             }
+        }
+        if let State::Leader(leading) = &mut self.state {
+            let told = |progress: &Progress| progress.commit_told >= commit;
+            leading.news_due = leading
+                .news_due
+                .filter(|_| !leading.progress.values().all(told));
+        }
+    }
+
+    /// A commit is news to the others. What is proposed next tells them of it; where nothing is,
+    /// they need not hear of it before whoever waits for its answer.
+    pub(super) fn commit_is_news(&mut self) {
+        let due = self.now.plus(self.settings.commit_news_ms);
+        if let State::Leader(leading) = &mut self.state {
+            leading.news_due.get_or_insert(due);
         }
     }
 
@@ -309,13 +329,17 @@ impl Core {
     fn next_append(&mut self, id: NodeId) -> Option<Message> {
         let (last, commit, now) = (self.log.last().index, self.commit, self.now);
         let settings = self.settings;
-        let progress = self.progress_of(id)?;
+        let State::Leader(leading) = &self.state else {
+            return None;
+        };
+        let news_waits = leading.news_due.is_some();
+        let progress = leading.progress.get(&id)?;
         progress.life?;
         if !progress.has_room(settings.max_inflight_messages, settings.max_inflight_bytes) {
             return None;
         }
         let next = progress.next;
-        let idle = next > last && progress.commit_told >= commit;
+        let idle = next > last && (progress.commit_told >= commit || news_waits);
         if idle && matches!(progress.flow, Flow::Replicate { .. }) {
             return None;
         }

@@ -342,6 +342,7 @@ impl Core {
         if let State::Leader(leading) = &mut self.state {
             leading.uncommitted_bytes = leading.uncommitted_bytes.saturating_sub(bytes);
         }
+        self.commit_is_news();
         let former = Arc::clone(&self.memberships[0].1);
         self.forget_settled_memberships();
         if members {
