@@ -14,6 +14,9 @@ pub struct Settings {
     pub hit_lease_ms: u64,
     /// Without any other entry, time itself is logged as often.
     pub time_entry_ms: u64,
+    /// How long news of a commit waits for entries that it can travel with; it travels with
+    /// heartbeats too. Short: followers apply that much later where nothing else is going on.
+    pub commit_news_ms: u64,
     /// Bytes of entries in one message.
     pub max_append_bytes: usize,
     /// Unanswered appends to one follower.
@@ -43,6 +46,7 @@ impl Default for Settings {
             election_max_ms: 600,
             hit_lease_ms: 1500,
             time_entry_ms: 1000,
+            commit_news_ms: 2,
             max_append_bytes: 256 * 1024,
             max_inflight_messages: 64,
             max_inflight_bytes: 8 * 1024 * 1024,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::entry::{Command, Entry, Payload};
 use crate::ids::{Incarnation, Index, LogTime, NodeId, NodeTime, Position};
 use crate::membership::Statement;
-use crate::message::{self, Message};
+use crate::message::Message;
 use crate::progress::{Flow, Progress};
 
 use super::lives::Standing;
@@ -26,6 +26,8 @@ pub(super) struct Leading {
     /// Rounds that no majority has answered, each with when it was sent.
     pub(super) rounds: VecDeque<(u64, NodeTime)>,
     pub(super) heartbeat_due: NodeTime,
+    /// Until when news of a commit waits for entries to travel with; none where there is none.
+    pub(super) news_due: Option<NodeTime>,
     /// Log time; none before everything of earlier terms is applied.
     pub(super) time: Option<LogTime>,
     /// When the last entry was appended.
@@ -63,6 +65,7 @@ impl Leading {
             round: 0,
             rounds: VecDeque::new(),
             heartbeat_due: now,
+            news_due: None,
             time: None,
             entry_at: now,
             uncommitted_bytes: 0,
@@ -290,94 +293,6 @@ impl Core {
             false => next,
         };
         progress.next = progress.next.max(next);
-    }
-
-    /// Sends what waits to every member whose life counts.
-    pub(super) fn send_appends(&mut self) {
-        let State::Leader(leading) = &self.state else {
-            return;
-        };
-        let ids: Vec<NodeId> = leading.progress.keys().copied().collect();
-        for id in ids {
-            while let Some(append) = self.next_append(id) {
-                self.post(id, self.term, append);
-            }
-        }
-    }
-
-    /// The next append to a member; none where nothing waits or its window is full.
-    fn next_append(&mut self, id: NodeId) -> Option<Message> {
-        let (last, commit, now) = (self.log.last().index, self.commit, self.now);
-        let settings = self.settings;
-        let progress = self.progress_of(id)?;
-        progress.life?;
-        if !progress.has_room(settings.max_inflight_messages, settings.max_inflight_bytes) {
-            return None;
-        }
-        let next = progress.next;
-        let idle = next > last && progress.commit_told >= commit;
-        if idle && matches!(progress.flow, Flow::Replicate { .. }) {
-            return None;
-        }
-        let index = next.previous();
-        let Some(term) = self.log.term_at(index) else {
-            self.begin_shipping(id);
-            return None;
-        };
-        let mut entries = self.log.slice(next, last, settings.max_append_bytes);
-        entries.truncate(message::most_in_one_append(&entries));
-        let bytes = entries.iter().map(Entry::size_bytes).sum();
-        let end = entries.last().map_or(index, |entry| entry.index);
-        let progress = self.progress_of(id)?;
-        progress.commit_told = commit;
-        progress.sent(end, bytes, now);
-        Some(Message::Append {
-            previous: Position { term, index },
-            commit,
-            entries,
-        })
-    }
-
-    /// Begins anew where answers have not come for long: messages may be lost.
-    fn retry_stalled(&mut self) {
-        let (now, last) = (self.now, self.log.last().index);
-        let patience = self.settings.election_min_ms;
-        let State::Leader(leading) = &mut self.state else {
-            return;
-        };
-        if mutation::is(Mutation::RepeatsNothing) {
-            return;
-        }
-        for progress in leading.progress.values_mut() {
-            let stalled = now.since(progress.advanced) >= patience;
-            match &progress.flow {
-                Flow::Replicate { inflight }
-                    if stalled && !inflight.is_empty() && progress.matched < last =>
-                {
-                    progress.probe(now);
-                }
-                Flow::Probe { waiting: true } if stalled => progress.probe_again(),
-                _ => {}
-            }
-        }
-        self.retry_shipping();
-    }
-
-    /// The connection to a member was lost, and what was on its way may be.
-    pub fn unreachable(&mut self, peer: NodeId) {
-        let now = self.now;
-        if let Some(progress) = self.progress_of(peer)
-            && matches!(progress.flow, Flow::Replicate { .. })
-        {
-            progress.probe(now);
-        }
-    }
-
-    /// There is a connection to a member again: what waits for an answer is sent once more.
-    pub fn reachable(&mut self, peer: NodeId) {
-        if let Some(progress) = self.progress_of(peer) {
-            progress.probe_again();
-        }
     }
 
     /// Commits what a majority holds durably, if it is of this term: what earlier terms left is

@@ -13,6 +13,7 @@
 //! | `follow` | a follower's side of replication |
 //! | `install` | a follower's side of snapshots |
 //! | `lead` | a leader's side of replication, commitment, proposals, hand-over |
+//! | `send` | what a leader sends of its log |
 //! | `ship` | a leader's side of snapshots |
 //! | `lives` | which life of a member counts |
 //! | `members` | changes of the membership, asked for or following what members state |
@@ -34,6 +35,7 @@ pub mod mutation;
 #[cfg(not(feature = "mutations"))]
 pub(crate) mod mutation;
 mod output;
+mod send;
 mod ship;
 mod view;
 
@@ -342,6 +344,7 @@ impl Core {
         if let State::Leader(leading) = &mut self.state {
             leading.uncommitted_bytes = leading.uncommitted_bytes.saturating_sub(bytes);
         }
+        self.commit_is_news();
         let former = Arc::clone(&self.memberships[0].1);
         self.forget_settled_memberships();
         if members {

@@ -178,7 +178,9 @@ impl Core {
     /// When [`Core::tick`] has something to do.
     pub fn next_deadline(&self) -> NodeTime {
         match &self.state {
-            State::Leader(leading) => leading.heartbeat_due,
+            State::Leader(leading) => leading
+                .news_due
+                .map_or(leading.heartbeat_due, |due| due.min(leading.heartbeat_due)),
             _ => self.election_due,
         }
     }

@@ -13,7 +13,8 @@ use crate::ids::{Index, NodeId};
 use crate::store::files::Files;
 
 impl<F: Files> Node<F> {
-    /// Carries it out: to disk first, since that takes longest.
+    /// Carries it out. What goes to peers goes first: they have a way of their own to go before
+    /// their disks are at work, and a thread that is woken here competes with the sending.
     pub(super) fn carry_out(&mut self, output: Output) {
         let Output {
             messages,
@@ -40,6 +41,8 @@ impl<F: Files> Node<F> {
         for message in messages {
             self.transport.send(message);
         }
+        self.send_answers();
+        self.transport.flush();
         // A thread that does not listen has failed, or taken the process with it.
         if let Some(workers) = &self.life.workers {
             for write in writes {

@@ -71,6 +71,9 @@ pub(super) struct Connection {
     pub phase: Phase,
     /// There may be something to read.
     pub readable: bool,
+    /// The poll has said that the other side has hung up, or that the connection has failed: there
+    /// is no other event that would tell it after what is still to be read.
+    pub ending: bool,
     /// The kernel may take something.
     pub writable: bool,
     /// It stands among those that are to be looked at.
@@ -98,6 +101,7 @@ impl Connection {
             origin,
             phase,
             readable: false,
+            ending: false,
             // A socket that is connected has room.
             writable: matches!(origin, Origin::Accepted(_)),
             queued: false,
@@ -151,7 +155,8 @@ impl Connection {
                 || self.is_open() && !self.outbox.is_empty())
     }
 
-    /// Reads into `buffer`.
+    /// Reads into `buffer`. What comes after less than it holds is told by another event (epoll(7)),
+    /// so that it need not be asked for.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Reading> {
         loop {
             match self.stream.read(buffer) {
@@ -159,6 +164,7 @@ impl Connection {
                 Ok(bytes) => {
                     self.turn_bytes += bytes;
                     self.counters.received_bytes += bytes as u64;
+                    self.readable = self.ending || bytes == buffer.len();
                     return Ok(Reading::Some(bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -297,7 +297,8 @@ impl Transport {
         };
         if let Some(connection) = self.slots.get_mut(slot) {
             let failed = event.is_error();
-            connection.readable |= event.is_readable() || event.is_read_closed() || failed;
+            connection.ending |= event.is_read_closed() || failed;
+            connection.readable |= event.is_readable() || connection.ending;
             connection.writable |= event.is_writable() || failed;
         }
         self.on_event(slot);

@@ -60,6 +60,7 @@ pub fn settings() -> Settings {
         election_max_ms: 300,
         // No time entries: they would come with every long step of the clock.
         time_entry_ms: u64::MAX,
+        commit_news_ms: 0,
         max_append_bytes: 1,
         ..Settings::default()
     }

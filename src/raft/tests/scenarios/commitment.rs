@@ -4,8 +4,10 @@ use tcpffee_raft::core::Role;
 use tcpffee_raft::entry::Payload;
 use tcpffee_raft::ids::{Index, Term};
 use tcpffee_raft::message::Message;
+use tcpffee_raft::settings::Settings;
 
 use crate::lab::{Lab, at};
+use crate::parts::settings;
 
 #[test]
 fn an_entry_is_committed_when_a_majority_holds_it_durably() {
@@ -54,6 +56,50 @@ fn two_followers_commit_what_the_leader_has_not_written_yet() {
         lab.applied(1).is_empty(),
         "it applies only what it holds durably"
     );
+}
+
+/// A cluster whose news of commits waits as long as settings say by themselves, with its leader.
+fn with_news_that_waits() -> Lab {
+    let commit_news_ms = Settings::default().commit_news_ms;
+    let mut lab = Lab::formed_with(
+        3,
+        Settings {
+            commit_news_ms,
+            ..settings()
+        },
+    );
+    lab.elect(1);
+    lab.run(100);
+    lab
+}
+
+#[test]
+fn news_of_a_commit_travels_with_the_next_entries() {
+    let mut lab = with_news_that_waits();
+    let first = lab.propose(1, "a").expect("the leader takes it");
+    lab.settle();
+    assert_eq!(lab.core(1).commit(), first.index);
+    assert!(lab.core(2).commit() < first.index && lab.core(3).commit() < first.index);
+    lab.propose(1, "b").expect("the leader takes it");
+    lab.settle();
+    assert_eq!(lab.core(2).commit(), first.index);
+    assert_eq!(lab.core(3).commit(), first.index);
+}
+
+#[test]
+fn news_of_a_commit_goes_by_itself_where_nothing_follows() {
+    let mut lab = with_news_that_waits();
+    let position = lab.propose(1, "a").expect("the leader takes it");
+    lab.settle();
+    assert!(lab.core(2).commit() < position.index);
+    let due = lab.core(1).next_deadline();
+    let wait = due.since(lab.now(1));
+    assert!((1..=2).contains(&wait), "{wait} ms");
+    lab.tick(1, wait);
+    lab.settle();
+    assert_eq!(lab.core(2).commit(), position.index);
+    assert_eq!(lab.core(3).commit(), position.index);
+    assert!(lab.core(1).next_deadline() > lab.now(1));
 }
 
 /// Figure 8: the leader of term 4 finds an entry of term 2 on a majority. Counting copies, it

@@ -11,6 +11,8 @@ use tcpffee_raft::settings::Settings;
 /// Times and bounds of the bench: everything small.
 pub fn settings() -> Settings {
     Settings {
+        // What is committed is told at once, so that messages alone decide what follows.
+        commit_news_ms: 0,
         max_append_bytes: 4096,
         tail_bytes: 0,
         snapshot_chunk_bytes: 10,

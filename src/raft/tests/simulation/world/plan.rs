@@ -179,6 +179,7 @@ impl Plan {
             tail_bytes: *rng.pick(&[0, 500, 4_000]),
             snapshot_chunk_bytes: *rng.pick(&[64, 300, 2_000]),
             max_applying_entries: *rng.pick(&[2, 16, 256]),
+            commit_news_ms: *rng.pick(&[0, 2, 20]),
             ..Settings::default()
         }
     }
