@@ -1,7 +1,7 @@
 //! What fuzz targets and property tests drive with bytes of any kind: nothing here may panic,
 //! hold more than it was given, or take what was not written by this code.
 
-mod built; // frames of what can be said, with a byte changed
+mod built; // frames of what can be said, whole and damaged
 mod pair; // two nodes that shake hands, with a byte changed
 mod source; // what can be said, from bytes of any kind
 
@@ -28,7 +28,7 @@ pub const BUILT: u8 = 128;
 /// second in what pieces the rest arrives. What can be read is written again and must be the same.
 ///
 /// Where the first byte is [`BUILT`] or more, the rest says what is written, read again, and read
-/// with one byte changed.
+/// with damage at one place.
 pub fn frames(bytes: &[u8]) {
     let [allowed, piece, bytes @ ..] = bytes else {
         return;

@@ -1,4 +1,4 @@
-//! Frames of what can be said, whole and with one byte changed.
+//! Frames of what can be said, whole and damaged at one place.
 
 use bytes::Bytes;
 
@@ -22,8 +22,8 @@ enum Said {
     Refused(Reason),
 }
 
-/// Makes something from the bytes, writes it, reads it again as the same, changes one byte of it
-/// and reads that, whatever it is now.
+/// Makes something from the bytes, writes it, reads it again as the same, damages it at
+/// one place and reads that, whatever it is now.
 pub(super) fn built(bytes: &[u8]) {
     let mut source = Source(bytes);
     let (which, piece, at, flip) = (source.byte(), source.byte(), source.short(), source.byte());
@@ -32,7 +32,14 @@ pub(super) fn built(bytes: &[u8]) {
     said.put(&mut frame);
     said.check(&frame);
     let at = usize::from(at) % frame.len();
-    frame[at] ^= flip;
+    match flip {
+        // Many at once: of text, none is UTF-8 any more.
+        0 => {
+            let end = frame.len().min(at + usize::from(piece));
+            frame[at..end].fill(0xff);
+        }
+        _ => frame[at] ^= flip,
+    }
     super::read_frames(said.allowed(), &frame, usize::from(piece) + 1);
 }
 

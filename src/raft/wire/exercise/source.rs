@@ -15,7 +15,7 @@ use crate::membership::{Member, Membership, RecordedLife, Role, Statement};
 use crate::message::{LeaseGrant, Message, Refusal, SnapshotMeta};
 use crate::wire::Purpose;
 use crate::wire::hello::{Agreement, Hello};
-use crate::wire::proposal::{Answer, Outcome, Propose};
+use crate::wire::proposal::{Answer, Outcome, Propose, cut};
 use crate::wire::reason::Reason;
 
 /// Items in any list.
@@ -71,8 +71,9 @@ impl<'a> Source<'a> {
 
     /// A text as it may be shown, within its bound.
     fn text(&mut self, most: usize) -> String {
-        let text = String::from_utf8_lossy(self.slice(most / 4));
-        text.chars().filter(|c| !c.is_control()).collect()
+        let text = String::from_utf8_lossy(self.slice(most));
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        cut(&text, most).to_owned()
     }
 
     fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> T) -> Vec<T> {
