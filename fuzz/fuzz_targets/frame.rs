@@ -2,4 +2,9 @@
 //! beyond what arrived.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tcpffee_raft::wire::exercise::frames(bytes));
+use tcpffee_fuzz::Bound;
+use tcpffee_raft::wire::exercise;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    Bound::frames(bytes.len()).keeps(|| exercise::frames(bytes));
+});

@@ -1,4 +1,9 @@
 //! The handshake between nodes, both sides of it, with and without secrets.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tcpffee_raft::wire::exercise::handshake(bytes));
+use tcpffee_fuzz::Bound;
+use tcpffee_raft::wire::exercise;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    Bound::connections(bytes.len()).keeps(|| exercise::handshake(bytes));
+});

@@ -1,7 +1,9 @@
 //! A store is opened on files made of arbitrary bytes: see `tcpffee_raft::store::hostile`.
-
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use tcpffee_fuzz::Bound;
+use tcpffee_raft::store::hostile;
 
-fuzz_target!(|data: &[u8]| tcpffee_raft::store::hostile::recover(data));
+libfuzzer_sys::fuzz_target!(init: hostile::prepare(), |bytes: &[u8]| {
+    Bound::store(bytes.len()).keeps(|| hostile::recover(bytes));
+});

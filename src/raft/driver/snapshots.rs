@@ -36,6 +36,8 @@ pub(super) enum Job {
 }
 
 struct Thread<'a, F: Files> {
+    /// For the log.
+    group: &'a str,
     snapshots: Snapshots<F>,
     reports: &'a Outbox<Report>,
     /// The one being written.
@@ -54,11 +56,13 @@ struct Ended;
 
 /// Works until nobody can ask any more.
 pub(super) fn run<F: Files>(
+    group: &str,
     snapshots: Snapshots<F>,
     jobs: &Receiver<Job>,
     reports: &Outbox<Report>,
 ) {
     let mut thread = Thread {
+        group,
         snapshots,
         reports,
         taking: None,
@@ -101,7 +105,10 @@ impl<F: Files> Thread<'_, F> {
             }
             Job::RemoveBefore(position) => {
                 if let Err(error) = self.snapshots.remove_before(position) {
-                    log::warn!("raft: snapshots older than {position} stay for now: {error}");
+                    let group = self.group;
+                    log::warn!(
+                        "raft {group}: snapshots older than {position} stay for now: {error}"
+                    );
                 }
                 Ok(())
             }

@@ -41,14 +41,14 @@ impl Workers {
     ) -> io::Result<Workers> {
         let (outbox, reports) = Outbox::new(REPORTS_QUEUED, bell);
         let (writer, jobs) = unbounded();
-        let out = outbox.clone();
+        let (out, of) = (outbox.clone(), group.to_owned());
         let writing = spawn(format!("raft log {group}"), move || {
-            writer::run(log, &jobs, &out);
+            writer::run(&of, log, &jobs, &out);
         })?;
         let (snapshots, jobs) = unbounded();
-        let out = outbox.clone();
+        let (out, of) = (outbox.clone(), group.to_owned());
         let saving = spawn(format!("raft snap {group}"), move || {
-            snapshots::run(store, &jobs, &out);
+            snapshots::run(&of, store, &jobs, &out);
         })?;
         let (applier, jobs) = unbounded();
         let applying = spawn(format!("raft apply {group}"), move || {

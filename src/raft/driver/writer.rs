@@ -24,7 +24,12 @@ pub(super) enum Job {
 }
 
 /// Works until nobody can ask any more, and has then written everything it was asked to.
-pub(super) fn run<F: Files>(mut log: Log<F>, jobs: &Receiver<Job>, reports: &Outbox<Report>) {
+pub(super) fn run<F: Files>(
+    group: &str,
+    mut log: Log<F>,
+    jobs: &Receiver<Job>,
+    reports: &Outbox<Report>,
+) {
     let mut next = jobs.recv().ok();
     while let Some(first) = next.take() {
         let mut batch = Batch::default();
@@ -39,7 +44,7 @@ pub(super) fn run<F: Files>(mut log: Log<F>, jobs: &Receiver<Job>, reports: &Out
                 Err(TryRecvError::Disconnected) => break false,
             }
         };
-        if let Err(error) = batch.carry_out(&mut log, reports) {
+        if let Err(error) = batch.carry_out(group, &mut log, reports) {
             // For good: a sync that has failed is never tried again.
             let _ = reports.send(Report::WriteFailed(error));
             jobs.iter().for_each(drop);
@@ -77,6 +82,7 @@ impl Batch {
 
     fn carry_out<F: Files>(
         self,
+        group: &str,
         log: &mut Log<F>,
         reports: &Outbox<Report>,
     ) -> Result<(), StoreError> {
@@ -87,7 +93,7 @@ impl Batch {
             let _ = reports.send(Report::Persisted(last));
             // Whoever waited has been answered. It is tried again when the segment is full.
             if let Err(error) = log.prepare() {
-                log::warn!("raft: the log's next segment cannot be made ahead: {error}");
+                log::warn!("raft {group}: the log's next segment cannot be made ahead: {error}");
             }
         }
         if let Some(first) = self.compact
@@ -95,7 +101,7 @@ impl Batch {
         {
             // Everything written is durable. What stays goes with the next snapshot; where the
             // disk has failed for good, the next write says so.
-            log::warn!("raft: segments of the log before {first} stay for now: {error}");
+            log::warn!("raft {group}: segments of the log before {first} stay for now: {error}");
         }
         Ok(())
     }

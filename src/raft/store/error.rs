@@ -19,6 +19,12 @@ pub enum StoreError {
         /// What it said.
         source: io::Error,
     },
+    /// A folder stands where a file must be.
+    #[error("{} is a folder where a file must be: {}", .path.display(), way_out(.path))]
+    NotAFile {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Another process, or another store of this one, uses the folder.
     #[error("{} is in use by another process", .folder.display())]
     Locked {
@@ -134,6 +140,9 @@ pub enum Damage {
     /// The head of a file is not one.
     #[error("its head is not valid")]
     Head,
+    /// Nothing but zeros, if anything, is left of a file that was begun.
+    #[error("nothing is left of it")]
+    Emptied,
     /// A record is not whole although what follows proves that it once was.
     #[error("a record is not valid although it was safely on disk")]
     Record,
@@ -161,10 +170,13 @@ impl StoreError {
     /// Names what was attempted.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         let path = path.to_owned();
-        move |source| StoreError::Io {
-            doing,
-            path,
-            source,
+        move |source| match source.kind() {
+            io::ErrorKind::IsADirectory => StoreError::NotAFile { path },
+            _ => StoreError::Io {
+                doing,
+                path,
+                source,
+            },
         }
     }
 }

@@ -3,19 +3,20 @@
 //!
 //! For tests; nothing else uses it.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+mod arriving; // snapshots, whole or in part
+mod known; // a log of which everything is known
 
-use bytes::Bytes;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::files::Files;
 use super::identity::Owner;
 use super::memory::{DiskImage, MemoryDisk};
 use super::segment::Head;
 use super::{Limits, MIN_SEGMENT_BYTES, Store, StoreError, record, segment};
-use crate::durable::{HardState, Recovered, Write, WriteId};
-use crate::entry::{ClientId, Command, Entry, Payload};
-use crate::ids::{Index, LogTime, NodeId, StoreId, Term};
+use crate::durable::Recovered;
+use crate::ids::{NodeId, StoreId};
+use known::known_log;
 
 const NODE: NodeId = NodeId(1);
 const STORE: StoreId = StoreId(2);
@@ -33,12 +34,23 @@ pub fn recover(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else {
         return;
     };
-    match kind % 4 {
+    match kind % 8 {
         0 => arbitrary_segments(data),
         1 => arbitrary_records(data),
         2 => arbitrary_snapshot(data),
-        _ => damaged_log(data),
+        3 => damaged_log(data),
+        4 => arriving::arbitrary_part(data),
+        5 => arriving::damaged_part(data),
+        6 => arriving::damaged_whole(data),
+        _ => arriving::in_any_order(data),
     }
+}
+
+/// Makes what inputs share, so that none of them is charged with its memory.
+pub fn prepare() {
+    known_log();
+    blank();
+    arriving::prepare();
 }
 
 /// Whole segments of arbitrary bytes.
@@ -82,28 +94,11 @@ fn damaged_log(data: &[u8]) {
     let known = known_log();
     let mut files = known.segments.clone();
     let mut first_damage = (usize::MAX, usize::MAX);
-    for change in data.chunks_exact(5).take(8) {
-        let segment = change[0] as usize % files.len();
+    for [segment, change @ ..] in data.as_chunks::<5>().0.iter().take(8) {
+        let segment = *segment as usize % files.len();
         let bytes = &mut files[segment];
-        if bytes.is_empty() {
-            continue;
-        }
-        let at = u16::from_le_bytes([change[2], change[3]]) as usize % bytes.len();
         let before = bytes.clone();
-        match change[1] % 4 {
-            0 => bytes[at] ^= change[4],
-            1 => {
-                let end = (at + change[4] as usize * 8).min(bytes.len());
-                bytes[at..end].fill(0);
-            }
-            2 => bytes.truncate(at),
-            // A sector that is still what another place holds.
-            _ => {
-                let from = change[4] as usize * SECTOR_BYTES % bytes.len();
-                let length = SECTOR_BYTES.min(bytes.len() - from).min(bytes.len() - at);
-                bytes.copy_within(from..from + length, at);
-            }
-        }
+        damage(bytes, *change);
         let differs = before
             .iter()
             .zip(bytes.iter())
@@ -120,6 +115,29 @@ fn damaged_log(data: &[u8]) {
     }
     if let Some(found) = recover_twice(&disk) {
         known.check(&found, first_damage);
+    }
+}
+
+/// Changes bytes at one place.
+fn damage(bytes: &mut Vec<u8>, [kind, low, high, how]: [u8; 4]) {
+    if bytes.is_empty() {
+        return;
+    }
+    let at = usize::from(u16::from_le_bytes([low, high])) % bytes.len();
+    let how = usize::from(how);
+    match kind % 4 {
+        0 => bytes[at] ^= how as u8,
+        1 => {
+            let end = (at + how * 8).min(bytes.len());
+            bytes[at..end].fill(0);
+        }
+        2 => bytes.truncate(at),
+        // A sector that is still what another place holds.
+        _ => {
+            let from = how * SECTOR_BYTES % bytes.len();
+            let length = SECTOR_BYTES.min(bytes.len() - from).min(bytes.len() - at);
+            bytes.copy_within(from..from + length, at);
+        }
     }
 }
 
@@ -166,125 +184,4 @@ fn recover_twice(disk: &MemoryDisk) -> Option<Recovered> {
     let (_, again) = open(disk).expect("it was opened before");
     assert_eq!(found, again, "another log at the second start");
     Some(found)
-}
-
-/// A log of several segments, with all that is known about it.
-struct KnownLog {
-    image: DiskImage,
-    segments: Vec<Vec<u8>>,
-    /// Behind each record: the segment it stands in and where it ends there, and what the log
-    /// held then.
-    states: Vec<((usize, usize), HardState, Vec<Entry>)>,
-}
-
-impl KnownLog {
-    fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        (1..=self.segments.len() as u64).map(|sequence| segment::path(&store_folder(), sequence))
-    }
-
-    /// What was found must be what the log held at some time, and hold all that stands before the
-    /// first damage.
-    fn check(&self, found: &Recovered, first_damage: (usize, usize)) {
-        let untouched = self
-            .states
-            .iter()
-            .filter(|(end, _, _)| *end <= first_damage)
-            .count();
-        let explained =
-            self.states
-                .iter()
-                .skip(untouched.saturating_sub(1))
-                .any(|(_, hard_state, entries)| {
-                    *entries == found.entries && hard_state.term <= found.hard_state.term
-                });
-        let nothing = untouched == 0 && found.entries.is_empty();
-        assert!(
-            explained || nothing,
-            "damage at {first_damage:?} has changed what stands before it: {found:?}"
-        );
-    }
-}
-
-fn known_log() -> &'static KnownLog {
-    static LOG: OnceLock<KnownLog> = OnceLock::new();
-    LOG.get_or_init(make_known_log)
-}
-
-fn make_known_log() -> KnownLog {
-    let disk = MemoryDisk::new();
-    let (mut store, _) = open(&disk).expect("a blank disk");
-    store.identity.begin_life().expect("nothing fails here");
-    let mut states = Vec::new();
-    let mut hard_state = HardState::default();
-    let mut entries: Vec<Entry> = Vec::new();
-    // Some entries replace earlier ones.
-    let indexes = (1..=40).chain(35..=70).chain(70..=75);
-    for (step, index) in indexes.enumerate() {
-        let term = 1 + u64::from(step >= 40) + u64::from(step >= 76);
-        if hard_state.term.0 < term {
-            hard_state.term = Term(term);
-            append(&mut store, Some(hard_state), None);
-            states.push((end(&store), hard_state, entries.clone()));
-        }
-        let entry = known_entry(index, term);
-        entries.truncate(index as usize - 1);
-        entries.push(entry.clone());
-        append(&mut store, None, Some(entry));
-        states.push((end(&store), hard_state, entries.clone()));
-        if step % 3 == 0 {
-            store.log.sync().expect("nothing fails here");
-        }
-    }
-    store.log.sync().expect("nothing fails here");
-    drop(store);
-    let mut segments = Vec::new();
-    while let Ok(bytes) = disk.contents(&segment::path(&store_folder(), segments.len() as u64 + 1))
-    {
-        segments.push(bytes);
-    }
-    KnownLog {
-        image: disk.image(),
-        segments,
-        states,
-    }
-}
-
-fn append(store: &mut Store<MemoryDisk>, hard_state: Option<HardState>, entry: Option<Entry>) {
-    let write = Write {
-        id: WriteId(1),
-        reset: None,
-        hard_state,
-        entries: entry.into_iter().collect(),
-    };
-    store.log.append(&[write]).expect("nothing fails here");
-}
-
-/// Where the log ends: the segment, counted from 0, and the offset.
-fn end(store: &Store<MemoryDisk>) -> (usize, usize) {
-    let (sequence, offset) = store.log.position();
-    (sequence as usize - 1, offset as usize)
-}
-
-fn known_entry(index: u64, term: u64) -> Entry {
-    let payload = match index % 5 {
-        0 => Payload::Empty,
-        1 => Payload::Membership(Arc::default()),
-        _ => Payload::Command(Command {
-            client: ClientId {
-                node: NODE,
-                boot: 1,
-            },
-            sequence: index,
-            answered_below: 0,
-            issued: LogTime(0),
-            version: 1,
-            body: Bytes::from(vec![index as u8; index as usize * 2 % 97]),
-        }),
-    };
-    Entry {
-        index: Index(index),
-        term: Term(term),
-        time: LogTime(index),
-        payload,
-    }
 }

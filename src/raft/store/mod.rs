@@ -205,9 +205,10 @@ fn open_log<F: Files>(
         .segment_bytes
         .clamp(MIN_SEGMENT_BYTES, segment::MAX_SEGMENT_BYTES);
     let snapshot = snapshots::newest_meta(place)?;
-    let Some((mut log, found)) = recovery::recover(place, segment_bytes)? else {
-        // The first segment is made before the first start is counted.
-        if identity.start > 0 || snapshot.is_some() {
+    // The first segment is made before the first start is counted.
+    let in_use = identity.start > 0 || snapshot.is_some();
+    let Some((mut log, found)) = recovery::recover(place, segment_bytes, in_use)? else {
+        if in_use {
             return Err(StoreError::Missing {
                 path: segment::path(&place.folder, 1),
             });

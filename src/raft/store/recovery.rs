@@ -21,10 +21,12 @@ use replay::Replay;
 
 pub(super) use replay::{Fit, Found};
 
-/// Recovers the log, to be gone on with; none where no segment has been begun.
+/// Recovers the log, to be gone on with; none where no segment has been begun. Whether one must
+/// have been is known to whoever calls: `in_use`.
 pub(super) fn recover<F: Files>(
     place: &Place<F>,
     segment_bytes: u64,
+    in_use: bool,
 ) -> Result<Option<(Log<F>, Found)>, StoreError> {
     let mut sequences = sequences(place)?;
     let Some(last) = sequences.pop() else {
@@ -32,6 +34,9 @@ pub(super) fn recover<F: Files>(
     };
     let mut newest = Loaded::read(place, last)?;
     if newest.is_blank() {
+        if in_use && sequences.is_empty() {
+            return Err(newest.damaged(0, Damage::Emptied));
+        }
         // It was made ahead and never begun. There is at most one of these.
         newest.remove(place)?;
         newest = match sequences.pop() {

@@ -1,6 +1,10 @@
 //! What fuzz targets and property tests drive with bytes of any kind: nothing here may panic,
 //! hold more than it was given, or take what was not written by this code.
 
+mod built; // frames of what can be said, whole and damaged
+mod pair; // two nodes that shake hands, with a byte changed
+mod source; // what can be said, from bytes of any kind
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -17,12 +21,21 @@ use super::secrets::Secrets;
 use super::session::{Event, Session};
 use super::{Purpose, message, proposal};
 
+/// A first byte from which on the rest is not what arrives but what it is made from.
+pub const BUILT: u8 = 128;
+
 /// Reads the bytes as frames and what they hold. The first byte says which kinds may come, the
 /// second in what pieces the rest arrives. What can be read is written again and must be the same.
+///
+/// Where the first byte is [`BUILT`] or more, the rest says what is written, read again, and read
+/// with damage at one place.
 pub fn frames(bytes: &[u8]) {
     let [allowed, piece, bytes @ ..] = bytes else {
         return;
     };
+    if *allowed >= BUILT {
+        return built::built(bytes);
+    }
     let allowed = match allowed % 5 {
         0 => Allowed::Handshake,
         1 => Allowed::Messages,
@@ -30,8 +43,12 @@ pub fn frames(bytes: &[u8]) {
         3 => Allowed::Answers,
         _ => Allowed::Nothing,
     };
+    read_frames(allowed, bytes, usize::from(*piece) + 1);
+}
+
+fn read_frames(allowed: Allowed, bytes: &[u8], piece: usize) {
     let mut reader = FrameReader::new(allowed);
-    for piece in bytes.chunks(usize::from(*piece) + 1) {
+    for piece in bytes.chunks(piece) {
         reader.feed(piece);
         assert!(reader.held_bytes() <= bytes.len(), "holds what never came");
         loop {
@@ -100,10 +117,16 @@ fn body(kind: Kind, bytes: Bytes) {
 
 /// Feeds the bytes to the accepting and the dialling side of a connection that waits for its
 /// first byte. The first byte of them says with what secrets and for what.
+///
+/// Where the first byte is [`BUILT`] or more, the rest says who the two are that shake hands, and
+/// which byte is changed on its way.
 pub fn handshake(bytes: &[u8]) {
     let [setting, piece, bytes @ ..] = bytes else {
         return;
     };
+    if *setting >= BUILT {
+        return pair::shake(bytes);
+    }
     let secrets = match setting % 3 {
         0 => Secrets::none(),
         1 => secrets(&[b"0123456789abcdef"]),

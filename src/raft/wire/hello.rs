@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 use crate::codec::{self, Malformed, finished};
 use crate::ids::{ClusterId, Incarnation, NodeId};
 
-use super::proposal::{get_text, put_text};
+use super::proposal::{cut, get_text, put_text};
 use super::reason::{Reason, get_purpose, put_purpose};
 use super::secrets::Secrets;
 use super::{LOWEST_VERSION, Purpose, VERSION};
@@ -25,6 +25,26 @@ pub struct Agreement {
     pub hash: [u8; 32],
     /// The same in words, for the log where the hashes differ.
     pub text: String,
+}
+
+/// Bytes of a hash that are shown where the words are the same.
+const SHOWN_HASH_BYTES: usize = 8;
+
+impl Agreement {
+    /// In words, for whoever compares it with another. Where the words are the same and the hashes
+    /// are not, the hashes tell which is which: another release may put more into the hash than
+    /// into the words.
+    fn compared_with(&self, other: &Agreement) -> String {
+        let words = cut(&self.text, MAX_AGREEMENT_TEXT_BYTES);
+        if words != cut(&other.text, MAX_AGREEMENT_TEXT_BYTES) {
+            return words.to_owned();
+        }
+        let shown = self.hash.iter().take(SHOWN_HASH_BYTES);
+        let shown: String = shown.map(|byte| format!("{byte:02x}")).collect();
+        let hash = format!(" (in these words, but with hash {shown}...)");
+        let words = cut(words, MAX_AGREEMENT_TEXT_BYTES - hash.len());
+        format!("{words}{hash}")
+    }
 }
 
 /// What a node says of itself when a connection begins.
@@ -175,8 +195,8 @@ impl Local {
         }
         if hello.agreement.hash != self.agreement.hash {
             return Err(Reason::Agreement {
-                refused: hello.agreement.text.clone(),
-                refusing: self.agreement.text.clone(),
+                refused: hello.agreement.compared_with(&self.agreement),
+                refusing: self.agreement.compared_with(&hello.agreement),
             });
         }
         Ok(())

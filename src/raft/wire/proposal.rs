@@ -225,7 +225,7 @@ pub(super) fn cut(text: &str, most: usize) -> &str {
 }
 
 /// Reads a text of at most `most` bytes. Whatever is not UTF-8 or could play tricks on a terminal
-/// is replaced: texts of others end up in the log.
+/// is replaced, and what is beyond the bound thereafter is cut: texts of others end up in the log.
 pub(super) fn get_text(body: &mut Bytes, most: usize) -> Result<String, Malformed> {
     let length = usize::from(codec::get_u16(body)?);
     if length > most {
@@ -236,5 +236,6 @@ pub(super) fn get_text(body: &mut Bytes, most: usize) -> Result<String, Malforme
     let shown = text
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c });
-    Ok(shown.collect())
+    let shown: String = shown.collect();
+    Ok(cut(&shown, most).to_owned())
 }

@@ -14,6 +14,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tcpffee_raft::ids::Term;
 use tcpffee_raft::machine::{Applied, Event, SnapshotSource, StateMachine};
 
 /// The version of the commands' language.
@@ -38,6 +39,9 @@ pub struct Seen {
     pub applied: u64,
     /// Whether the state machine has been told that its node leads.
     pub leads: bool,
+    /// All that it has been told of that: the term in which it leads, or none where it does no
+    /// longer.
+    pub told: Vec<Option<Term>>,
 }
 
 impl View {
@@ -85,12 +89,16 @@ impl StateMachine for Register {
         Ok(())
     }
 
-    fn became_leader(&mut self, _term: tcpffee_raft::ids::Term) {
-        self.0.look().leads = true;
+    fn became_leader(&mut self, term: Term) {
+        let mut seen = self.0.look();
+        seen.leads = true;
+        seen.told.push(Some(term));
     }
 
     fn ceased_to_lead(&mut self) {
-        self.0.look().leads = false;
+        let mut seen = self.0.look();
+        seen.leads = false;
+        seen.told.push(None);
     }
 }
 

@@ -58,7 +58,14 @@ impl<H: OpenFile> Incoming<H> {
                 start: found.start,
                 next: found.present,
             }),
-            Ok(_) | Err(StoreError::Damaged { .. }) => None,
+            // Nothing is lost by beginning anew where another release or a bad disk wrote it.
+            Ok(_)
+            | Err(
+                StoreError::Damaged { .. }
+                | StoreError::ForeignVersion { .. }
+                | StoreError::ForeignNode { .. }
+                | StoreError::ForeignStore { .. },
+            ) => None,
             Err(error) => return Err(error),
         })
     }

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::files::SystemFiles;
 use super::record::{HEAD_BYTES as RECORD_HEAD_BYTES, MARK_BYTES};
 use super::segment::HEAD_BYTES;
 use super::*;
@@ -205,6 +206,54 @@ fn a_missing_segment_is_named() {
         disk.remove(&segment_path(sequence)).unwrap();
     }
     assert!(matches!(open(&disk), Err(StoreError::Missing { .. })));
+}
+
+#[test]
+fn a_log_of_which_nothing_is_left_is_named_with_the_way_out_and_stays_there() {
+    let written = written(1);
+    let path = segment_path(1);
+    for length in [0, 1, HEAD_BYTES, 4096] {
+        let disk = MemoryDisk::new();
+        disk.restore(&written.disk.image());
+        disk.plant(&path, &vec![0; length]).unwrap();
+        for _ in 0..2 {
+            let error = open(&disk).err().unwrap();
+            assert_eq!(damaged_at(&error), Some((path.as_path(), 0)), "{error}");
+            let said = error.to_string();
+            assert!(said.contains("nothing is left of it"), "{said}");
+            assert!(
+                said.contains("move the folder /var/raft/store away"),
+                "{said}"
+            );
+        }
+        assert_eq!(disk.contents(&path).unwrap().len(), length);
+    }
+}
+
+#[test]
+fn a_folder_in_a_files_place_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Store::open(SystemFiles, folder.path(), NODE, small(), FRESH);
+    let (mut store, ..) = open().unwrap();
+    store.identity.begin_life().unwrap();
+    drop(store);
+    let store = folder.path().join("store");
+    let files = [
+        segment::path(&store, 1),
+        store.join(format!("{:016x}-{:016x}.snapshot", 8, 1)),
+        store.join("identity"),
+    ];
+    for path in files {
+        let _ = std::fs::remove_file(&path);
+        std::fs::create_dir(&path).unwrap();
+        let said = open().err().unwrap().to_string();
+        let named = format!("{} is a folder where a file must be", path.display());
+        assert!(said.contains(&named), "{said}");
+        let way_out = format!("move the folder {} away", store.display());
+        assert!(said.contains(&way_out), "{said}");
+        std::fs::remove_dir(&path).unwrap();
+        drop(std::fs::File::create(&path).unwrap());
+    }
 }
 
 #[test]

@@ -171,6 +171,36 @@ fn a_snapshot_that_arrives_goes_on_after_a_restart() {
 }
 
 #[test]
+fn damage_anywhere_in_a_part_of_a_snapshot_keeps_none_from_arriving() {
+    let (disk, mut store, _) = with_snapshot();
+    let (meta, content) = (arriving(), content());
+    let half = &content[..content.len() / 2];
+    store.snapshots.receive_chunk(&meta, 0, half).unwrap();
+    drop(store);
+    let path = in_store(&format!("{:016x}-{:016x}.snapshot.partial", 100, 3));
+    let bytes = disk.contents(&path).unwrap();
+    let head_bytes = bytes.len() - half.len();
+    for at in 0..head_bytes + 1 {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        disk.plant(&path, &damaged).unwrap();
+        let (mut store, ..) = open(&disk).unwrap();
+        let next = store.snapshots.partial(&meta).unwrap();
+        if at < head_bytes {
+            assert_eq!(next, 0, "it is gone on with after damage at {at}");
+            store.snapshots.receive_chunk(&meta, 0, half).unwrap();
+        }
+        let rest = &content[half.len()..];
+        let whole = store
+            .snapshots
+            .receive_chunk(&meta, half.len() as u64, rest);
+        assert_eq!(whole.is_ok(), at < head_bytes, "damage at {at}: {whole:?}");
+        drop(store);
+        let _ = disk.remove(&in_store(&format!("{:016x}-{:016x}.snapshot", 100, 3)));
+    }
+}
+
+#[test]
 fn a_piece_beyond_a_snapshots_end_is_refused_as_such() {
     let (_, mut store, _) = with_snapshot();
     let (meta, content) = (arriving(), content());

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
@@ -71,23 +71,42 @@ fn addresses(count: usize) -> Vec<PeerAddress> {
         .collect()
 }
 
-fn show_log() {
+/// What was logged as a warning or worse, by all clusters of this process.
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Whether a warning was logged that begins so.
+pub fn has_warned(start: &str) -> bool {
+    let warnings = WARNINGS.lock().expect("no panic");
+    warnings.iter().any(|line| line.starts_with(start))
+}
+
+fn listen_to_log() {
     static ONCE: Once = Once::new();
+    static SHOWN: AtomicBool = AtomicBool::new(false);
     struct Lines;
     impl log::Log for Lines {
         fn enabled(&self, _: &log::Metadata<'_>) -> bool {
             true
         }
         fn log(&self, record: &log::Record<'_>) {
-            eprintln!("{:>8} {} {}", boot_time(), record.level(), record.args());
+            if SHOWN.load(Ordering::Relaxed) {
+                eprintln!("{:>8} {} {}", boot_time(), record.level(), record.args());
+            }
+            if record.level() <= log::Level::Warn {
+                let mut warnings = WARNINGS.lock().expect("no panic");
+                warnings.push(record.args().to_string());
+            }
         }
         fn flush(&self) {}
     }
     ONCE.call_once(|| {
-        if std::env::var_os("RAFT_TEST_LOG").is_some() {
-            log::set_logger(&Lines).expect("no other logger");
-            log::set_max_level(log::LevelFilter::Info);
-        }
+        let shown = std::env::var_os("RAFT_TEST_LOG").is_some();
+        SHOWN.store(shown, Ordering::Relaxed);
+        log::set_logger(&Lines).expect("no other logger");
+        log::set_max_level(match shown {
+            true => log::LevelFilter::Info,
+            false => log::LevelFilter::Warn,
+        });
     });
 }
 
@@ -109,7 +128,7 @@ impl Cluster {
 
     /// Nodes that do not run yet.
     pub fn prepare(count: usize, adjust: fn(&mut Config)) -> Cluster {
-        show_log();
+        listen_to_log();
         let node = |_| Node {
             handle: None,
             view: View::default(),

@@ -20,6 +20,10 @@ pub struct Switches {
     pub breaks_with_snapshot: AtomicBool,
     /// They do from the moment when a store has taken the cluster's id that an order names.
     pub breaks_with_order: AtomicBool,
+    /// Nothing can be removed.
+    pub keeps_files: AtomicBool,
+    /// No segment of the log can be made.
+    pub makes_no_segment: AtomicBool,
 }
 
 impl Switches {
@@ -27,6 +31,8 @@ impl Switches {
     pub fn mend(&self) {
         self.sync_ms.store(0, Ordering::Relaxed);
         self.broken.store(false, Ordering::Relaxed);
+        self.keeps_files.store(false, Ordering::Relaxed);
+        self.makes_no_segment.store(false, Ordering::Relaxed);
         self.breaks_with_snapshot.store(false, Ordering::Relaxed);
         self.breaks_with_order.store(false, Ordering::Relaxed);
     }
@@ -72,6 +78,10 @@ impl Files for Disk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Switched> {
+        let refuses = self.switches.makes_no_segment.load(Ordering::Relaxed);
+        if refuses && path.extension().is_some_and(|kind| kind == "log") {
+            return Err(io::Error::other("no room on purpose"));
+        }
         SystemFiles.create(path).map(|file| self.wrap(file))
     }
 
@@ -97,6 +107,9 @@ impl Files for Disk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        if self.switches.keeps_files.load(Ordering::Relaxed) {
+            return Err(io::Error::other("kept on purpose"));
+        }
         SystemFiles.remove(path)
     }
 

@@ -1,5 +1,7 @@
 //! Which cluster a node belongs to, and whether that cluster takes it.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::atomic::Ordering;
 
 use tcpffee_raft::driver::{self, Conflict, Event, StartError, Trouble};
@@ -144,6 +146,52 @@ fn nodes_whose_keys_would_differ_say_so_until_they_agree_again() {
     });
     let events = cluster.nodes[0].events.lock().expect("no panic");
     assert!(events.contains(&Event::ConflictOver(NodeId(2))));
+}
+
+#[test]
+fn nodes_that_differ_in_what_their_words_leave_out_tell_their_hashes() {
+    let cluster = Cluster::start(2);
+    cluster.handle(1).set_agreement(Agreement {
+        hash: [8; 32],
+        text: "test".to_owned(),
+    });
+    let words = |byte: u8| {
+        let hash = format!("{byte:02x}").repeat(8);
+        format!("test (in these words, but with hash {hash}...)")
+    };
+    let says = |number: usize, ours: u8, theirs: u8| {
+        let why = Conflict::Agreement {
+            ours: words(ours),
+            theirs: words(theirs),
+        };
+        let about = NodeId(2 - number as u64);
+        cluster.status(number).conflicts.get(&about) == Some(&why)
+    };
+    eventually("both say so", || says(0, 7, 8) && says(1, 8, 7));
+}
+
+#[test]
+fn a_peer_that_speaks_other_versions_only_is_named_with_them() {
+    let mut cluster = Cluster::prepare(2, |_| {});
+    let listener = TcpListener::bind(cluster.addresses[1].logs).expect("a free address");
+    // Whoever dials is answered as a much newer release would.
+    let newer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody dials");
+        stream.write_all(b"TCPFRF\x07\x05\x00\x01").expect("open");
+        // Until it has been read: the other side hangs up.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    cluster.run(0);
+    let why = Conflict::Version {
+        lowest: 5,
+        newest: 7,
+    };
+    eventually("it says so", || {
+        cluster.status(0).conflicts.get(&NodeId(2)) == Some(&why)
+    });
+    newer.join().expect("no panic");
+    let said = why.to_string();
+    assert!(said.contains("versions 5 to 7") && said.contains("upgrade"));
 }
 
 #[test]

@@ -6,4 +6,6 @@ mod faults;
 mod identity;
 #[path = "../../examples/node/register.rs"]
 mod register;
+mod secrets;
 mod service;
+mod warnings;

@@ -112,6 +112,27 @@ fn leadership_is_handed_over_and_proposals_follow() {
 }
 
 #[test]
+fn a_state_machine_is_told_in_which_term_it_leads_and_then_that_it_does_no_longer() {
+    let cluster = Cluster::start(3);
+    let told = |number: usize| cluster.nodes[number].view.look().told.clone();
+    let (old, new) = (cluster.leader(), cluster.follower());
+    let first = cluster.status(old).term;
+    eventually("the first leader is told", || told(old) == [Some(first)]);
+    assert_eq!(told(new), []);
+    let target = cluster.status(new).node;
+    let transferred = cluster.handle(old).transfer_leadership(target);
+    transferred.expect("it is a voter");
+    eventually("the other leads", || {
+        cluster.status(new).role == Role::Leader
+    });
+    let second = cluster.status(new).term;
+    assert!(second > first);
+    eventually("both are told", || {
+        told(old) == [Some(first), None] && told(new) == [Some(second)]
+    });
+}
+
+#[test]
 fn a_command_of_a_version_that_nobody_knows_is_refused() {
     let cluster = Cluster::start(3);
     for number in 0..3 {

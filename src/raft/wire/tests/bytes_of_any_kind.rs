@@ -18,6 +18,13 @@ proptest! {
     }
 
     #[test]
+    fn what_can_be_said_is_read_as_it_was_written_and_does_no_harm_with_a_byte_changed(
+        bytes in vec(any::<u8>(), 0..400),
+    ) {
+        exercise::frames(&[&[exercise::BUILT, 0], &bytes[..]].concat());
+    }
+
+    #[test]
     fn a_frame_with_a_few_changed_bytes_does_no_harm(
         message in strategies::message(),
         proposals in vec(strategies::propose(), 1..4),
@@ -64,6 +71,13 @@ proptest! {
         exercise::handshake(&bytes);
         let preamble = [&bytes[..bytes.len().min(2)], b"TCPFRF\x01\x01", &bytes].concat();
         exercise::handshake(&preamble);
+    }
+
+    #[test]
+    fn who_fits_is_taken_and_nobody_with_a_byte_changed_under_a_secret(
+        bytes in vec(any::<u8>(), 0..60),
+    ) {
+        exercise::handshake(&[&[exercise::BUILT, 0], &bytes[..]].concat());
     }
 
     #[test]

@@ -22,6 +22,19 @@ fn only_frame(bytes: &[u8], allowed: Allowed) -> Frame {
     frame
 }
 
+#[test]
+fn a_text_that_is_longer_once_it_can_be_shown_is_cut_to_its_bound_and_read_again_as_the_same() {
+    for byte in [0xff, 0x07] {
+        let mut bytes = 64_u16.to_le_bytes().to_vec();
+        bytes.extend([byte; 64]);
+        let text = proposal::get_text(&mut bytes.into(), 64).expect("it is within its bound");
+        assert_eq!(text, "\u{fffd}".repeat(64 / 3));
+        let mut again = Vec::new();
+        proposal::put_text(&mut again, &text, 64);
+        assert_eq!(proposal::get_text(&mut again.into(), 64), Ok(text));
+    }
+}
+
 proptest! {
     #[test]
     fn every_message_is_read_as_it_was_written(
