@@ -19,6 +19,7 @@ use crate::control::{self, Reply};
 use crate::events::Event;
 use crate::groups::GroupRegistry;
 use crate::health::{self, Health};
+use crate::history::{History, Kind};
 use crate::proxy::{self, End, Parts, Proxy};
 use crate::resolve::Names;
 use crate::state_file::{LockError, PathLock, lock_path};
@@ -77,6 +78,7 @@ pub struct Supervisor {
     names: Arc<Names>,
     /// A name has another address, and targets do not follow it yet.
     names_changed: Arc<AtomicBool>,
+    history: Arc<History>,
     environment: Environment,
     config_path: Option<PathBuf>,
 }
@@ -94,6 +96,7 @@ impl Supervisor {
             events,
         } = start;
         let clock = Clock::start();
+        let history = Arc::new(History::default());
         let workers = config.workers.unwrap_or_else(available_cpus);
         let registry = Arc::new(GroupRegistry::new(workers));
         let table = Arc::new(Table::new(table_settings(&config), Arc::clone(&registry)));
@@ -125,6 +128,7 @@ impl Supervisor {
             clock,
             failed_targets: failed_sender,
             descriptor_limit,
+            history: Arc::clone(&history),
         };
         let save_interval = config.stick_table_save_interval;
         let ready = ready_line(&config, workers);
@@ -147,6 +151,7 @@ impl Supervisor {
             descriptor_limit,
         })?;
         log::info!("{ready}");
+        history.note(Kind::Process, false, ready);
         Ok(Supervisor {
             proxy,
             health,
@@ -155,6 +160,7 @@ impl Supervisor {
             path_lock,
             names,
             names_changed,
+            history,
             environment,
             config_path,
         })
@@ -196,6 +202,7 @@ impl Supervisor {
                     }
                 };
                 log::info!("{summary}");
+                self.note_reload(false, &summary, &changes);
                 for change in &changes {
                     log::info!("  {change}");
                 }
@@ -209,6 +216,7 @@ impl Supervisor {
                     .retain(&host_names(&self.proxy.generation().config));
                 let summary = "reload refused; the running configuration stays as it is";
                 log::error!("{summary}");
+                self.note_reload(true, summary, &reasons);
                 for reason in &reasons {
                     log::error!("  {reason}");
                 }
@@ -217,6 +225,14 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    fn note_reload(&self, is_refused: bool, summary: &str, lines: &[String]) {
+        let text = match lines {
+            [] => summary.to_owned(),
+            lines => format!("{summary}: {}", lines.join("; ")),
+        };
+        self.history.note(Kind::Reload, is_refused, text);
     }
 
     /// Reads and applies the file; the lines say what changed, or all that speaks against it.
@@ -274,6 +290,7 @@ impl Supervisor {
             grace.as_secs_f64()
         );
         log::info!("{text}");
+        self.history.note(Kind::Process, false, &*text);
         let mut replies: Vec<Reply> = reply.into_iter().collect();
         for reply in &replies {
             reply.progress(text.clone());

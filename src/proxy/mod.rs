@@ -45,6 +45,7 @@ use crossbeam_channel::Sender;
 use crate::clock::Clock;
 use crate::config::{Config, KeyType};
 use crate::groups::{GroupRegistry, HealthStatus, TargetState};
+use crate::history::History;
 use crate::stick::{Route, Sticks, Ticket};
 
 pub use counters::{Count, Counters};
@@ -75,6 +76,8 @@ pub struct Parts {
     pub failed_targets: Sender<Arc<TargetState>>,
     /// Descriptors that the process may open ([`raise_limit`]).
     pub descriptor_limit: usize,
+    /// Where changes of the groups' statuses are noted.
+    pub history: Arc<History>,
 }
 
 /// What the proxy needs of the health checks.
@@ -177,7 +180,8 @@ impl Proxy {
             failed_targets: parts.failed_targets,
             counters: (0..parts.workers).map(|_| Counters::default()).collect(),
         });
-        let statuses = Arc::new(Statuses::new(Arc::clone(&shared), handles.clone()));
+        let statuses = Statuses::new(Arc::clone(&shared), handles.clone(), parts.history);
+        let statuses = Arc::new(statuses);
         announce(&shared.generation.load(), None, &parts.registry, &statuses);
         let max_pipes = split.pipes / parts.workers;
         let mut threads = Vec::new();

@@ -111,6 +111,7 @@ impl Rig {
             clock: Clock::start(),
             failed_targets: crossbeam_channel::bounded(1).0,
             descriptor_limit: 1_000,
+            history: Arc::default(),
         };
         let health = Health {
             of: &|_| Arc::new(HealthStatus::up()),
