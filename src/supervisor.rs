@@ -296,12 +296,12 @@ impl Supervisor {
             reply.progress(text.clone());
         }
         let is_quiet = self.await_quiet(grace, events, &mut replies);
-        let before = self.proxy.ended(End::Shutdown);
+        let before = self.proxy.view().ended(End::Shutdown);
         if !is_quiet {
             self.proxy.cut_all(End::Shutdown);
             self.await_closed();
         }
-        let cut = self.proxy.ended(End::Shutdown) - before;
+        let cut = self.proxy.view().ended(End::Shutdown) - before;
         self.log_totals();
         let states_saved = self.health.stop();
         self.proxy.quit();
@@ -367,22 +367,20 @@ impl Supervisor {
     }
 
     fn log_totals(&self) {
-        let counters = self.proxy.counters();
-        let sum = |pick: fn(&proxy::Counters) -> &proxy::Count| -> u64 {
-            counters.iter().map(|counters| pick(counters).get()).sum()
-        };
+        let view = self.proxy.view();
+        let totals = view.totals();
         let ends: Vec<String> = End::ALL
             .iter()
-            .filter_map(|&end| match self.proxy.ended(end) {
+            .filter_map(|&end| match view.ended(end) {
                 0 => None,
                 count => Some(format!("{end}={count}")),
             })
             .collect();
         log::info!(
             "{} connections served, {} bytes in, {} bytes out; {}",
-            sum(|counters| &counters.accepted),
-            sum(|counters| &counters.bytes_in),
-            sum(|counters| &counters.bytes_out),
+            totals.accepted,
+            totals.bytes_in,
+            totals.bytes_out,
             if ends.is_empty() {
                 "none ended".to_owned()
             } else {
@@ -392,11 +390,11 @@ impl Supervisor {
         log::info!(
             "{} accept pauses, {} late key slices, {} failed connects, {} moves to another group, \
              {} turns at the bound on held bytes",
-            sum(|counters| &counters.accept_pauses),
-            sum(|counters| &counters.slice_timeouts),
-            sum(|counters| &counters.connect_failures),
-            sum(|counters| &counters.moves),
-            sum(|counters| &counters.buffer_pressure),
+            totals.accept_pauses,
+            totals.slice_timeouts,
+            totals.connect_failures,
+            totals.moves,
+            totals.buffer_pressure,
         );
     }
 }

@@ -12,6 +12,7 @@ mod acceptor;
 mod arena;
 mod connect;
 mod counters;
+mod counting;
 mod descriptors;
 mod early_data;
 mod ending;
@@ -28,6 +29,8 @@ mod shared;
 mod side;
 mod statuses;
 mod sys;
+mod traffic;
+mod view;
 mod wheel;
 mod worker;
 
@@ -35,7 +38,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -48,16 +51,19 @@ use crate::groups::{GroupRegistry, HealthStatus, TargetState};
 use crate::history::History;
 use crate::stick::{Route, Sticks, Ticket};
 
-pub use counters::{Count, Counters};
 pub use descriptors::{Split, raise_limit};
 pub use ending::End;
 pub use generation::{Generation, HealthOf, Lookup};
 pub use listener::ListenError;
 pub use statuses::Statuses;
+pub use traffic::{GroupTraffic, MAX_GROUPS, MAX_PORTS, OTHER_PORT, PortTraffic};
+pub use view::{Totals, View};
 
+use counters::Counters;
 use held_total::HeldTotal;
 use listener::BindOptions;
 use shared::{Admission, Shared};
+use traffic::Traffic;
 use worker::{Order, Worker, WorkerHandle};
 
 /// What the proxy needs besides its configuration.
@@ -179,6 +185,8 @@ impl Proxy {
             ending_listeners: Mutex::default(),
             failed_targets: parts.failed_targets,
             counters: (0..parts.workers).map(|_| Counters::default()).collect(),
+            traffic: Traffic::new(),
+            is_accepting: AtomicBool::new(true),
         });
         let statuses = Statuses::new(Arc::clone(&shared), handles.clone(), parts.history);
         let statuses = Arc::new(statuses);
@@ -294,6 +302,7 @@ impl Proxy {
 
     /// Ends all listeners; clients already queued are still served.
     pub fn stop_accepting(&self) {
+        self.shared.is_accepting.store(false, Ordering::Relaxed);
         self.end_listeners(&self.shared.generation.load().config.listen_addresses());
     }
 
@@ -331,19 +340,6 @@ impl Proxy {
         if let Some(handle) = self.handles.get(ticket.worker as usize) {
             handle.complete(ticket, route);
         }
-    }
-
-    /// What the workers count, by worker.
-    pub fn counters(&self) -> &[Counters] {
-        &self.shared.counters
-    }
-
-    /// Connections ended so far, by reason.
-    pub fn ended(&self, end: End) -> u64 {
-        self.counters()
-            .iter()
-            .map(|counters| counters.ended(end).get())
-            .sum()
     }
 
     /// Ends the workers and waits for them.
