@@ -34,4 +34,5 @@ pub use kind::Kind;
 pub use load::{Loaded, MAX_FILE_BYTES, load, read};
 pub use problem::{Fault, Place, Problem, Problems, Severity};
 pub use schema::*;
-pub use values::show_ports;
+pub use settings::shown as shown_settings;
+pub use values::{network, show_ports};

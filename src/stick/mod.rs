@@ -15,6 +15,7 @@ mod journal;
 pub mod key;
 mod recent;
 mod rendezvous;
+mod search;
 mod restore;
 mod room;
 pub mod save;
@@ -32,6 +33,7 @@ use crate::groups::Groups;
 
 pub use counts::Counts;
 pub use key::{ClientIp, Key, KeyRef};
+pub use search::Search;
 pub use restore::{Remaining, RestoredEntry};
 pub use table::{Settings, Table};
 pub use view::{Cursor, EntryView};
