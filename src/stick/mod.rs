@@ -31,7 +31,7 @@ use crate::config::GroupId;
 use crate::groups::Groups;
 
 pub use counts::Counts;
-pub use key::{ClientIp, Key, KeyRef};
+pub use key::{ClientIp, Key, KeyError, KeyRef};
 pub use restore::{Remaining, RestoredEntry};
 pub use table::{Settings, Table};
 pub use view::{Cursor, EntryView};
