@@ -82,7 +82,10 @@ pub fn shown(config: &Config) -> Vec<(String, String)> {
         say(portmap.settings);
         say(group(of));
         for (at, check) in of.healthchecks.iter().enumerate() {
-            say(healthcheck(&format!("groups.{}.healthchecks[{at}]", of.id), check));
+            say(healthcheck(
+                &format!("groups.{}.healthchecks[{at}]", of.id),
+                check,
+            ));
         }
     }
     for (at, of) in config.peers.iter().enumerate() {

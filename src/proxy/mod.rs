@@ -82,6 +82,8 @@ pub struct Parts {
     pub failed_targets: Sender<Arc<TargetState>>,
     /// Descriptors that the process may open ([`raise_limit`]).
     pub descriptor_limit: usize,
+    /// Those of them that are the statistics server's.
+    pub statistics_descriptors: usize,
     /// Where changes of the groups' statuses are noted.
     pub history: Arc<History>,
 }
@@ -131,6 +133,7 @@ pub struct Proxy {
     handles: Vec<WorkerHandle>,
     threads: Vec<JoinHandle<()>>,
     descriptor_limit: usize,
+    statistics_descriptors: usize,
     /// Descriptors that were open before the proxy opened its own.
     own_descriptors: usize,
 }
@@ -156,6 +159,7 @@ impl Proxy {
             parts.descriptor_limit,
             addresses.len() * parts.workers,
             health.descriptors,
+            parts.statistics_descriptors,
             own_descriptors,
         );
         if split.connections == 0 {
@@ -206,6 +210,7 @@ impl Proxy {
             handles,
             threads,
             descriptor_limit: parts.descriptor_limit,
+            statistics_descriptors: parts.statistics_descriptors,
             own_descriptors,
         };
         proxy.hand_out(bound);
@@ -245,6 +250,7 @@ impl Proxy {
             self.descriptor_limit,
             after.len() * self.handles.len(),
             health.descriptors,
+            self.statistics_descriptors,
             self.own_descriptors,
         );
         if split.connections == 0 {

@@ -104,7 +104,9 @@ impl Directory {
             let path = within.join(format!(".tcpffee-stats-{pid}-{number}"));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Directory(path)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MAX_NAMES => {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists && number < MAX_NAMES =>
+                {
                     number += 1;
                 }
                 Err(error) => return Err(error),
@@ -134,7 +136,8 @@ fn serve(request: tiny_http::Request, sources: &Sources) {
 fn response(answer: Answer) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
     let content_type = ("Content-Type", answer.content_type.to_owned());
     let headers = answer.headers.into_iter().chain([content_type]);
-    let headers = headers.filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok());
+    let headers =
+        headers.filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok());
     let body = answer.body.into_owned();
     let length = body.len();
     let status = tiny_http::StatusCode(answer.status);

@@ -72,7 +72,10 @@ impl<'a> Query<'a> {
     {
         self.take(name, |text| {
             let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
-            let number = text.parse().ok().filter(|number| is_plain && range.contains(number));
+            let number = text
+                .parse()
+                .ok()
+                .filter(|number| is_plain && range.contains(number));
             let (first, last) = (range.start(), range.end());
             number.ok_or_else(|| format!("an integer from {first} to {last}"))
         })
@@ -131,7 +134,8 @@ pub fn decoded(text: &str, plus: Plus) -> Result<Cow<'_, str>, Answer> {
         });
     }
     let text = String::from_utf8(bytes);
-    text.map(Cow::Owned).map_err(|_| Answer::problem(400, "what is percent-encoded is not UTF-8"))
+    text.map(Cow::Owned)
+        .map_err(|_| Answer::problem(400, "what is percent-encoded is not UTF-8"))
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -172,16 +176,30 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        for bad in ["0", "1001", "-1", "+1", "x", "", "1.0", "99999999999999999999", "%31%"] {
+        for bad in [
+            "0",
+            "1001",
+            "-1",
+            "+1",
+            "x",
+            "",
+            "1.0",
+            "99999999999999999999",
+            "%31%",
+        ] {
             let text = format!("limit={}", bad.replace('+', "%2B"));
-            let outcome = Query::parse(&text).and_then(|mut query| query.number("limit", 1..=1_000_u32));
+            let outcome =
+                Query::parse(&text).and_then(|mut query| query.number("limit", 1..=1_000_u32));
             let detail = detail(outcome.unwrap_err());
             assert!(detail.contains("limit") || detail.contains('%'), "{detail}");
         }
         let mut query = Query::parse("limit=5&limits=6").unwrap();
         query.number("limit", 1..=9_u32).unwrap();
         let detail_of = detail(query.finish().unwrap_err());
-        assert_eq!(detail_of, "there is no parameter \"limits\"; known here: limit");
+        assert_eq!(
+            detail_of,
+            "there is no parameter \"limits\"; known here: limit"
+        );
         assert!(detail(Query::parse("a=1&a=2").unwrap_err()).contains("twice"));
         assert!(detail(Query::parse("a=%ff").unwrap_err()).contains("UTF-8"));
         assert!(detail(Query::parse("a").unwrap().finish().unwrap_err()).contains("takes none"));

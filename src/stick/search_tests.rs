@@ -57,7 +57,12 @@ fn a_page_ends_where_slices_become_many_bytes() {
     let table = cluster.table(settings());
     let groups = cluster.groups([up(1)]);
     for number in 0..50 {
-        visit(&table, slice_key(number, &[b'x'; 1_000]), &groups, second(0));
+        visit(
+            &table,
+            slice_key(number, &[b'x'; 1_000]),
+            &groups,
+            second(0),
+        );
     }
     let search = Search {
         slice_bytes: 3_000,
@@ -94,7 +99,11 @@ fn all_slices_of_an_address_are_found_few_or_many() {
                 table.search_address(ip(number), from, search, second(1), |_, _| true)
             });
             let keys: HashSet<Key> = found.iter().map(|entry| entry.key.clone()).collect();
-            assert_eq!((found.len(), keys.len()), (expected, expected), "{number} {limit}");
+            assert_eq!(
+                (found.len(), keys.len()),
+                (expected, expected),
+                "{number} {limit}"
+            );
             assert!(found.iter().all(|entry| entry.key.ip == ip(number)));
         }
     }
@@ -113,7 +122,12 @@ fn the_last_stick_of_each_group_is_found_or_nothing_is_said() {
     let (one, two) = (cluster.groups([up(1)]), cluster.groups([up(2)]));
     for number in 0..1_000 {
         let at = second(u64::from(number % 5));
-        visit(&table, key(number), if number % 5 == 4 { &two } else { &one }, at);
+        visit(
+            &table,
+            key(number),
+            if number % 5 == 4 { &two } else { &one },
+            at,
+        );
     }
     let ids = BTreeSet::from([GroupId(1), GroupId(2), GroupId(3)]);
     let last = table.last_remaining(&ids, 100_000, second(4));

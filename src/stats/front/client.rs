@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 
 use super::head::{self, Head, MAX_HEAD_BYTES, Parsed};
-use crate::stats::answer::Answer;
 
 /// What a client may take to send a whole head: from the accept, or from its first byte.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);

@@ -68,9 +68,10 @@ fn too_long(bytes: &[u8], length: usize) -> Option<Answer> {
 
 fn malformed(error: httparse::Error) -> Answer {
     match error {
-        httparse::Error::TooManyHeaders => {
-            Answer::problem(431, format!("the request has more than {MAX_HEADERS} headers"))
-        }
+        httparse::Error::TooManyHeaders => Answer::problem(
+            431,
+            format!("the request has more than {MAX_HEADERS} headers"),
+        ),
         httparse::Error::Version => {
             Answer::problem(505, "expected HTTP/1.1 or HTTP/1.0 in the request line")
         }
@@ -135,7 +136,10 @@ fn split_target(target: &str) -> (Option<&str>, &str) {
 fn check_host(host: Option<&str>, is_http_1_0: bool, own_name: &str) -> Result<(), Answer> {
     match host {
         None if is_http_1_0 => Ok(()),
-        None => Err(Answer::problem(400, "a request by HTTP/1.1 has a Host header")),
+        None => Err(Answer::problem(
+            400,
+            "a request by HTTP/1.1 has a Host header",
+        )),
         Some(host) if host::is_own(host, own_name) => Ok(()),
         Some(_) => Err(Answer::problem(
             421,
@@ -156,7 +160,10 @@ fn not_allowed(method: &str) -> Answer {
 
 fn refuse_body(request: &httparse::Request<'_, '_>) -> Result<(), Answer> {
     if one(request, "Transfer-Encoding")?.is_some() {
-        return Err(Answer::problem(400, "expected a request without a body (Transfer-Encoding)"));
+        return Err(Answer::problem(
+            400,
+            "expected a request without a body (Transfer-Encoding)",
+        ));
     }
     match one(request, "Content-Length")?.map(str::trim) {
         None => Ok(()),
@@ -178,7 +185,10 @@ fn one<'a>(
     let named = request.headers.iter();
     for header in named.filter(|header| header.name.eq_ignore_ascii_case(name)) {
         if found.is_some() {
-            return Err(Answer::problem(400, format!("the header {name} is there twice")));
+            return Err(Answer::problem(
+                400,
+                format!("the header {name} is there twice"),
+            ));
         }
         let value = std::str::from_utf8(header.value);
         let value = value.map_err(|_| Answer::problem(400, format!("{name} is not text")))?;

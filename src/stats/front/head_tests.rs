@@ -49,19 +49,30 @@ fn who_wants_to_go_on_is_told_by_version_and_connection() {
         ("1.0", "", false),
         ("1.0", "Connection: Keep-Alive\r\n", true),
     ] {
-        let head = whole(&format!("HEAD / HTTP/{version}\r\nHost: localhost\r\n{connection}\r\n"));
-        assert!(head.is_head && head.keeps_alive == expected, "{version} {connection}");
+        let head = whole(&format!(
+            "HEAD / HTTP/{version}\r\nHost: localhost\r\n{connection}\r\n"
+        ));
+        assert!(
+            head.is_head && head.keeps_alive == expected,
+            "{version} {connection}"
+        );
     }
 }
 
 #[test]
 fn the_host_may_stand_in_the_target() {
-    assert_eq!(whole("GET http://127.0.0.1 HTTP/1.1\r\nHost: evil.example\r\n\r\n").target, "/");
+    assert_eq!(
+        whole("GET http://127.0.0.1 HTTP/1.1\r\nHost: evil.example\r\n\r\n").target,
+        "/"
+    );
     assert_eq!(
         whole("GET HTTP://localhost:1/api/v1/?x=1 HTTP/1.1\r\n\r\n").target,
         "/api/v1/?x=1"
     );
-    assert_eq!(refused("GET http://evil.example/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"), 421);
+    assert_eq!(
+        refused("GET http://evil.example/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+        421
+    );
 }
 
 #[test]
@@ -73,21 +84,45 @@ fn what_is_refused_is_refused_with_the_right_status() {
     for (text, status) in [
         (format!("GET / HTTP/1.1\r\n{host}{host}\r\n"), 400),
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
-        ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(), 421),
-        ("GET / HTTP/1.0\r\nHost: evil.example\r\n\r\n".to_owned(), 421),
+        (
+            "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(),
+            421,
+        ),
+        (
+            "GET / HTTP/1.0\r\nHost: evil.example\r\n\r\n".to_owned(),
+            421,
+        ),
         ("GET / HTTP/1.1\r\nHost: \r\n\r\n".to_owned(), 421),
-        (format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\n\r\n"), 405),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\n\r\n"),
+            405,
+        ),
         (format!("get / HTTP/1.1\r\n{host}\r\n"), 405),
         (format!("OPTIONS * HTTP/1.1\r\n{host}\r\n"), 405),
         (format!("GET * HTTP/1.1\r\n{host}\r\n"), 400),
         (format!("GET api HTTP/1.1\r\n{host}\r\n"), 400),
         (format!("GET /\u{e4} HTTP/1.1\r\n{host}\r\n"), 400),
-        (format!("GET / HTTP/1.1\r\n{host}Content-Length: 5\r\n\r\n"), 413),
-        (format!("GET / HTTP/1.1\r\n{host}Content-Length: -5\r\n\r\n"), 400),
-        (format!("GET / HTTP/1.1\r\n{host}Content-Length: \r\n\r\n"), 400),
-        (format!("GET / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n"), 400),
+        (
+            format!("GET / HTTP/1.1\r\n{host}Content-Length: 5\r\n\r\n"),
+            413,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\n{host}Content-Length: -5\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\n{host}Content-Length: \r\n\r\n"),
+            400,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n"),
+            400,
+        ),
         (format!("GET / HTTP/2.0\r\n{host}\r\n"), 505),
-        (format!("GET / HTTP/1.1\r\n{host}Bad Header: x\r\n\r\n"), 400),
+        (
+            format!("GET / HTTP/1.1\r\n{host}Bad Header: x\r\n\r\n"),
+            400,
+        ),
         (format!("GET / HTTP/1.1\r\n{host}{many}\r\n"), 431),
         (format!("GET /{long}"), 414),
         (format!("GET /{long} HTTP/1.1\r\n{host}\r\n"), 414),

@@ -21,7 +21,9 @@ pub fn is_own(host: &str, own_name: &str) -> bool {
         },
     };
     is_port(port)
-        && (name.parse::<Ipv4Addr>().is_ok() || is_label(name) || name.eq_ignore_ascii_case(own_name))
+        && (name.parse::<Ipv4Addr>().is_ok()
+            || is_label(name)
+            || name.eq_ignore_ascii_case(own_name))
 }
 
 fn is_port(text: &str) -> bool {

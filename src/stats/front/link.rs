@@ -131,6 +131,8 @@ fn length(answer: &[u8], is_head: bool) -> io::Result<Option<usize>> {
     let mut named = response.headers.iter();
     let stated = named.find(|header| header.name.eq_ignore_ascii_case("Content-Length"));
     let stated = stated.and_then(|header| std::str::from_utf8(header.value).ok());
-    let body: usize = stated.and_then(|text| text.parse().ok()).ok_or_else(invalid)?;
+    let body: usize = stated
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(invalid)?;
     Ok(Some(head + body))
 }

@@ -102,7 +102,8 @@ impl Front {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let mut listener = TcpListener::from_std(listener);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry()
+            .register(&mut listener, LISTENER, Interest::READABLE)?;
         let max_clients = max_clients.clamp(1, MAX_CLIENTS);
         let now = Instant::now();
         let front = Front {
@@ -267,14 +268,21 @@ impl Front {
         for queued in &self.queue {
             *by_address.entry(queued.address).or_default() += 1;
         }
-        let most = by_address.into_iter().max_by_key(|&(address, count)| (count, Reverse(address)));
+        let most = by_address
+            .into_iter()
+            .max_by_key(|&(address, count)| (count, Reverse(address)));
         let of_most = |queued: &Queued| most.is_some_and(|(address, _)| address == queued.address);
         let last = self.queue.iter().rposition(of_most);
         if let Some(refused) = last.and_then(|at| self.queue.remove(at)) {
-            let answer = Answer::problem(503, "too many requests wait already; come back in a second")
-                .with_header("Retry-After", "1")
-                .finished(false);
-            let (asker, wire, now) = (refused.asker, answer.to_wire(refused.head.is_head), self.now);
+            let answer =
+                Answer::problem(503, "too many requests wait already; come back in a second")
+                    .with_header("Retry-After", "1")
+                    .finished(false);
+            let (asker, wire, now) = (
+                refused.asker,
+                answer.to_wire(refused.head.is_head),
+                self.now,
+            );
             if let Some(client) = self.client_of(asker) {
                 client.refuse(wire, now);
                 self.turn_client(asker.slot);

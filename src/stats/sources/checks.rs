@@ -4,7 +4,33 @@ use super::{Sources, api, seconds};
 use crate::config::FallAction;
 use crate::health::{CheckView, CheckedAgo, Conclusion, State, TargetView};
 
+/// Targets after which a page of checks ends.
+const TARGETS_PER_PAGE: usize = 512;
+
 impl Sources {
+    /// The checks of at most `limit` groups with larger ids than `after`, and whether more follow.
+    /// A page of checks with very many targets ends sooner, but never within a group.
+    pub fn checks_page(&self, limit: usize, after: Option<u32>) -> (Vec<api::Check>, bool) {
+        let checks = self.parts.health.checks().into_iter();
+        let mut following = checks
+            .filter(|check| after.is_none_or(|after| check.group.0 > after))
+            .peekable();
+        let (mut page, mut groups, mut targets) = (Vec::new(), 0, 0);
+        let mut last = None;
+        while let Some(next) = following.peek() {
+            if last != Some(next.group) {
+                if groups == limit || targets >= TARGETS_PER_PAGE {
+                    return (page, true);
+                }
+                groups += 1;
+                last = Some(next.group);
+            }
+            targets += next.targets.len();
+            page.extend(following.next().map(check));
+        }
+        (page, false)
+    }
+
     /// Every health check of the configuration in force, by group and id.
     pub fn checks(&self) -> Vec<api::Check> {
         self.parts.health.checks().into_iter().map(check).collect()

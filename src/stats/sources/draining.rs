@@ -39,9 +39,13 @@ impl Sources {
         let left = match (connections, sticks) {
             (0, 0) => Some(Duration::ZERO),
             (0, _) => Some(self.last_stick(group.id, generation)),
-            (_, 0) => group.drain_timeout.map(|limit| limit.saturating_sub(lasted)),
+            (_, 0) => group
+                .drain_timeout
+                .map(|limit| limit.saturating_sub(lasted)),
             // Connections that are cut leave their sticks for one more expiration.
-            _ => group.drain_timeout.map(|limit| limit.saturating_sub(lasted) + expiration),
+            _ => group
+                .drain_timeout
+                .map(|limit| limit.saturating_sub(lasted) + expiration),
         };
         Some(api::Draining {
             for_seconds: seconds(lasted),
@@ -54,7 +58,10 @@ impl Sources {
     /// How long the last stick of a group without connections has left. The table is looked through
     /// at most once a second, for all such groups at once.
     fn last_stick(&self, id: GroupId, generation: &Generation) -> Duration {
-        let mut last_sticks = self.last_sticks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_sticks = self
+            .last_sticks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let passed = match &last_sticks.found {
             Some((at, _)) if at.elapsed() < GOOD_FOR => at.elapsed(),
             _ => {
@@ -69,6 +76,7 @@ impl Sources {
         };
         let found = last_sticks.found.as_ref();
         let left = found.and_then(|(_, by_group)| by_group.get(&id).copied());
-        left.unwrap_or(generation.config.expiration).saturating_sub(passed)
+        left.unwrap_or(generation.config.expiration)
+            .saturating_sub(passed)
     }
 }

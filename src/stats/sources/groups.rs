@@ -44,7 +44,10 @@ impl Sources {
             && let Some(group) = following.next()
         {
             let shown = self.shown(group, &generation, &mut checks);
-            let checked = shown.healthchecks.iter().map(|check| check.targets.len() * 16);
+            let checked = shown
+                .healthchecks
+                .iter()
+                .map(|check| check.targets.len() * 16);
             targets += shown.targets.len() + checked.sum::<usize>();
             page.push(shown);
         }

@@ -80,7 +80,10 @@ impl Sources {
 }
 
 fn raft_groups(raft: &api::Raft) -> impl Iterator<Item = (&'static str, &api::RaftGroup)> {
-    let stick_table = raft.stick_table.as_ref().map(|group| ("Raft of the stick table", group));
+    let stick_table = raft
+        .stick_table
+        .as_ref()
+        .map(|group| ("Raft of the stick table", group));
     let checks = raft.healthchecks.as_ref();
     let checks = checks.map(|group| ("Raft of the health checks", group));
     stick_table.into_iter().chain(checks)
@@ -95,7 +98,9 @@ fn out_of_cluster(name: &str, group: &api::RaftGroup) -> Vec<String> {
     if group.cluster.is_none() {
         reasons.push(format!("{name}: {}", group.forming));
     } else if !group.has_lease {
-        reasons.push(format!("{name}: no leader has answered; it may not answer by itself"));
+        reasons.push(format!(
+            "{name}: no leader has answered; it may not answer by itself"
+        ));
     }
     reasons
 }
@@ -103,7 +108,11 @@ fn out_of_cluster(name: &str, group: &api::RaftGroup) -> Vec<String> {
 /// What new clients would be refused for: no group Up at all, or none with a target for a port.
 fn unserved(generation: &Generation) -> Option<String> {
     let ports = &generation.config.ports;
-    let mut up = generation.groups.iter().filter(|group| group.status() == Status::Up).peekable();
+    let mut up = generation
+        .groups
+        .iter()
+        .filter(|group| group.status() == Status::Up)
+        .peekable();
     if up.peek().is_none() {
         return Some("no group is Up".to_owned());
     }
@@ -124,7 +133,9 @@ fn unserved(generation: &Generation) -> Option<String> {
         None => ports,
     };
     let word = if count == 1 { "port" } else { "ports" };
-    Some(format!("no group that is Up has a target for {word} {ports}"))
+    Some(format!(
+        "no group that is Up has a target for {word} {ports}"
+    ))
 }
 
 fn groups_out(generation: &Generation) -> Vec<String> {
@@ -148,7 +159,8 @@ fn unresolved(generation: &Generation) -> Vec<String> {
     let mut names = BTreeSet::new();
     for group in generation.groups.iter() {
         let targets = group.targets().values();
-        let absent = targets.filter(|target| target.address().is_none() && !target.is_own_listener());
+        let absent =
+            targets.filter(|target| target.address().is_none() && !target.is_own_listener());
         for target in absent {
             if let config::TargetAddr::Name { host, .. } = &target.configured {
                 names.insert(format!("{}: {host} does not resolve", group.title()));

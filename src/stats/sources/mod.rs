@@ -149,14 +149,18 @@ impl Sources {
             connections: proxy.connections(),
             max_connections: proxy.max_connections(),
             accepted: totals.accepted,
-            ended: ended.map(|end| (end.to_string(), proxy.ended(end))).collect(),
+            ended: ended
+                .map(|end| (end.to_string(), proxy.ended(end)))
+                .collect(),
             bytes_in: totals.bytes_in,
             bytes_out: totals.bytes_out,
             accept_pauses: totals.accept_pauses,
             slice_timeouts: totals.slice_timeouts,
             connect_failures: totals.connect_failures,
             groups: groups().count() as u64,
-            groups_up: groups().filter(|group| group.status() == Status::Up).count() as u64,
+            groups_up: groups()
+                .filter(|group| group.status() == Status::Up)
+                .count() as u64,
         }
     }
 
@@ -196,7 +200,9 @@ impl Sources {
             loaded: moment(self.reloads().loaded.unwrap_or(self.started)),
             path: path.map(|path| path.display().to_string()),
             ports: config::show_ports(config.ports.iter().copied()),
-            settings: settings.map(|(key, value)| api::Setting { key, value }).collect(),
+            settings: settings
+                .map(|(key, value)| api::Setting { key, value })
+                .collect(),
         }
     }
 

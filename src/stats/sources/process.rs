@@ -51,7 +51,10 @@ mod tests {
         assert_eq!(figures.pid, std::process::id());
         assert!(figures.resident_bytes > 100_000, "{figures:?}");
         assert!(figures.open_descriptors >= 3, "{figures:?}");
-        assert!(figures.max_descriptors >= figures.open_descriptors, "{figures:?}");
+        assert!(
+            figures.max_descriptors >= figures.open_descriptors,
+            "{figures:?}"
+        );
         assert!(figures.threads >= 1, "{figures:?}");
         let line = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 0 0 20 0 9 0";
         assert_eq!(cpu_ticks(line), 300);

@@ -27,7 +27,9 @@ impl From<Status> for api::RaftGroup {
         let learners = status.learners.iter().map(|&id| (id, false));
         let members = voters.chain(learners);
         api::RaftGroup {
-            members: members.map(|(id, votes)| member(&status, id, votes)).collect(),
+            members: members
+                .map(|(id, votes)| member(&status, id, votes))
+                .collect(),
             cluster: status.cluster.map(|cluster| cluster.to_string()),
             forming: status.forming.to_string(),
             role: match status.role {

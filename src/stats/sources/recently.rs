@@ -45,7 +45,8 @@ impl Growth {
     }
 
     fn is_recent(&self, now: Instant) -> bool {
-        self.grew.is_some_and(|grew| now.saturating_duration_since(grew) < REMEMBERED)
+        self.grew
+            .is_some_and(|grew| now.saturating_duration_since(grew) < REMEMBERED)
     }
 }
 

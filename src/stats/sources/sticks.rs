@@ -157,6 +157,9 @@ mod tests {
         let shown = stick(&entry);
         assert_eq!(shown.key, "192.0.2.7//a\\\\\\x20<b>\\x00");
         assert_eq!(shown.slice.as_deref(), Some("/a\\\\\\x20<b>\\x00"));
-        assert_eq!((shown.ip.as_str(), shown.expires_in_seconds), ("192.0.2.7", None));
+        assert_eq!(
+            (shown.ip.as_str(), shown.expires_in_seconds),
+            ("192.0.2.7", None)
+        );
     }
 }
