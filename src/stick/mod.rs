@@ -14,6 +14,7 @@ mod index;
 mod journal;
 pub mod key;
 mod recent;
+mod remove;
 mod rendezvous;
 mod restore;
 mod room;

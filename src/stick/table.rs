@@ -204,7 +204,7 @@ impl Table {
     }
 
     /// Removes an entry that nothing stands for any more.
-    fn discard(&self, shard: &mut Shard, slot: u32) {
+    pub(super) fn discard(&self, shard: &mut Shard, slot: u32) {
         if shard.slab[slot].state == State::Lapsed {
             shard.tally.expiries += 1;
         }

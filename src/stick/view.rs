@@ -128,6 +128,7 @@ impl Table {
     }
 }
 
+/// An entry as it is at `now`.
 pub(super) fn view(entry: &Entry, now: Millis, expiration: Duration) -> EntryView {
     EntryView {
         key: entry.owned_key(),
