@@ -138,6 +138,15 @@ pub struct Proxy {
     own_descriptors: usize,
 }
 
+/// What becomes of what operators have said of the groups.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// The configuration is the same.
+    Kept,
+    /// It is another one.
+    Forgotten,
+}
+
 /// Sockets bound for a generation, one for each worker and address, not listening yet.
 type Bound = BTreeMap<SocketAddr, Vec<OwnedFd>>;
 
@@ -263,7 +272,7 @@ impl Proxy {
         }
         let max_connections = max_connections(&config, split);
         let max_buffered = config.max_buffered_bytes;
-        self.publish(&old, config, health.of, lookup);
+        self.publish(&old, config, health.of, lookup, Words::Forgotten);
         self.shared.admission.set_max(max_connections);
         self.shared.buffered.set_max(max_buffered);
         self.end_listeners(&gone); // before new ones of the same address come
@@ -282,15 +291,26 @@ impl Proxy {
             Some(group) => Arc::clone(&group.health),
             None => Arc::new(HealthStatus::up()),
         };
-        self.publish(&old, old.config.clone(), &health, lookup);
+        self.publish(&old, old.config.clone(), &health, lookup, Words::Kept);
         for handle in &self.handles {
             handle.order(Order::NewGeneration);
         }
     }
 
     /// Builds the generation after `old` and puts it in force by one pointer swap.
-    fn publish(&self, old: &Generation, config: Config, health: HealthOf<'_>, lookup: Lookup<'_>) {
-        let generation = Generation::new(old.number + 1, config, &self.registry, health, lookup);
+    fn publish(
+        &self,
+        old: &Generation,
+        config: Config,
+        health: HealthOf<'_>,
+        lookup: Lookup<'_>,
+        words: Words,
+    ) {
+        let number = old.number + 1;
+        let mut generation = Generation::new(number, config, &self.registry, health, lookup);
+        if words == Words::Kept {
+            generation.groups.keep_words_of(&old.groups);
+        }
         announce(&generation, Some(old), &self.registry, &self.statuses);
         self.shared.generation.store(Arc::new(generation));
         self.registry.forget_unused_targets();
