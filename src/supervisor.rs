@@ -16,11 +16,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::clock::Clock;
 use crate::cluster;
 use crate::config::{self, Config, Environment, TargetAddr};
-use crate::control::{self, Reply};
+use crate::control::{self, Informant, Reply};
 use crate::events::Event;
 use crate::groups::GroupRegistry;
 use crate::health::{self, Health};
 use crate::history::{History, Kind};
+use crate::operator::{self, Order};
 use crate::proxy::{self, End, Parts, Proxy};
 use crate::resolve::Names;
 use crate::state_file::{LockError, PathLock, lock_path};
@@ -80,6 +81,7 @@ pub struct Supervisor {
     proxy: Proxy,
     health: Health,
     table: Arc<Table>,
+    clock: Clock,
     keeper: Keeper,
     /// Held until everything is saved.
     path_lock: PathLock,
@@ -190,6 +192,7 @@ impl Supervisor {
             proxy,
             health,
             table,
+            clock,
             keeper,
             path_lock,
             names,
@@ -202,6 +205,11 @@ impl Supervisor {
         })
     }
 
+    /// Tells how things stand, to the end and whatever the supervisor is busy with.
+    pub fn informant(&self) -> Arc<dyn Informant> {
+        Arc::clone(&self.sources) as Arc<dyn Informant>
+    }
+
     /// Answers events until told to stop; returns how many connections were cut at the end.
     pub fn run(mut self, events: &Receiver<Event>) -> u64 {
         loop {
@@ -211,6 +219,7 @@ impl Supervisor {
             match events.recv() {
                 Ok(Event::Reload(reply)) => self.reload(reply),
                 Ok(Event::NamesChanged) => {} // looked at above
+                Ok(Event::Operator { order, reply }) => self.operate(&order, reply),
                 // No Raft group runs in this version.
                 Ok(Event::ClusterForm { yes, reply }) => cluster::form(&mut [], yes, reply),
                 Ok(Event::Stop(reply)) => return self.stop(reply, events),
@@ -224,9 +233,28 @@ impl Supervisor {
         self.proxy.refresh_targets(&|host| answer(&names, host));
     }
 
+    fn operate(&self, order: &Order, reply: Reply) {
+        let done = match order {
+            Order::SetStatus { group, status } => operator::set_status(&self.proxy, group, *status),
+            Order::RemoveStick { key } => {
+                let generation = self.proxy.generation();
+                operator::remove_stick(&self.table, &generation, key, self.clock.now())
+            }
+        };
+        match done {
+            Ok(done) => {
+                let text = format!("{order}: {}", done.text);
+                self.history.note(Kind::Operator, false, text);
+                reply.done(done.text, done.lines);
+            }
+            Err(text) => reply.failed(text, Vec::new()),
+        }
+    }
+
     fn reload(&mut self, reply: Option<Reply>) {
+        let said = operator::words(&self.proxy.generation().groups);
         match self.try_reload() {
-            Ok(changes) => {
+            Ok(mut changes) => {
                 let number = self.proxy.generation().number;
                 let summary = match changes.len() {
                     0 => "configuration read again: nothing has changed".to_owned(),
@@ -237,8 +265,9 @@ impl Supervisor {
                         )
                     }
                 };
-                log::info!("{summary}");
                 self.sources.note_reload(Ok(&changes));
+                changes.extend(said);
+                log::info!("{summary}");
                 self.note_reload(false, &summary, &changes);
                 for change in &changes {
                     log::info!("  {change}");
@@ -296,6 +325,7 @@ impl Supervisor {
         }
         let lines: Vec<String> = changes.changed.iter().map(ToString::to_string).collect();
         if lines.is_empty() {
+            operator::forget_words(&self.proxy);
             return Ok(lines);
         }
         look_up_names(&self.names, &new);
@@ -387,7 +417,11 @@ impl Supervisor {
                     log::warn!("told to stop a second time: ending at once");
                     return false;
                 }
-                Ok(Event::Reload(Some(reply)) | Event::ClusterForm { reply, .. }) => {
+                Ok(
+                    Event::Reload(Some(reply))
+                    | Event::ClusterForm { reply, .. }
+                    | Event::Operator { reply, .. },
+                ) => {
                     reply.failed("the process is stopping", Vec::new());
                 }
                 Ok(Event::Reload(None) | Event::NamesChanged) => {}

@@ -5,6 +5,7 @@ mod checks; // health checks
 mod draining; // when a Draining group will have drained
 mod groups; // server groups
 mod health; // whether this node may get traffic
+mod informant; // the same for the control socket
 mod process; // what the kernel knows of the process
 mod raft; // how the nodes of the cluster stand
 mod recently; // what happened in the last minute
