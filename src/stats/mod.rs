@@ -2,3 +2,4 @@
 //! `stats_bind_socket`.
 
 pub mod api; // the types that answer, each field documented
+pub mod metrics; // `/metrics`, in Prometheus' text format
