@@ -7,6 +7,7 @@ use super::Request;
 use crate::config;
 use crate::stats::answer::{Answer, JSON};
 use crate::stats::api;
+use crate::stats::metrics;
 use crate::stats::query::{Query, shown};
 use crate::stats::sources::{AddressFilter, StickQuery};
 use crate::stats::spec::{self, Busy, Refused};
@@ -257,6 +258,18 @@ pub fn health(request: &Request<'_>) -> Result<Answer, Answer> {
         api::HealthStatus::Unhealthy => 503,
     };
     Ok(Answer::json(&health).with_status(status))
+}
+
+/// Metrics for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "node",
+    responses(
+        (status = 200, description = "Prometheus' text format 0.0.4", body = String,
+            content_type = "text/plain; version=0.0.4; charset=utf-8"),
+        Refused, Busy))]
+pub fn metrics(request: &Request<'_>) -> Result<Answer, Answer> {
+    Query::parse(request.query)?.finish()?;
+    let text = request.sources.metrics();
+    Ok(Answer::ok(metrics::CONTENT_TYPE, text.into_bytes()))
 }
 
 /// This document
