@@ -15,6 +15,10 @@ use crate::stick::{Cursor, Key};
 
 /// Entries of a page, at most.
 const MAX_LIMIT: usize = 1_000;
+/// The largest number of an event: the largest that every reader of JSON keeps exact.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
+/// Digits of a cursor, at most.
+const CURSOR_DIGITS: usize = 19;
 /// Entries of a page where nothing is said.
 const DEFAULT_LIMIT: usize = 100;
 
@@ -130,7 +134,7 @@ pub fn stick_table(request: &Request<'_>) -> Result<Answer, Answer> {
 }
 
 fn cursor(text: &str) -> Result<Cursor, String> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = text.len() <= CURSOR_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| is_plain);
     number
         .map(Cursor::from_u64)
@@ -236,7 +240,7 @@ pub fn configuration(request: &Request<'_>) -> Result<Answer, Answer> {
     responses((status = 200, description = "The events", body = api::Events), Refused, Busy))]
 pub fn events(request: &Request<'_>) -> Result<Answer, Answer> {
     let mut query = Query::parse(request.query)?;
-    let (limit, before) = (limit(&mut query)?, query.number("before", 0..=u64::MAX)?);
+    let (limit, before) = (limit(&mut query)?, query.number("before", 0..=MAX_NUMBER)?);
     query.finish()?;
     Ok(Answer::json(&request.sources.events(limit, before)))
 }

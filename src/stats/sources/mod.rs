@@ -135,7 +135,7 @@ impl Sources {
             }
             .to_owned(),
             started: moment(self.started),
-            uptime_seconds: self.started_at.elapsed().as_secs_f64(),
+            uptime_seconds: seconds(self.started_at.elapsed()),
             generation: generation.number,
             totals: self.totals(&generation),
             sticks: self.stick_counts(),
