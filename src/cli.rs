@@ -2,6 +2,9 @@
 
 mod ask;
 mod check;
+mod status;
+mod sticks;
+mod words;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,6 +18,8 @@ use crate::supervisor::EXIT_CONNECTIONS_CUT;
 
 pub use ask::ask;
 pub use check::check;
+pub use status::status;
+pub use sticks::{SticksFilter, sticks};
 
 /// Shown at the end of `--help`.
 const AFTER_HELP: &str = "\
@@ -24,11 +29,16 @@ Examples:
   tcpffee --config tcpffee.toml       run in the foreground, log to standard error
   tcpffee reload                      apply the changed file; no connection is cut
   tcpffee stop                        end in order; returns when the process has gone
+  tcpffee status --watch              health, groups, sticks, connections, every second
+  tcpffee drain birch                 no new clients for a group, until the next reload
+  tcpffee enable birch                take that back
+  tcpffee sticks --ip 192.0.2.0/24    which client belongs to which group
+  tcpffee sticks remove 192.0.2.7     have a client assigned anew
   tcpffee cluster form                what forming a cluster by hand would do, and cost
 
 Exit codes:
   0  done
-  1  the configuration has errors, or what was asked for was refused
+  1  the configuration has errors, what was asked for was refused, or `status`: unhealthy
   2  wrong usage of the command line
   3  could not start: a port is taken, another process holds the PID file or the state, ...
   4  no running process was found, or it did not answer
@@ -37,8 +47,30 @@ Exit codes:
 
 Environment:
   TCPFFEE_CONFIG_PATH, TCPFFEE_PID_PATH, TCPFFEE_KEY_TYPE, RUST_LOG and more: see
-  docs/CONFIGURATION.md. `check`, `reload`, `stop` and `cluster` read /etc/default/tcpffee
-  where the environment is silent.";
+  docs/CONFIGURATION.md. Every command but `run` and `demo` reads /etc/default/tcpffee where
+  the environment is silent.";
+
+/// Shown at the end of `status --help`.
+const STATUS_HELP: &str = "\
+Examples:
+  tcpffee status                                   a table
+  tcpffee status --watch                           a table every second, with rates
+  tcpffee status --json | jq .health.warnings      for programs";
+
+/// Shown at the end of `sticks --help`.
+const STICKS_HELP: &str = "\
+Examples:
+  tcpffee sticks                                   the whole table
+  tcpffee sticks --group birch --limit 20          some of a group's clients
+  tcpffee sticks --ip 192.0.2.7                    every key of an address
+  tcpffee sticks --ip 192.0.2.0/24 --json          those of a network, for programs";
+
+/// Shown at the end of the help of `drain`, `disable` and `enable`.
+const GROUP_HELP: &str = "\
+Examples:
+  tcpffee drain birch       by name
+  tcpffee disable 1         by id
+  tcpffee enable birch      take either back";
 
 /// A sticky TCP load balancer: one client, one server group, on every port.
 #[derive(Debug, Parser)]
@@ -53,7 +85,7 @@ pub struct Arguments {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Task {
     /// Run the proxy in the foreground (so does `tcpffee` alone)
     Run,
@@ -63,11 +95,79 @@ pub enum Task {
     Reload,
     /// End the running process in order, and say how it ended
     Stop,
+    /// Show how the running process stands: health, groups, sticks, connections
+    ///
+    /// Ends with 0 where the node may get traffic and with 1 where it may not, as
+    /// /api/v1/health has it; warnings do not count.
+    #[command(after_help = STATUS_HELP)]
+    Status {
+        /// One JSON object: `overview`, `groups` and `health`, with the fields of /api/v1/
+        #[arg(long)]
+        json: bool,
+        /// Look again every second until Ctrl-C, with rates; goes on while the process restarts
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show the stick table: which client belongs to which group
+    #[command(args_conflicts_with_subcommands = true, after_help = STICKS_HELP)]
+    Sticks {
+        /// Which entries, and how.
+        #[command(flatten)]
+        filter: SticksFilter,
+        /// What to do in place of showing them.
+        #[command(subcommand)]
+        task: Option<SticksTask>,
+    },
+    /// Let a group take no new clients; it goes on to serve those that it has
+    ///
+    /// The group becomes Draining, and `drain_timeout` begins. Kept until the next successful
+    /// reload, or a restart.
+    #[command(after_help = GROUP_HELP)]
+    Drain {
+        /// The group's id, or its name
+        group: String,
+    },
+    /// Let a group serve no clients; they are assigned anew when they connect next
+    ///
+    /// The group becomes Disabled. Open connections are cut only where the group has
+    /// `on_disabled = "reset"`. Kept until the next successful reload, or a restart.
+    #[command(after_help = GROUP_HELP)]
+    Disable {
+        /// The group's id, or its name
+        group: String,
+    },
+    /// Bring a group back: takes back `drain` and `disable`, those of the file too
+    ///
+    /// Never overrides a health check: a group that a check keeps out stays out until the check
+    /// passes, and the answer says so. What the file says holds again from the next successful
+    /// reload, or a restart.
+    #[command(after_help = GROUP_HELP)]
+    Enable {
+        /// The group's id, or its name
+        group: String,
+    },
     /// What concerns a cluster of several proxies
     #[command(subcommand)]
     Cluster(ClusterTask),
     /// Run three small servers and the proxy in front of them, with what to try
     Demo,
+}
+
+/// What to do about the stick table.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum SticksTask {
+    /// Remove an entry: the client's next connection is assigned anew, open ones stay
+    ///
+    /// Ends with 1 where there is no such entry. A crash before the next save of the table
+    /// (stick_table_save_interval) can bring the entry back.
+    #[command(after_help = "\
+Examples:
+  tcpffee sticks remove 192.0.2.7
+  tcpffee sticks remove '192.0.2.7/LOGIN\\x00'    the slice as `tcpffee sticks` shows it")]
+    Remove {
+        /// The key, as `tcpffee sticks` shows it
+        key: String,
+    },
 }
 
 /// What to do about the cluster.
@@ -87,12 +187,17 @@ pub enum ClusterTask {
 }
 
 impl Task {
-    fn takes_config(self) -> Result<(), &'static str> {
+    fn takes_config(&self) -> Result<(), &'static str> {
         match self {
             Task::Run | Task::Check => Ok(()),
             Task::Reload => Err("`reload` has the running process read the file that it runs with"),
             Task::Stop => Err("`stop` reads no configuration"),
             Task::Cluster(_) => Err("`cluster` asks the running process"),
+            Task::Status { .. } => Err("`status` asks the running process"),
+            Task::Sticks { .. } => Err("`sticks` asks the running process"),
+            Task::Drain { .. } | Task::Disable { .. } | Task::Enable { .. } => {
+                Err("the running process has its own")
+            }
             Task::Demo => Err("`demo` brings a configuration of its own"),
         }
     }
@@ -116,7 +221,7 @@ impl Arguments {
 
     /// What to do: `run` where nothing is said.
     pub fn task(&self) -> Task {
-        self.task.unwrap_or(Task::Run)
+        self.task.clone().unwrap_or(Task::Run)
     }
 }
 
@@ -126,7 +231,7 @@ impl Arguments {
 pub enum Exit {
     /// It was done.
     Done = 0,
-    /// The configuration has errors, or what was asked for was refused.
+    /// The configuration has errors, what was asked for was refused, or the node is unhealthy.
     Refused = EXIT_FAILED,
     /// Wrong usage.
     Usage = 2,

@@ -1,12 +1,17 @@
-//! The control socket: how `tcpffee reload`, `tcpffee stop` and `tcpffee cluster form` learn what
+//! The control socket: how `tcpffee reload`, `tcpffee drain` and the other commands learn what
 //! really happened.
 //!
 //! A Unix socket beside the PID file, mode 0660. A client sends one line of JSON,
 //! `{"command":"reload"}`, and is answered in lines of JSON: any number of `progress`, then one
 //! `done` or `failed`, then the end of the stream.
 //!
-//! A further command is one more variant of [`Command`], with the [`Event`](crate::events::Event)
-//! that it makes (in `server`).
+//! What asks for something to be done becomes an [`Event`](crate::events::Event) for the supervisor.
+//! What only asks how things stand ([`Command::Status`], [`Command::Sticks`]) is answered by the
+//! client's own thread from an [`Informant`], so that it is answered while the supervisor is busy;
+//! its answers carry `data`, in pieces with a bound each.
+//!
+//! A further command is one more variant of [`Command`], with what becomes of it (in `server`). A
+//! process that does not know a command answers [`NO_SUCH_REQUEST`].
 
 mod client;
 mod lines;
@@ -16,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use client::{Outcome, RequestError, request};
 pub use server::{ControlError, ControlSocket};
@@ -23,8 +29,11 @@ pub use server::{ControlError, ControlSocket};
 /// Answers that wait to be written to a client: progress beyond that is left out.
 const QUEUE_ANSWERS: usize = 64;
 
+/// How the answer begins where the request is not understood.
+pub const NO_SUCH_REQUEST: &str = "no such request";
+
 /// What a client may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Read the configuration anew and apply it.
@@ -37,16 +46,72 @@ pub enum Command {
         /// Whether to do it.
         yes: bool,
     },
+    /// Let a group take no new keys.
+    Drain {
+        /// Its id or its name.
+        group: String,
+    },
+    /// Let a group serve no keys.
+    Disable {
+        /// Its id or its name.
+        group: String,
+    },
+    /// Take back what keeps a group out, but for its health checks.
+    Enable {
+        /// Its id or its name.
+        group: String,
+    },
+    /// Take an entry out of the stick table.
+    SticksRemove {
+        /// Its key, as the table is shown.
+        key: String,
+    },
+    /// Say how the node stands: `{"group": ...}` for each group, and `{"overview": ..., "health":
+    /// ...}` at the end.
+    Status,
+    /// Show a page of the stick table.
+    Sticks(SticksQuestion),
+}
+
+/// A page of the stick table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SticksQuestion {
+    /// Where the page before said that the next one begins; from the start without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Only entries of this group: its id or its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Only entries of this address, or of this network (`192.0.2.0/24`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+}
+
+/// Tells how things stand, at once and from any thread.
+pub trait Informant: Send + Sync {
+    /// The lines of the answer, the last of them `done` or `failed`; each is computed when it is
+    /// about to be sent.
+    fn status(&self) -> Box<dyn Iterator<Item = Answer> + '_>;
+
+    /// A page of the stick table: entries, and where the next page begins.
+    fn sticks(&self, question: &SticksQuestion) -> Answer;
 }
 
 impl std::fmt::Display for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Command::Reload => "reload",
-            Command::Stop => "stop",
-            Command::ClusterForm { yes: false } => "cluster form",
-            Command::ClusterForm { yes: true } => "cluster form --yes",
-        })
+        match self {
+            Command::Reload => f.write_str("reload"),
+            Command::Stop => f.write_str("stop"),
+            Command::ClusterForm { yes: false } => f.write_str("cluster form"),
+            Command::ClusterForm { yes: true } => f.write_str("cluster form --yes"),
+            Command::Drain { group } => write!(f, "drain {group}"),
+            Command::Disable { group } => write!(f, "disable {group}"),
+            Command::Enable { group } => write!(f, "enable {group}"),
+            Command::SticksRemove { key } => write!(f, "sticks remove {key}"),
+            Command::Status => f.write_str("status"),
+            Command::Sticks(_) => f.write_str("sticks"),
+        }
     }
 }
 
@@ -55,6 +120,12 @@ impl std::fmt::Display for Command {
 #[serde(deny_unknown_fields)]
 struct Request {
     command: Command,
+}
+
+/// The same, borrowed, as the client writes it.
+#[derive(Debug, Serialize)]
+struct Asking<'a> {
+    command: &'a Command,
 }
 
 /// One line of an answer.
@@ -70,6 +141,33 @@ pub struct Answer {
     /// The exit code that a client ends with; means nothing in `progress`.
     #[serde(default)]
     pub exit: u8,
+    /// What was asked for, where it is more than words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+impl Answer {
+    /// A line with data.
+    pub fn data(kind: Kind, data: Value) -> Answer {
+        Answer {
+            kind,
+            text: String::new(),
+            lines: Vec::new(),
+            exit: 0,
+            data: Some(data),
+        }
+    }
+
+    /// It was not done.
+    pub fn failed(text: impl Into<String>) -> Answer {
+        Answer {
+            kind: Kind::Failed,
+            text: text.into(),
+            lines: Vec::new(),
+            exit: EXIT_FAILED,
+            data: None,
+        }
+    }
 }
 
 /// What a line of an answer is.
@@ -137,6 +235,7 @@ impl Reply {
             text,
             lines,
             exit,
+            data: None,
         });
     }
 }

@@ -1,6 +1,7 @@
 //! What the outside asks of the running process, by signal or by control socket.
 
 use crate::control::Reply;
+use crate::operator::Order;
 
 /// Requests that wait for the supervisor; who would put one in beyond that waits.
 pub const QUEUE_EVENTS: usize = 64;
@@ -18,6 +19,13 @@ pub enum Event {
     ClusterForm {
         /// Do it; say only how otherwise.
         yes: bool,
+        /// Who asks.
+        reply: Reply,
+    },
+    /// Do what an operator orders: `tcpffee drain`, `disable`, `enable`, `sticks remove`.
+    Operator {
+        /// What.
+        order: Order,
         /// Who asks.
         reply: Reply,
     },

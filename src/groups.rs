@@ -4,6 +4,7 @@
 //! that entries and connections made under one generation are counted in the next.
 
 mod counters; // what is counted of a group, whatever the generation
+mod operator; // what an operator has said of a group by command
 mod status; // Up, Draining, Disabled
 mod target; // where a group's connections go
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::config::{GroupConfig, GroupId, OnDisabled};
 
 pub use counters::{GroupCounters, GroupRegistry};
+pub use operator::{OperatorWord, operators_reason};
 pub use status::{HealthStatus, Status};
 pub use target::{Target, TargetState};
 
@@ -43,6 +45,16 @@ impl Groups {
     pub fn iter(&self) -> std::slice::Iter<'_, Group> {
         self.list.iter()
     }
+
+    /// Takes over what operators have said of the groups of `before`, for the same configuration
+    /// published again.
+    pub fn keep_words_of(&mut self, before: &Groups) {
+        for group in &mut self.list {
+            if let Some(before) = before.get(group.id) {
+                group.operator = Arc::clone(&before.operator);
+            }
+        }
+    }
 }
 
 /// One group of one generation.
@@ -64,6 +76,8 @@ pub struct Group {
     pub counters: Arc<GroupCounters>,
     /// What the health checks make of it.
     pub health: Arc<HealthStatus>,
+    /// What an operator has said of it, until the next reload.
+    pub operator: Arc<OperatorWord>,
     configured: Status,
     targets: BTreeMap<u16, Target>,
 }
@@ -90,30 +104,55 @@ impl Group {
             drain_timeout: config.drain_timeout,
             counters,
             health,
+            operator: Arc::default(),
             configured,
             targets,
         }
     }
 
-    /// What holds now: the more severe of what the file says and what the health checks found.
+    /// What holds now: the most severe of what is stated and what the health checks found.
     pub fn status(&self) -> Status {
-        self.configured.max(self.health.status())
+        self.stated().max(self.health.status())
+    }
+
+    /// What the file and the operator make of it, whatever the health checks found: the more severe
+    /// of their words, but that an operator's `enable` takes back the file's.
+    pub fn stated(&self) -> Status {
+        match self.operator.get() {
+            Some(Status::Up) => Status::Up,
+            Some(said) => self.configured.max(said),
+            None => self.configured,
+        }
+    }
+
+    /// What the file makes of it.
+    pub fn configured(&self) -> Status {
+        self.configured
     }
 
     /// Why the status holds; empty while it is Up.
     pub fn reason(&self) -> String {
         let (health, found) = self.health.with_reason();
-        let configured = match self.configured {
-            Status::Up => "",
-            Status::Draining => "drain = true",
-            Status::Disabled => "disabled = true",
-        };
-        match self.configured.cmp(&health) {
-            _ if self.status() == Status::Up => String::new(),
-            std::cmp::Ordering::Greater => configured.to_owned(),
-            std::cmp::Ordering::Less => found.to_string(),
-            std::cmp::Ordering::Equal => format!("{configured}; {found}"),
+        let said = self.operator.get();
+        let stated = self.stated();
+        let holds = stated.max(health);
+        if holds == Status::Up {
+            return String::new();
         }
+        let mut reasons = Vec::new();
+        if self.configured == holds && said != Some(Status::Up) {
+            reasons.push(match self.configured {
+                Status::Disabled => "disabled = true",
+                Status::Draining | Status::Up => "drain = true",
+            });
+        }
+        if let Some(said) = said.filter(|&said| said == holds) {
+            reasons.push(operators_reason(said));
+        }
+        if health == holds {
+            reasons.push(&*found);
+        }
+        reasons.join("; ")
     }
 
     /// The group as logs name it: `group 1 (birch)`.
@@ -133,5 +172,91 @@ impl Group {
     /// All targets by listened port.
     pub fn targets(&self) -> &BTreeMap<u16, Target> {
         &self.targets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOUND: &str = "a check has failed";
+
+    fn group(configured: Status, said: Option<Status>, found: Status) -> Group {
+        let config = GroupConfig {
+            id: GroupId(1),
+            name: Some("birch".to_owned()),
+            targets: BTreeMap::new(),
+            weight: 1,
+            drain: configured == Status::Draining,
+            disabled: configured == Status::Disabled,
+            backup: false,
+            on_disabled: OnDisabled::Keep,
+            drain_timeout: None,
+            send_proxy: None,
+            transparent: false,
+            healthchecks: Vec::new(),
+        };
+        let health = match found {
+            Status::Up => HealthStatus::up(),
+            status => HealthStatus::new(status, FOUND),
+        };
+        let counters = Arc::new(GroupCounters::new(1));
+        let group = Group::new(&config, BTreeMap::new(), counters, Arc::new(health));
+        group.operator.set(said);
+        group
+    }
+
+    #[test]
+    fn the_most_severe_word_holds_with_all_who_say_it() {
+        use Status::{Disabled, Draining, Up};
+        let drained = operators_reason(Draining);
+        let disabled = operators_reason(Disabled);
+        let both = |one: &str, other: &str| format!("{one}; {other}");
+        for (configured, said, found, status, reason) in [
+            (Up, None, Up, Up, String::new()),
+            (Draining, None, Up, Draining, "drain = true".to_owned()),
+            (Up, None, Disabled, Disabled, FOUND.to_owned()),
+            (Up, Some(Draining), Up, Draining, drained.to_owned()),
+            (Up, Some(Disabled), Draining, Disabled, disabled.to_owned()),
+            (Up, Some(Draining), Disabled, Disabled, FOUND.to_owned()),
+            (
+                Draining,
+                Some(Draining),
+                Up,
+                Draining,
+                both("drain = true", drained),
+            ),
+            (
+                Disabled,
+                Some(Draining),
+                Up,
+                Disabled,
+                "disabled = true".to_owned(),
+            ),
+            (
+                Draining,
+                Some(Disabled),
+                Disabled,
+                Disabled,
+                both(disabled, FOUND),
+            ),
+            // `enable` takes back what the file says, and never what a check has found.
+            (Disabled, Some(Up), Up, Up, String::new()),
+            (Disabled, Some(Up), Draining, Draining, FOUND.to_owned()),
+            (Draining, Some(Up), Draining, Draining, FOUND.to_owned()),
+        ] {
+            let group = group(configured, said, found);
+            let case = format!("{configured} {said:?} {found}");
+            assert_eq!(group.status(), status, "{case}");
+            assert_eq!(group.reason(), reason, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_said_is_kept_where_the_configuration_is_published_again() {
+        let said = Groups::new(vec![group(Status::Up, Some(Status::Draining), Status::Up)]);
+        let mut again = Groups::new(vec![group(Status::Up, None, Status::Up)]);
+        again.keep_words_of(&said);
+        assert_eq!(again.get(GroupId(1)).unwrap().status(), Status::Draining);
     }
 }

@@ -8,14 +8,17 @@ pub mod cli; // the command line and its exit codes
 pub mod clock; // monotonic milliseconds
 pub mod cluster; // `tcpffee cluster form` over the Raft groups of the process
 pub mod config; // the configuration: schema, defaults, loading, errors
-pub mod control; // the control socket: `tcpffee reload`, `tcpffee stop`, `tcpffee cluster form`
+pub mod control; // the control socket: how commands reach the running process
 pub mod demo; // a stage for `tcpffee demo`
 pub mod events; // what the outside asks of the running process
 pub mod fault; // failed connects: whose fault it was
 pub mod groups; // server groups of one generation: status, weight, targets
 pub mod health; // checks of the groups' servers, and what they make of the groups
+pub mod histogram; // durations counted in fixed buckets
+pub mod history; // what happened lately
 pub mod logging; // the log: filter, bounded queue to standard error, rate limits, last words
 pub mod node_id; // which of the configured peers this node is
+pub mod operator; // what operators order: drain, disable, enable, sticks remove
 pub mod own_listeners; // the proxy's own listeners as targets
 pub mod paths; // no two files of the process are one
 pub mod pid_file; // which process runs, held by a lock

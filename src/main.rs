@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tcpffee::cli::{self, Arguments, ClusterTask, Exit, Task};
+use tcpffee::cli::{self, Arguments, ClusterTask, Exit, SticksTask, Task};
 use tcpffee::config::{self, Environment, Loaded, Problems};
 use tcpffee::control::{Command, ControlError, ControlSocket};
 use tcpffee::demo::{Stage, StageError};
@@ -27,6 +27,15 @@ fn main() -> ExitCode {
         Task::Check => cli::check(arguments.config.as_deref()),
         Task::Reload => cli::ask(Command::Reload),
         Task::Stop => cli::ask(Command::Stop),
+        Task::Status { json, watch } => cli::status(json, watch),
+        Task::Sticks {
+            task: Some(SticksTask::Remove { key }),
+            ..
+        } => cli::ask(Command::SticksRemove { key }),
+        Task::Sticks { filter, task: None } => cli::sticks(filter),
+        Task::Drain { group } => cli::ask(Command::Drain { group }),
+        Task::Disable { group } => cli::ask(Command::Disable { group }),
+        Task::Enable { group } => cli::ask(Command::Enable { group }),
         Task::Cluster(ClusterTask::Form { yes }) => cli::ask(Command::ClusterForm { yes }),
     }
 }
@@ -80,6 +89,7 @@ fn serve(
         config_path: Some(config_path),
         events: sender,
     })?;
+    control.inform_by(supervisor.informant());
     ready();
     supervisor.run(&events);
     // Requests that came too late are answered by being dropped.

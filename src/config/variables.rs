@@ -62,7 +62,7 @@ pub static VARIABLES: &[Variable] = &[
     variable(CONFIG_PATH, "path", "/etc/tcpffee/tcpffee.toml",
         "The configuration file; `--config` goes before it."),
     variable(PID_PATH, "path", DEFAULT_PID_PATH,
-        "File with the process's id; the control socket lies beside it. Where it is unset, `reload`, `stop` and `cluster` look at `/run/tcpffee/tcpffee.pid` first."),
+        "File with the process's id; the control socket lies beside it. Where it is unset, commands to a running process look at `/run/tcpffee/tcpffee.pid` first."),
     variable(HEALTHCHECK_SAVE_PATH, "path", "/var/lib/tcpffee/healthcheck_state",
         "Where the state of the health checks is saved."),
     variable(STICK_TABLE_SAVE_PATH, "path", "/var/lib/tcpffee/stick_table",

@@ -1,4 +1,4 @@
-//! The side of `tcpffee reload`, `tcpffee stop` and `tcpffee cluster form`.
+//! The side of `tcpffee reload`, `tcpffee drain` and the other commands.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::lines::Lines;
-use super::{Answer, Command, Kind, Request, socket_path};
+use super::{Answer, Asking, Command, Kind, socket_path};
 use crate::pid_file::{self, Holder};
 
 /// What connecting and sending the request may take.
@@ -25,8 +25,8 @@ const EXIT_LIMIT: Duration = Duration::from_secs(10);
 /// Between looks at the PID file while the process ends.
 const EXIT_LOOK: Duration = Duration::from_millis(20);
 
-/// A line of an answer, at most.
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// A line of an answer, at most: room for a page of the longest keys.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,9 +148,12 @@ pub fn request(
 ) -> Result<Outcome, RequestError> {
     let (pid_path, pid) = find_process(pid_paths)?;
     let socket = socket_path(pid_path);
-    let stream =
-        send(&socket, command).map_err(|error| RequestError::Unreachable { pid, socket, error })?;
-    let answered = await_answer(&stream, pid, command, on_progress);
+    let stream = send(&socket, &command).map_err(|error| RequestError::Unreachable {
+        pid,
+        socket,
+        error,
+    })?;
+    let answered = await_answer(&stream, pid, &command, on_progress);
     if command == Command::Stop {
         return after_stop(answered, pid_path, pid, &stream);
     }
@@ -178,13 +181,13 @@ fn find_process(pid_paths: &[PathBuf]) -> Result<(&Path, Option<u32>), RequestEr
     }))
 }
 
-fn send(socket: &Path, command: Command) -> io::Result<UnixStream> {
+fn send(socket: &Path, command: &Command) -> io::Result<UnixStream> {
     let unconnected = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Bounds the connect too: a full backlog makes it wait.
     unconnected.set_write_timeout(Some(CONNECT_LIMIT))?;
     unconnected.connect(&SockAddr::unix(socket)?)?;
     let mut stream = UnixStream::from(OwnedFd::from(unconnected));
-    let mut line = serde_json::to_vec(&Request { command })?;
+    let mut line = serde_json::to_vec(&Asking { command })?;
     line.push(b'\n');
     match stream.write_all(&line) {
         // Turned away before it was heard: the reason stands ready to be read.
@@ -196,14 +199,14 @@ fn send(socket: &Path, command: Command) -> io::Result<UnixStream> {
 fn await_answer(
     stream: &UnixStream,
     pid: Option<u32>,
-    command: Command,
+    command: &Command,
     on_progress: &mut dyn FnMut(&Answer),
 ) -> Result<Answer, RequestError> {
-    let limit = (command != Command::Stop).then_some(ANSWER_LIMIT);
+    let limit = (*command != Command::Stop).then_some(ANSWER_LIMIT);
     let deadline = limit.map(|limit| Instant::now() + limit);
     let cut_off = |reason| RequestError::CutOff {
         pid,
-        command,
+        command: command.clone(),
         reason,
     };
     let mut lines = Lines::new(stream, MAX_ANSWER_BYTES);
@@ -215,7 +218,7 @@ fn await_answer(
                 let limit = limit.unwrap_or_default();
                 return Err(RequestError::Silent {
                     pid,
-                    command,
+                    command: command.clone(),
                     limit,
                 });
             }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,17 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::lines::Lines;
-use super::{Answer, Command, EXIT_FAILED, Kind, Reply, Request, socket_path};
+use super::{Answer, Command, Informant, Kind, NO_SUCH_REQUEST, Reply, Request, socket_path};
 use crate::events::Event;
+use crate::groups::Status;
+use crate::operator::Order;
 use crate::pid_file::PidFile;
 
 /// Clients at once; a further one is told to come back.
 const MAX_CLIENTS: usize = 16;
 
-/// A request line, at most.
-const MAX_REQUEST_BYTES: usize = 4_096;
+/// A request line, at most: room for the longest key, every byte of it written as `\\xNN`.
+const MAX_REQUEST_BYTES: usize = 32 * 1024;
 
 /// What a client may take to send its request, and what one write to it may take.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
@@ -47,12 +49,15 @@ pub struct ControlError {
     error: io::Error,
 }
 
+/// Who tells how things stand, once there is someone.
+type Informed = Arc<OnceLock<Arc<dyn Informant>>>;
+
 /// The open control socket; removed when this is closed or dropped.
-#[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
     listener: Arc<UnixListener>,
     clients: Arc<Clients>,
+    informed: Informed,
 }
 
 impl ControlSocket {
@@ -63,13 +68,17 @@ impl ControlSocket {
     /// When the socket cannot be made or its thread cannot be started.
     pub fn open(pid_file: &PidFile, events: Sender<Event>) -> Result<ControlSocket, ControlError> {
         let path = socket_path(pid_file.path());
+        let informed = Informed::default();
         let open = || {
             let listener = Arc::new(listen(&path)?);
             let clients = Arc::new(Clients::default());
             let door = Door {
                 listener: Arc::clone(&listener),
                 clients: Arc::clone(&clients),
-                events,
+                asked: Asked {
+                    events,
+                    informed: Arc::clone(&informed),
+                },
             };
             thread::Builder::new()
                 .name("control".to_owned())
@@ -81,9 +90,16 @@ impl ControlSocket {
                 path,
                 listener,
                 clients,
+                informed,
             }),
             Err(error) => Err(ControlError { path, error }),
         }
+    }
+
+    /// From now on who asks how things stand is told by this one.
+    pub fn inform_by(&self, informant: Arc<dyn Informant>) {
+        // There is one; a second one would change nothing.
+        let _ = self.informed.set(informant);
     }
 
     /// Where it is.
@@ -104,6 +120,12 @@ impl ControlSocket {
             let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+impl std::fmt::Debug for ControlSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ControlSocket({})", self.path.display())
     }
 }
 
@@ -188,7 +210,14 @@ impl Drop for Place {
 struct Door {
     listener: Arc<UnixListener>,
     clients: Arc<Clients>,
+    asked: Asked,
+}
+
+/// Who answers what clients ask.
+#[derive(Clone)]
+struct Asked {
     events: Sender<Event>,
+    informed: Informed,
 }
 
 impl Door {
@@ -214,12 +243,12 @@ impl Door {
             turn_away(&stream, text);
             return;
         };
-        let events = self.events.clone();
+        let asked = self.asked.clone();
         let spawned = thread::Builder::new()
             .name("control-client".to_owned())
             .spawn(move || {
                 // What goes wrong on the way to a client concerns that client alone.
-                if let Err(error) = serve(&stream, &events) {
+                if let Err(error) = serve(&stream, &asked) {
                     log::debug!("a client of the control socket was not served: {error}");
                 }
                 // The stream's end comes first: whoever waits for the place waits for both.
@@ -235,21 +264,12 @@ impl Door {
 /// Tells a client why it is not served; never waits.
 fn turn_away(stream: &UnixStream, text: String) {
     if stream.set_nonblocking(true).is_ok() {
-        let _ = write_answer(stream, &failure(text));
-    }
-}
-
-fn failure(text: String) -> Answer {
-    Answer {
-        kind: Kind::Failed,
-        text,
-        lines: Vec::new(),
-        exit: EXIT_FAILED,
+        let _ = write_answer(stream, &Answer::failed(text));
     }
 }
 
 /// Reads one request, hands it on, and passes on what is answered.
-fn serve(stream: &UnixStream, events: &Sender<Event>) -> io::Result<()> {
+fn serve(stream: &UnixStream, asked: &Asked) -> io::Result<()> {
     stream.set_write_timeout(Some(CLIENT_LIMIT))?;
     let mut lines = Lines::new(stream, MAX_REQUEST_BYTES);
     let Some(line) = lines.next(Some(Instant::now() + CLIENT_LIMIT))? else {
@@ -258,19 +278,54 @@ fn serve(stream: &UnixStream, events: &Sender<Event>) -> io::Result<()> {
     let command = match serde_json::from_slice(&line) {
         Ok(Request { command }) => command,
         Err(error) => {
-            return write_answer(stream, &failure(format!("no such request: {error}")));
+            return write_answer(
+                stream,
+                &Answer::failed(format!("{NO_SUCH_REQUEST}: {error}")),
+            );
         }
     };
-    let (reply, answers) = Reply::new();
-    let event = match command {
-        Command::Reload => Event::Reload(Some(reply)),
-        Command::Stop => Event::Stop(Some(reply)),
-        Command::ClusterForm { yes } => Event::ClusterForm { yes, reply },
-    };
+    if matches!(command, Command::Status | Command::Sticks(_)) {
+        log::debug!("`{command}` received by the control socket");
+        return inform(stream, &command, &asked.informed);
+    }
     log::info!("`{command}` received by the control socket");
+    let (reply, answers) = Reply::new();
+    let Some(event) = event(command, reply) else {
+        return Ok(());
+    };
     // A queue that stays full, or has gone, drops the event and with it the reply, which says so.
-    drop(events.send_timeout(event, CLIENT_LIMIT));
+    drop(asked.events.send_timeout(event, CLIENT_LIMIT));
     pass_on(stream, &answers)
+}
+
+/// What the supervisor is to do; `None`: it is not for the supervisor.
+fn event(command: Command, reply: Reply) -> Option<Event> {
+    let set = |group, status| Order::SetStatus { group, status };
+    let order = match command {
+        Command::Reload => return Some(Event::Reload(Some(reply))),
+        Command::Stop => return Some(Event::Stop(Some(reply))),
+        Command::ClusterForm { yes } => return Some(Event::ClusterForm { yes, reply }),
+        Command::Drain { group } => set(group, Status::Draining),
+        Command::Disable { group } => set(group, Status::Disabled),
+        Command::Enable { group } => set(group, Status::Up),
+        Command::SticksRemove { key } => Order::RemoveStick { key },
+        Command::Status | Command::Sticks(_) => return None,
+    };
+    Some(Event::Operator { order, reply })
+}
+
+/// Answers a question in this thread.
+fn inform(stream: &UnixStream, command: &Command, informed: &Informed) -> io::Result<()> {
+    let Some(informant) = informed.get() else {
+        let text = "the process is still starting; try again in a moment";
+        return write_answer(stream, &Answer::failed(text));
+    };
+    match command {
+        Command::Sticks(question) => write_answer(stream, &informant.sticks(question)),
+        _ => informant
+            .status()
+            .try_for_each(|answer| write_answer(stream, &answer)),
+    }
 }
 
 fn pass_on(stream: &UnixStream, answers: &Receiver<Answer>) -> io::Result<()> {

@@ -3,6 +3,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -368,4 +369,87 @@ fn the_socket_never_takes_the_place_of_the_pid_file() {
         socket_path(Path::new("/run/plain")),
         Path::new("/run/plain.sock")
     );
+}
+
+/// Knows two groups, and repeats what it is asked about sticks.
+struct Fake;
+
+impl Informant for Fake {
+    fn status(&self) -> Box<dyn Iterator<Item = Answer> + '_> {
+        let group = |id| Answer::data(Kind::Progress, serde_json::json!({ "group": id }));
+        let end = Answer::data(Kind::Done, serde_json::json!({ "overview": "well" }));
+        Box::new([group(1), group(2), end].into_iter())
+    }
+
+    fn sticks(&self, question: &SticksQuestion) -> Answer {
+        match &question.ip {
+            Some(ip) => Answer::data(Kind::Done, serde_json::json!({ "ip": ip })),
+            None => Answer::failed("no address"),
+        }
+    }
+}
+
+#[test]
+fn how_things_stand_is_told_while_the_supervisor_is_busy() {
+    // Nobody takes events.
+    let (running, _events) = Running::start();
+    let answer = running.ask(Command::Status).0.unwrap().answer;
+    assert_eq!(answer.kind, Kind::Failed);
+    assert!(answer.text.contains("still starting"), "{}", answer.text);
+    running.socket.as_ref().unwrap().inform_by(Arc::new(Fake));
+    let mut groups = Vec::new();
+    let paths = [running.pid_path.clone()];
+    let outcome = request(&paths, Command::Status, &mut |line| {
+        groups.push(line.data.as_ref().unwrap()["group"].as_u64());
+    });
+    let answer = outcome.unwrap().answer;
+    assert_eq!(groups, [Some(1), Some(2)]);
+    assert_eq!(answer.data.unwrap()["overview"], "well");
+    let question = |ip: Option<&str>| {
+        let ip = ip.map(str::to_owned);
+        let sticks = Command::Sticks(SticksQuestion {
+            ip,
+            ..SticksQuestion::default()
+        });
+        running.ask(sticks).0.unwrap().answer
+    };
+    assert_eq!(question(Some("::1")).data.unwrap()["ip"], "::1");
+    assert_eq!(
+        (question(None).kind, question(None).exit),
+        (Kind::Failed, EXIT_FAILED)
+    );
+}
+
+#[test]
+fn an_operators_order_reaches_the_supervisor_as_it_was_given() {
+    use crate::groups::Status;
+    use crate::operator::Order;
+    let group = || "birch".to_owned();
+    let set = |status| Order::SetStatus {
+        group: group(),
+        status,
+    };
+    let key = "::1/a\\x00".to_owned();
+    let (running, events) = Running::start();
+    for (command, expected) in [
+        (Command::Drain { group: group() }, set(Status::Draining)),
+        (Command::Disable { group: group() }, set(Status::Disabled)),
+        (Command::Enable { group: group() }, set(Status::Up)),
+        (
+            Command::SticksRemove { key: key.clone() },
+            Order::RemoveStick { key: key.clone() },
+        ),
+    ] {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let event = events.recv_timeout(LONG).unwrap();
+                let Event::Operator { order, reply } = event else {
+                    panic!("{event:?}");
+                };
+                reply.done(format!("{order:?}"), Vec::new());
+            });
+            let answer = running.ask(command).0.unwrap().answer;
+            assert_eq!(answer.text, format!("{expected:?}"));
+        });
+    }
 }

@@ -33,6 +33,11 @@ impl GroupCounters {
         }
     }
 
+    /// Stick entries that name the group.
+    pub fn sticks(&self) -> u64 {
+        self.sticks.load(Ordering::Relaxed)
+    }
+
     /// When the group began to drain; `None` while it is not Draining.
     pub fn draining_since(&self) -> Option<Millis> {
         let since = self.draining_since_ms.load(Ordering::Relaxed);
@@ -100,6 +105,14 @@ impl GroupRegistry {
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let made = || Arc::new(GroupCounters::new(self.workers));
         Arc::clone(counters.entry(id).or_insert_with(made))
+    }
+
+    /// Open connections with a group, over all workers.
+    pub fn connections(&self, id: GroupId) -> u64 {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters
+            .get(&id)
+            .map_or(0, |counters| counters.connections())
     }
 
     /// What is counted of one target of a group, made at first asking.

@@ -21,7 +21,7 @@ impl Status {
         self != Status::Disabled
     }
 
-    fn of(byte: u8) -> Status {
+    pub(super) fn of(byte: u8) -> Status {
         match byte {
             0 => Status::Up,
             1 => Status::Draining,

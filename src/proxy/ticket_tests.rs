@@ -73,7 +73,7 @@ impl Sticks for LateTable {
     }
 }
 
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub(super) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
@@ -81,15 +81,16 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-struct Rig {
-    proxy: Proxy,
+/// A proxy with one port and one group, whose only target is `server`.
+pub(super) struct Rig {
+    pub(super) proxy: Proxy,
     table: Arc<LateTable>,
-    address: SocketAddr,
-    server: TcpListener,
+    pub(super) address: SocketAddr,
+    pub(super) server: TcpListener,
 }
 
 impl Rig {
-    fn new(extra: &str) -> Rig {
+    pub(super) fn new(extra: &str) -> Rig {
         let server = TcpListener::bind("127.0.0.1:0").expect("bind");
         let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = taken.local_addr().expect("address");
@@ -111,6 +112,8 @@ impl Rig {
             clock: Clock::start(),
             failed_targets: crossbeam_channel::bounded(1).0,
             descriptor_limit: 1_000,
+            statistics_descriptors: 0,
+            history: Arc::default(),
         };
         let health = Health {
             of: &|_| Arc::new(HealthStatus::up()),
@@ -123,6 +126,11 @@ impl Rig {
             address,
             server,
         }
+    }
+
+    /// Waits for a client to ask, and sends it to the group.
+    pub(super) fn let_through(&self) {
+        self.proxy.complete(self.table.ticket(), Rig::answer());
     }
 
     fn answer() -> Route {
@@ -169,7 +177,7 @@ fn an_answer_for_a_client_that_has_left_is_given_back_to_the_table() {
         .set_linger(Some(Duration::ZERO))
         .expect("linger");
     drop(client);
-    wait_for("the reset", || rig.proxy.ended(End::ClientLeft) == 1);
+    wait_for("the reset", || rig.proxy.view().ended(End::ClientLeft) == 1);
     // The slot has another occupant by now; the old answer must not reach it.
     let _next = TcpStream::connect(rig.address).expect("connect");
     let _second = rig.table.ticket();
@@ -186,9 +194,9 @@ fn a_refusal_and_a_missing_answer_each_reset_the_client_with_their_own_reason() 
     rig.proxy
         .complete(rig.table.ticket(), Route::Refuse(Refusal::NoGroup));
     assert!(client.read(&mut [0]).is_err(), "reset");
-    wait_for("its count", || rig.proxy.ended(End::NoGroup) == 1);
+    wait_for("its count", || rig.proxy.view().ended(End::NoGroup) == 1);
     let mut client = TcpStream::connect(rig.address).expect("connect");
     assert!(client.read(&mut [0]).is_err(), "reset");
-    wait_for("its count", || rig.proxy.ended(End::Unanswered) == 1);
+    wait_for("its count", || rig.proxy.view().ended(End::Unanswered) == 1);
     rig.proxy.quit();
 }

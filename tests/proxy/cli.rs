@@ -39,6 +39,11 @@ fn help_has_examples_exit_codes_and_every_task() {
         "check",
         "reload",
         "stop",
+        "status",
+        "sticks",
+        "drain",
+        "disable",
+        "enable",
         "cluster",
         "demo",
         "--config",
@@ -60,6 +65,15 @@ fn wrong_usage_ends_with_2() {
         &["reload", "--config", "x.toml"],
         &["stop", "-c", "x.toml"],
         &["cluster", "form", "--no"],
+        &["status", "-c", "x.toml"],
+        &["status", "birch"],
+        &["sticks", "-c", "x.toml"],
+        &["sticks", "remove"],
+        &["sticks", "--json", "remove", "::1"],
+        &["sticks", "--limit", "some"],
+        &["drain"],
+        &["disable", "1", "2"],
+        &["enable", "1", "-c", "x.toml"],
         &["cluster", "form", "-c", "x.toml"],
         &["demo", "-c", "x.toml"],
     ] {
@@ -122,7 +136,18 @@ fn a_taken_port_ends_with_3() {
 
 #[test]
 fn no_running_process_ends_with_4() {
-    for task in [&["reload"][..], &["stop"], &["cluster", "form"]] {
+    for task in [
+        &["reload"][..],
+        &["stop"],
+        &["cluster", "form"],
+        &["status"],
+        &["status", "--json"],
+        &["sticks"],
+        &["sticks", "remove", "::1"],
+        &["drain", "birch"],
+        &["disable", "birch"],
+        &["enable", "birch"],
+    ] {
         let output = tcpffee(task);
         assert_eq!(output.status.code(), Some(4));
         let text = stderr(&output);

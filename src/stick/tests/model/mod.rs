@@ -33,6 +33,7 @@ enum Op {
     Closed(usize),
     Pass(u64),
     Sweep,
+    Remove(u32, Option<u8>),
     SetStatus(u32, Option<Status>),
     SetExpiration(usize),
     SetBound(usize, bool),
@@ -64,6 +65,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => any::<usize>().prop_map(Op::Closed),
         4 => (0..120u64).prop_map(Op::Pass),
         2 => Just(Op::Sweep),
+        1 => (0..ADDRESSES, prop::option::of(0..3u8)).prop_map(|(ip, slice)| Op::Remove(ip, slice)),
         2 => (1..=GROUPS, status).prop_map(|(id, status)| Op::SetStatus(id, status)),
         1 => (0..EXPIRATIONS_MS.len()).prop_map(Op::SetExpiration),
         1 => (1..8usize, any::<bool>()).prop_map(|(max, evict)| Op::SetBound(max, evict)),
@@ -99,6 +101,7 @@ impl World {
             }
             Op::Pass(ms) => self.now += ms,
             Op::Sweep => self.sweep(),
+            Op::Remove(ip, slice) => self.remove((ip, slice)),
             Op::SetStatus(id, Some(status)) => {
                 self.statuses.insert(id, status);
             }

@@ -217,4 +217,10 @@ impl World {
             }
         }
     }
+    pub fn remove(&mut self, key: PlainKey) {
+        let seen = self.view(&key);
+        let removed = self.table.remove(owned(key).as_ref(), Millis(self.now));
+        assert_eq!(removed, seen);
+        assert_eq!(self.entries.remove(&key).is_some(), removed.is_some());
+    }
 }
