@@ -10,12 +10,14 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use metrics_support::{Rendering, figures};
 use serde_json::Value;
+use support::{Fleet, Proxy, client, eventually};
 use tcpffee::config::GroupId;
 use tcpffee::proxy::{OTHER_PORT, PortTraffic};
 use tcpffee::stats::metrics::{Group, MAX_SERIES, Target};
@@ -293,6 +295,72 @@ fn no_metric_by_port_target_or_group_has_more_series_than_its_bound() {
         &[("metric", "tcpffee_connections")],
     );
     assert_eq!(left_out, Some(2_999.0 - 999.0));
+}
+
+#[test]
+fn a_running_proxy_answers_with_what_it_has_counted_up_to_now() {
+    let fleet = Fleet::new(1);
+    let _proxy = Proxy::start(&fleet.settings);
+    let client = client::connect(fleet.block.client(0), fleet.listener(5280)).unwrap();
+    client::read_line(&client).unwrap();
+    (&client).write_all(b"question").unwrap();
+    (&client).read_exact(&mut [0; 8]).unwrap();
+
+    let group = ("group", "0");
+    let traffic = |rendering: &Rendering, direction| {
+        let labels = [group, ("direction", direction)];
+        rendering.value("tcpffee_group_traffic_bytes_total", &labels)
+    };
+    let mut last = Rendering::default();
+    // What a client has got is counted a moment later.
+    eventually("the bytes of the open connection are counted", || {
+        last = scrape(fleet.block.statistics(0));
+        traffic(&last, "in") == Some(8.0) && traffic(&last, "out") > Some(8.0)
+    });
+    last.assert_is_sound();
+    for (metric, labels, expected) in [
+        ("tcpffee_healthy", &[][..], 1.0),
+        ("tcpffee_connections", &[("port", "5280")], 1.0),
+        (
+            "tcpffee_connections_accepted_total",
+            &[("port", "5280")],
+            1.0,
+        ),
+        ("tcpffee_group_connections", &[group], 1.0),
+        ("tcpffee_group_sticks", &[group], 1.0),
+        (
+            "tcpffee_group_connect_duration_seconds_count",
+            &[group],
+            1.0,
+        ),
+        (
+            "tcpffee_group_session_duration_seconds_count",
+            &[group],
+            0.0,
+        ),
+    ] {
+        assert_eq!(last.value(metric, labels), Some(expected), "{metric}");
+    }
+    drop(client);
+    let ended = [group, ("reason", "client_finished")];
+    eventually("the end is counted", || {
+        let now = scrape(fleet.block.statistics(0));
+        now.value("tcpffee_connections_ended_total", &ended) == Some(1.0)
+            && now.value("tcpffee_connections", &[("port", "5280")]) == Some(0.0)
+    });
+}
+
+fn scrape(address: SocketAddr) -> Rendering {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    Rendering::parse(body)
 }
 
 #[test]

@@ -48,6 +48,7 @@ use crossbeam_channel::Sender;
 use crate::clock::Clock;
 use crate::config::{Config, KeyType};
 use crate::groups::{GroupRegistry, HealthStatus, TargetState};
+use crate::history::History;
 use crate::stick::{Route, Sticks, Ticket};
 
 pub use descriptors::{Split, raise_limit};
@@ -81,6 +82,10 @@ pub struct Parts {
     pub failed_targets: Sender<Arc<TargetState>>,
     /// Descriptors that the process may open ([`raise_limit`]).
     pub descriptor_limit: usize,
+    /// Those of them that are the statistics server's.
+    pub statistics_descriptors: usize,
+    /// Where changes of the groups' statuses are noted.
+    pub history: Arc<History>,
 }
 
 /// What the proxy needs of the health checks.
@@ -128,6 +133,7 @@ pub struct Proxy {
     handles: Vec<WorkerHandle>,
     threads: Vec<JoinHandle<()>>,
     descriptor_limit: usize,
+    statistics_descriptors: usize,
     /// Descriptors that were open before the proxy opened its own.
     own_descriptors: usize,
 }
@@ -153,6 +159,7 @@ impl Proxy {
             parts.descriptor_limit,
             addresses.len() * parts.workers,
             health.descriptors,
+            parts.statistics_descriptors,
             own_descriptors,
         );
         if split.connections == 0 {
@@ -185,7 +192,8 @@ impl Proxy {
             traffic: Traffic::new(),
             is_accepting: AtomicBool::new(true),
         });
-        let statuses = Arc::new(Statuses::new(Arc::clone(&shared), handles.clone()));
+        let statuses = Statuses::new(Arc::clone(&shared), handles.clone(), parts.history);
+        let statuses = Arc::new(statuses);
         announce(&shared.generation.load(), None, &parts.registry, &statuses);
         let max_pipes = split.pipes / parts.workers;
         let mut threads = Vec::new();
@@ -202,6 +210,7 @@ impl Proxy {
             handles,
             threads,
             descriptor_limit: parts.descriptor_limit,
+            statistics_descriptors: parts.statistics_descriptors,
             own_descriptors,
         };
         proxy.hand_out(bound);
@@ -241,6 +250,7 @@ impl Proxy {
             self.descriptor_limit,
             after.len() * self.handles.len(),
             health.descriptors,
+            self.statistics_descriptors,
             self.own_descriptors,
         );
         if split.connections == 0 {

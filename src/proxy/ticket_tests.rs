@@ -112,6 +112,8 @@ impl Rig {
             clock: Clock::start(),
             failed_targets: crossbeam_channel::bounded(1).0,
             descriptor_limit: 1_000,
+            statistics_descriptors: 0,
+            history: Arc::default(),
         };
         let health = Health {
             of: &|_| Arc::new(HealthStatus::up()),

@@ -1,0 +1,44 @@
+// Asking the proxy: one request at a time, each with a time limit.
+
+const TIME_LIMIT_MS = 4000;
+
+let last = Promise.resolve();
+
+/**
+ * The answer to a GET, as `{status, body}`; the body is JSON. Whoever asks while another request
+ * is on its way waits for its end: a slow proxy never gets more than one request of this page.
+ */
+export function ask(path) {
+  const answer = last.then(() => fetchJson(path));
+  last = answer.catch(() => {});
+  return answer;
+}
+
+async function fetchJson(path) {
+  const response = await fetch(new URL(path, document.baseURI), {
+    cache: "no-store",
+    credentials: "same-origin",
+    redirect: "error",
+    headers: { Accept: "application/json" },
+    signal: AbortSignal.timeout(TIME_LIMIT_MS),
+  });
+  return { status: response.status, body: await response.json() };
+}
+
+/** The body of an answer that must be 200. */
+export async function askFor(path) {
+  const { status, body } = await ask(path);
+  if (status !== 200) {
+    throw new Error(body.detail ?? `${path} answered ${status}`);
+  }
+  return body;
+}
+
+/** The health: answered with 503 where the node is unhealthy. */
+export async function askForHealth() {
+  const { status, body } = await ask("api/v1/health");
+  if (!Array.isArray(body.reasons)) {
+    throw new Error(body.detail ?? `the health answered ${status}`);
+  }
+  return body;
+}

@@ -1,0 +1,70 @@
+// Small charts of a series over the last minutes.
+
+import { set, svg } from "./dom.js";
+import { GAP_MS, WINDOW_MS } from "./series.js";
+
+const WIDTH = 300;
+const HEIGHT = 56;
+const TOP = 3; // room for the line's width at its highest
+
+/** A chart of one or two series on one scale; the first one is filled. */
+export class Chart {
+  #areas;
+  #lines;
+
+  constructor(lines = 1) {
+    this.element = svg("svg", {
+      class: "chart",
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: "none",
+      role: "img",
+    });
+    const names = ["first", "second"].slice(0, lines);
+    this.#areas = names.map((name) => svg("path", { class: `area ${name}` }));
+    this.#lines = names.map((name) => svg("path", { class: `line ${name}` }));
+    const base = svg("path", { class: "base", d: `M0 ${HEIGHT - 0.5}H${WIDTH}` });
+    this.element.append(base, ...this.#areas, ...this.#lines);
+  }
+
+  /** Draws the series as of `now`; `label` says in words what is seen. */
+  draw(now, series, label) {
+    const highest = Math.max(...series.map((one) => one.highest)) || 1;
+    series.forEach((one, at) => {
+      const runs = runsOf(one.points, now, highest);
+      set(this.#lines[at], "d", runs.map(line).join(""));
+      set(this.#areas[at], "d", runs.map(area).join(""));
+    });
+    set(this.element, "aria-label", label);
+  }
+}
+
+/** The points as runs without a gap in them, in the chart's coordinates. */
+function runsOf(points, now, highest) {
+  const runs = [];
+  let run = [];
+  let before = null;
+  for (const { time, value } of points) {
+    if (value === null || (before !== null && time - before > GAP_MS)) {
+      run = [];
+    }
+    if (value !== null) {
+      if (run.length === 0) {
+        runs.push(run);
+      }
+      const x = WIDTH - ((now - time) / WINDOW_MS) * WIDTH;
+      const y = HEIGHT - 1 - (value / highest) * (HEIGHT - 1 - TOP);
+      run.push([x.toFixed(1), y.toFixed(1)]);
+    }
+    before = time;
+  }
+  return runs;
+}
+
+function line(run) {
+  const [first, ...rest] = run;
+  return `M${first}` + (rest.length > 0 ? rest.map((point) => `L${point}`).join("") : "h0.5");
+}
+
+function area(run) {
+  return `M${run[0][0]} ${HEIGHT - 1}` + run.map((point) => `L${point}`).join("") + `V${HEIGHT - 1}Z`;
+}

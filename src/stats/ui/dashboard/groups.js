@@ -1,0 +1,144 @@
+// The groups: those that are out first, each with what it is, why, since when and who is on it.
+
+import { byId, el, follow, mark, say, set, setMark, show } from "./dom.js";
+import { bytes, change, clock, count, counted, drainingSentence, duration, rate } from "./format.js";
+import { Chart } from "./chart.js";
+import { checkView } from "./checks.js";
+import { Rate, Series } from "./series.js";
+import { targetLines } from "./targets.js";
+
+const MINUTE_MS = 60 * 1000;
+const LEVELS = { Up: "good", Draining: "warning", Disabled: "bad" };
+const SEVERITY = { Disabled: 0, Draining: 1, Up: 2 };
+
+/** Shows the groups as of `now`; `since` knows when each status began, by group id. */
+export function showGroups(now, groups, total, since) {
+  const sorted = [...groups].sort((a, b) => SEVERITY[a.status] - SEVERITY[b.status] || a.id - b.id);
+  const shown = sorted.map((group) => ({ now, group, since: since.get(group.id) ?? null }));
+  follow(byId("groups"), shown, ({ group }) => group.id, groupView);
+  say(byId("groups-summary"), summary(groups));
+  const left = total - groups.length;
+  show(byId("groups-left"), left > 0);
+  say(byId("groups-left"), `${counted(left, "group")} more: see api/v1/groups`);
+}
+
+/** "1 disabled, 1 draining, 3 up" */
+function summary(groups) {
+  const words = Object.keys(SEVERITY).map((status) => {
+    const amount = groups.filter((group) => group.status === status).length;
+    return amount > 0 ? `${count(amount)} ${status.toLowerCase()}` : null;
+  });
+  return words.filter(Boolean).join(", ");
+}
+
+function groupView({ group }) {
+  const part = parts(group);
+  const series = { connections: new Series(), sticks: new Series(), in: new Rate(), out: new Rate() };
+  return {
+    element: part.card,
+    update({ now, group, since }) {
+      series.connections.add(now, group.connections);
+      series.sticks.add(now, group.sticks);
+      series.in.count(now, group.bytes_in);
+      series.out.count(now, group.bytes_out);
+      showState(part, group, since);
+      showFigures(part, series, group);
+      const label = `Connections of ${titleOf(group)} in the last five minutes, now ${count(group.connections)}`;
+      part.chart.draw(now, [series.connections], label);
+      follow(part.targets, targetLines(group.targets), (line) => line.key, targetView);
+      follow(part.checks, group.healthchecks, (check) => check.id, checkView);
+    },
+  };
+}
+
+/** Everything of a card that changes, by name. */
+function parts(group) {
+  const heading = el("h3", { id: `group-${group.id}` });
+  const sign = mark();
+  const status = el("span", { class: "status" });
+  const reason = el("p", { class: "reason" });
+  const draining = el("p", { class: "draining" });
+  const figures = ["sticks", "connections", "in", "out"].map(() => el("dd"));
+  const trends = figures.map(() => el("dd", { class: "trend" }));
+  const titles = ["Keys", "Connections", "In", "Out"];
+  const list = el("dl", { class: "figures" });
+  titles.forEach((title, at) => list.append(el("div", {}, el("dt", {}, title), figures[at], trends[at])));
+  const chart = new Chart();
+  const targets = el("ul", { class: "targets" });
+  const checks = el("div", { class: "checks" });
+  const ended = el("p", { class: "ended" });
+  const badge = el("span", { class: "badge" }, sign, status);
+  const head = el("header", {}, heading, badge);
+  const card = el("article", { class: "group", "aria-labelledby": heading.id, "data-group": group.id });
+  card.append(head, reason, draining, list, chart.element, targets, checks, ended);
+  return { card, heading, sign, status, reason, draining, figures, trends, chart, targets, checks, ended };
+}
+
+function titleOf({ id, name }) {
+  return name === null ? `Group ${id}` : `${name} (group ${id})`;
+}
+
+function showState(part, group, since) {
+  const level = LEVELS[group.status] ?? "unknown";
+  set(part.card, "data-status", group.status);
+  set(part.card, "data-level", level);
+  setMark(part.sign, level);
+  say(part.heading, titleOf(group));
+  say(part.status, group.status);
+  const why = [group.reason, since ? `since ${clock(since)}` : "", roleOf(group)].filter(Boolean);
+  say(part.reason, why.join(" · "));
+  show(part.reason, why.length > 0);
+  say(part.draining, progress(group));
+  show(part.draining, group.draining !== null || group.drained);
+}
+
+function roleOf({ backup, weight }) {
+  const words = [backup ? "backup" : "", weight === 1 ? "" : `weight ${weight}`];
+  return words.filter(Boolean).join(", ");
+}
+
+function progress({ draining, drained }) {
+  if (drained) {
+    return "Drained: nothing is left of it, it may be switched off";
+  }
+  if (draining === null) {
+    return "";
+  }
+  return `Draining for ${duration(draining.for_seconds)}: ${drainingSentence(draining)}`;
+}
+
+function showFigures({ figures, trends, ended }, series, group) {
+  say(figures[0], count(group.sticks));
+  say(figures[1], count(group.connections));
+  say(figures[2], rate(series.in.now, bytes));
+  say(figures[3], rate(series.out.now, bytes));
+  say(trends[0], trend(series.sticks));
+  say(trends[1], trend(series.connections));
+  say(trends[2], bytes(group.bytes_in));
+  say(trends[3], bytes(group.bytes_out));
+  const failed = ["connect_failed", "connect_timeout", "target_reset", "target_lost"]
+    .filter((reason) => group.ended[reason] > 0)
+    .map((reason) => `${reason.replaceAll("_", " ")} ${count(group.ended[reason])}`);
+  say(ended, failed.length > 0 ? `Since the start: ${failed.join(", ")}` : "");
+  show(ended, failed.length > 0);
+}
+
+function trend(series) {
+  const grown = series.changeIn(MINUTE_MS);
+  return grown === null ? "\u00a0" : `${change(grown)} in 1 min`;
+}
+
+function targetView() {
+  const ports = el("span", { class: "ports" });
+  const place = el("span", { class: "place" });
+  const trouble = el("span", { class: "trouble" });
+  return {
+    element: el("li", {}, ports, place, trouble),
+    update(line) {
+      say(ports, line.ports);
+      say(place, line.place);
+      say(trouble, line.trouble);
+      show(trouble, line.trouble !== "");
+    },
+  };
+}

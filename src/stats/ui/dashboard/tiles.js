@@ -1,0 +1,97 @@
+// The node in five figures, each with the last five minutes.
+
+import { byId, el, say } from "./dom.js";
+import { bytes, change, count, rate, short } from "./format.js";
+import { Chart } from "./chart.js";
+import { Rate, Series } from "./series.js";
+
+const MINUTE_MS = 60 * 1000;
+
+const connections = new Series();
+const accepted = new Rate();
+const bytesIn = new Rate();
+const bytesOut = new Rate();
+const sticks = new Series();
+const failures = new Rate();
+
+const tiles = {
+  connections: tile("Connections"),
+  accepted: tile("New connections"),
+  traffic: tile("Throughput", 2),
+  sticks: tile("Sticks"),
+  failures: tile("Failed or refused"),
+};
+
+function tile(title, lines = 1) {
+  const figure = el("p", { class: "figure" }, "–");
+  const note = el("p", { class: "note" }, "\u00a0");
+  const scale = el("span", { class: "scale" });
+  const chart = new Chart(lines);
+  const plot = el("div", { class: "plot" }, chart.element, scale);
+  byId("tiles").append(el("article", { class: "tile" }, el("h3", {}, title), figure, note, plot));
+  return { title, figure, note, scale, chart };
+}
+
+/** Connections that no client should see end so. */
+const FAILURES = ["connect_failed", "connect_timeout", "local_error", "no_group", "no_target", "table_full", "unanswered", "unsettled"];
+
+/** How many connections failed or were refused since the start. */
+function failed(totals) {
+  return FAILURES.reduce((sum, reason) => sum + (totals.ended[reason] ?? 0), 0);
+}
+
+/** Takes an overview as of `now`. */
+export function showTotals(now, { totals, sticks: table }) {
+  connections.add(now, totals.connections);
+  accepted.count(now, totals.accepted);
+  bytesIn.count(now, totals.bytes_in);
+  bytesOut.count(now, totals.bytes_out);
+  sticks.add(now, table.entries);
+  failures.count(now, failed(totals));
+  drawTotals(now);
+
+  say(tiles.connections.figure, count(totals.connections));
+  say(tiles.connections.note, share(totals.connections, totals.max_connections, connections));
+  say(tiles.accepted.figure, rate(accepted.now));
+  say(tiles.accepted.note, `${short(totals.accepted)} since the start`);
+  say(tiles.traffic.figure, `${rate(sum(bytesIn.now, bytesOut.now), bytes)}`);
+  say(tiles.traffic.note, `in ${rate(bytesIn.now, bytes)}, out ${rate(bytesOut.now, bytes)}`);
+  say(tiles.sticks.figure, count(table.entries));
+  say(tiles.sticks.note, share(table.entries, table.max_entries, sticks));
+  say(tiles.failures.figure, rate(failures.now));
+  say(tiles.failures.note, `${count(failed(totals))} since the start`);
+}
+
+/** A gap in every chart: the proxy did not answer. */
+export function loseTotals(now) {
+  for (const series of [connections, accepted, bytesIn, bytesOut, sticks, failures]) {
+    series.add(now, null);
+  }
+  drawTotals(now);
+}
+
+function drawTotals(now) {
+  draw(now, tiles.connections, [connections], count);
+  draw(now, tiles.accepted, [accepted], rate);
+  draw(now, tiles.traffic, [bytesIn, bytesOut], (value) => rate(value, bytes));
+  draw(now, tiles.sticks, [sticks], count);
+  draw(now, tiles.failures, [failures], rate);
+}
+
+function draw(now, { title, chart, scale }, series, write) {
+  const highest = write(Math.max(...series.map((one) => one.highest)));
+  say(scale, `max ${highest}`);
+  chart.draw(now, series, `${title} in the last five minutes, at most ${highest}`);
+}
+
+function share(value, most, series) {
+  const percent = most > 0 ? (value / most) * 100 : 0;
+  const told = percent > 0 && percent < 1 ? "under 1" : percent.toFixed(0);
+  const grown = series.changeIn(MINUTE_MS);
+  const trend = grown === null ? "" : `, ${change(grown)} in 1 min`;
+  return `${told} % of ${short(most)}${trend}`;
+}
+
+function sum(a, b) {
+  return a === null || b === null ? null : a + b;
+}
