@@ -28,6 +28,24 @@ fn promtool_accepts_the_alerts_and_every_query_of_the_dashboard() {
     check_rules(&file.to_string());
 }
 
+#[test]
+fn each_alert_fires_for_whom_it_is_for_and_for_nobody_else() {
+    if !real::has_all(&[PROMTOOL]) {
+        return;
+    }
+    let mut command = Command::new(real::find(PROMTOOL.0, PROMTOOL.1));
+    command
+        .args(["test", "rules", "tests/metrics_support/alerts_test.yml"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    real::run(command);
+    let tests = include_str!("alerts_test.yml");
+    for line in monitoring("alerts.yml").lines() {
+        if let Some(alert) = line.trim().strip_prefix("- alert: ") {
+            assert!(tests.contains(&format!("alertname: {alert}\n")), "{alert}");
+        }
+    }
+}
+
 fn check_rules(rules: &str) {
     let directory = real::directory();
     let path = directory.path().join("rules.yml");
