@@ -47,11 +47,9 @@ pub static ROUTES: &[Route] = &[
     route("/api/v1/config", answers::configuration),
     route("/api/v1/events", answers::events),
     route("/api/v1/health", answers::health),
+    route("/metrics", answers::metrics),
     route("/spec/v1/", answers::specification),
 ];
-
-/// Prometheus' path; what it gives is no JSON, and not part of the API.
-const METRICS: &str = "/metrics";
 
 /// Answers a target: a path and what stands behind its question mark.
 pub fn answer(target: &str, sources: &Sources) -> Answer {
@@ -69,9 +67,6 @@ fn try_answer(target: &str, sources: &Sources) -> Result<Answer, Answer> {
                 query,
             });
         }
-    }
-    if path == METRICS {
-        return answers::metrics(sources, query);
     }
     if let Some(asset) = ui::asset(path) {
         let answer = Answer::ok(asset.content_type, asset.body)
@@ -111,7 +106,7 @@ fn with_other_end(path: &str) -> Option<String> {
         .iter()
         .any(|route| matched(route.path, &other).is_some());
     // Not where a slash belongs to a key.
-    let is_there = is_there || other == METRICS || ui::asset(&other).is_some();
+    let is_there = is_there || ui::asset(&other).is_some();
     is_there.then_some(other)
 }
 
@@ -153,7 +148,6 @@ mod tests {
             ("/api/v1", Some("/api/v1/")),
             ("/spec/v1", Some("/spec/v1/")),
             ("/ui/v1", Some("/ui/v1/")),
-            ("/metrics/", Some("/metrics")),
             ("/api/v1/groups/", Some("/api/v1/groups")),
             ("/api/v1/groups/7/", Some("/api/v1/groups/7")),
             ("/api/v1/stick_table/", Some("/api/v1/stick_table")),
