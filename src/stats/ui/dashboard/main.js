@@ -25,13 +25,13 @@ let events = { events: [], dropped: 0 };
 /** One round: everything is asked before anything is shown, so that the page is of one moment. */
 async function look() {
   const overview = await askFor("api/v1/");
+  const now = Date.now();
   const health = await askForHealth();
   const groups = await askFor(`api/v1/groups?limit=${MAX_GROUPS}`);
   const raft = round % SLOW_ROUNDS === 0 ? await askFor("api/v1/raft") : null;
   if (round % SLOW_ROUNDS === 0) {
     events = await askFor("api/v1/events");
   }
-  const now = Date.now();
   showTotals(now, overview);
   showProcess(now, overview);
   nameGroups(groups);

@@ -15,7 +15,7 @@ let titles = new Map();
 
 /** The groups' names, for the results. */
 export function nameGroups(groups) {
-  titles = new Map(groups.map(({ id, name }) => [id, name === null ? `group ${id}` : `${name} (group ${id})`]));
+  titles = new Map(groups.map(({ id, name }) => [id, name === null ? `group ${id}` : `${name} (${id})`]));
 }
 
 /** Makes the form work. */
@@ -87,9 +87,10 @@ function showFound({ ip, entries, next }) {
 }
 
 function row() {
-  const cells = ["Key", "Group", "Expires", "Connections"].map((title) => el("td", { "data-title": title }));
+  const titles = ["Key", "Group", "Expires", "Connections"];
+  const cells = titles.map((title) => el("td", { role: "cell", "data-title": title }));
   return {
-    element: el("tr", {}, ...cells),
+    element: el("tr", { role: "row" }, ...cells),
     update(stick) {
       say(cells[0], stick.key);
       say(cells[1], titles.get(stick.group) ?? `group ${stick.group}`);

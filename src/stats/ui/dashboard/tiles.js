@@ -1,6 +1,6 @@
 // The node in five figures, each with the last five minutes.
 
-import { byId, el, say } from "./dom.js";
+import { byId, el, say, set } from "./dom.js";
 import { bytes, change, count, rate, short } from "./format.js";
 import { Chart } from "./chart.js";
 import { Rate, Series } from "./series.js";
@@ -25,15 +25,16 @@ const tiles = {
 function tile(title, lines = 1) {
   const figure = el("p", { class: "figure" }, "–");
   const note = el("p", { class: "note" }, "\u00a0");
-  const scale = el("span", { class: "scale" });
-  const chart = new Chart(lines);
-  const plot = el("div", { class: "plot" }, chart.element, scale);
-  byId("tiles").append(el("article", { class: "tile" }, el("h3", {}, title), figure, note, plot));
-  return { title, figure, note, scale, chart };
+  const chart = new Chart(title, lines);
+  byId("tiles").append(el("article", { class: "tile" }, el("h3", {}, title), figure, note, chart.element));
+  return { figure, note, chart };
 }
 
 /** Connections that no client should see end so. */
-const FAILURES = ["connect_failed", "connect_timeout", "local_error", "no_group", "no_target", "table_full", "unanswered", "unsettled"];
+const FAILURES = [
+  "connect_failed", "connect_timeout", "local_error", "no_group",
+  "no_target", "table_full", "unanswered", "unsettled",
+];
 
 /** How many connections failed or were refused since the start. */
 function failed(totals) {
@@ -59,6 +60,7 @@ export function showTotals(now, { totals, sticks: table }) {
   say(tiles.sticks.figure, count(table.entries));
   say(tiles.sticks.note, share(table.entries, table.max_entries, sticks));
   say(tiles.failures.figure, rate(failures.now));
+  set(tiles.failures.figure, "data-level", failures.now > 0 ? "bad" : null);
   say(tiles.failures.note, `${count(failed(totals))} since the start`);
 }
 
@@ -71,17 +73,11 @@ export function loseTotals(now) {
 }
 
 function drawTotals(now) {
-  draw(now, tiles.connections, [connections], count);
-  draw(now, tiles.accepted, [accepted], rate);
-  draw(now, tiles.traffic, [bytesIn, bytesOut], (value) => rate(value, bytes));
-  draw(now, tiles.sticks, [sticks], count);
-  draw(now, tiles.failures, [failures], rate);
-}
-
-function draw(now, { title, chart, scale }, series, write) {
-  const highest = write(Math.max(...series.map((one) => one.highest)));
-  say(scale, `max ${highest}`);
-  chart.draw(now, series, `${title} in the last five minutes, at most ${highest}`);
+  tiles.connections.chart.draw(now, [connections], count);
+  tiles.accepted.chart.draw(now, [accepted], perSecond);
+  tiles.traffic.chart.draw(now, [bytesIn, bytesOut], (value) => rate(value, bytes));
+  tiles.sticks.chart.draw(now, [sticks], count);
+  tiles.failures.chart.draw(now, [failures], perSecond);
 }
 
 function share(value, most, series) {
@@ -89,8 +85,10 @@ function share(value, most, series) {
   const told = percent > 0 && percent < 1 ? "under 1" : percent.toFixed(0);
   const grown = series.changeIn(MINUTE_MS);
   const trend = grown === null ? "" : `, ${change(grown)} in 1 min`;
-  return `${told} % of ${short(most)}${trend}`;
+  return `${told} % of ${count(most)}${trend}`;
 }
+
+const perSecond = (value) => rate(value);
 
 function sum(a, b) {
   return a === null || b === null ? null : a + b;

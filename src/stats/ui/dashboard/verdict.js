@@ -30,8 +30,8 @@ function judge({ status, reasons, warnings }) {
     return { level: "bad", headline, word: "UNHEALTHY" };
   }
   if (warnings.length > 0) {
-    const things = counted(warnings.length, "thing");
-    return { level: "warning", headline: `Serving, with ${things} to look at`, word: counted(warnings.length, "warning") };
+    const headline = `Serving, with ${counted(warnings.length, "thing")} to look at`;
+    return { level: "warning", headline, word: counted(warnings.length, "warning") };
   }
   return { level: "good", headline: "All is well", word: "ok" };
 }
