@@ -14,6 +14,8 @@ pub mod events; // what the outside asks of the running process
 pub mod fault; // failed connects: whose fault it was
 pub mod groups; // server groups of one generation: status, weight, targets
 pub mod health; // checks of the groups' servers, and what they make of the groups
+pub mod histogram; // durations counted in fixed buckets
+pub mod history; // what happened lately
 pub mod logging; // the log: filter, bounded queue to standard error, rate limits, last words
 pub mod node_id; // which of the configured peers this node is
 pub mod own_listeners; // the proxy's own listeners as targets

@@ -22,6 +22,7 @@ use log::{Log, Metadata, Record};
 
 use line::Shape;
 use queue::Queue;
+pub use queue::lines_lost;
 pub use rate_limit::{LeftOut, RateLimit};
 
 /// What is logged where `RUST_LOG` says nothing: session lines are off.

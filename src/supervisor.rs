@@ -4,8 +4,9 @@
 //! changes nothing and says why.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -19,9 +20,11 @@ use crate::control::{self, Reply};
 use crate::events::Event;
 use crate::groups::GroupRegistry;
 use crate::health::{self, Health};
+use crate::history::{History, Kind};
 use crate::proxy::{self, End, Parts, Proxy};
 use crate::resolve::Names;
 use crate::state_file::{LockError, PathLock, lock_path};
+use crate::stats::{self, Sources};
 use crate::stick::save::{self, Keeper, KeyShape};
 use crate::stick::{self, Table};
 
@@ -64,6 +67,12 @@ pub enum StartError {
     /// The stick table cannot be kept.
     #[error(transparent)]
     Keeper(#[from] save::StartError),
+    /// The statistics server's socket.
+    #[error(transparent)]
+    Statistics(#[from] stats::ListenError),
+    /// The system gave no event loop or thread for statistics.
+    #[error("cannot start the statistics server: {0}")]
+    StatisticsThread(#[source] io::Error),
 }
 
 /// A running tcpffee.
@@ -77,6 +86,10 @@ pub struct Supervisor {
     names: Arc<Names>,
     /// A name has another address, and targets do not follow it yet.
     names_changed: Arc<AtomicBool>,
+    history: Arc<History>,
+    sources: Arc<Sources>,
+    /// Goes on to the very end.
+    statistics: stats::Server,
     environment: Environment,
     config_path: Option<PathBuf>,
 }
@@ -94,6 +107,7 @@ impl Supervisor {
             events,
         } = start;
         let clock = Clock::start();
+        let history = Arc::new(History::default());
         let workers = config.workers.unwrap_or_else(available_cpus);
         let registry = Arc::new(GroupRegistry::new(workers));
         let table = Arc::new(Table::new(table_settings(&config), Arc::clone(&registry)));
@@ -125,9 +139,12 @@ impl Supervisor {
             clock,
             failed_targets: failed_sender,
             descriptor_limit,
+            statistics_descriptors: stats::descriptors(descriptor_limit),
+            history: Arc::clone(&history),
         };
         let save_interval = config.stick_table_save_interval;
         let ready = ready_line(&config, workers);
+        let statistics_listener = stats::listen(config.stats_bind_socket)?;
         // Before the first client: from then on the journal knows every stick.
         let keeper = Keeper::start(Arc::clone(&table), &path, shape, save_interval, clock)?;
         let plan = prepared.plan();
@@ -146,7 +163,29 @@ impl Supervisor {
             failed_targets,
             descriptor_limit,
         })?;
+        let sources = Arc::new(Sources::new(stats::Parts {
+            clock,
+            key_type: environment.key_type,
+            config_path: config_path.clone(),
+            proxy: proxy.view(),
+            health: health.view(),
+            table: Arc::clone(&table),
+            saves: keeper.watch(),
+            history: Arc::clone(&history),
+            // No Raft group runs in this version.
+            node: None,
+            raft_stick_table: None,
+            raft_healthchecks: None,
+        }));
+        let statistics = stats::Server::start(
+            statistics_listener,
+            stats::descriptors(descriptor_limit),
+            run_directory(&environment),
+            Arc::clone(&sources),
+        )
+        .map_err(StartError::StatisticsThread)?;
         log::info!("{ready}");
+        history.note(Kind::Process, false, ready);
         Ok(Supervisor {
             proxy,
             health,
@@ -155,6 +194,9 @@ impl Supervisor {
             path_lock,
             names,
             names_changed,
+            history,
+            sources,
+            statistics,
             environment,
             config_path,
         })
@@ -196,6 +238,8 @@ impl Supervisor {
                     }
                 };
                 log::info!("{summary}");
+                self.sources.note_reload(Ok(&changes));
+                self.note_reload(false, &summary, &changes);
                 for change in &changes {
                     log::info!("  {change}");
                 }
@@ -209,6 +253,8 @@ impl Supervisor {
                     .retain(&host_names(&self.proxy.generation().config));
                 let summary = "reload refused; the running configuration stays as it is";
                 log::error!("{summary}");
+                self.sources.note_reload(Err(&reasons));
+                self.note_reload(true, summary, &reasons);
                 for reason in &reasons {
                     log::error!("  {reason}");
                 }
@@ -217,6 +263,14 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    fn note_reload(&self, is_refused: bool, summary: &str, lines: &[String]) {
+        let text = match lines {
+            [] => summary.to_owned(),
+            lines => format!("{summary}: {}", lines.join("; ")),
+        };
+        self.history.note(Kind::Reload, is_refused, text);
     }
 
     /// Reads and applies the file; the lines say what changed, or all that speaks against it.
@@ -274,22 +328,24 @@ impl Supervisor {
             grace.as_secs_f64()
         );
         log::info!("{text}");
+        self.history.note(Kind::Process, false, &*text);
         let mut replies: Vec<Reply> = reply.into_iter().collect();
         for reply in &replies {
             reply.progress(text.clone());
         }
         let is_quiet = self.await_quiet(grace, events, &mut replies);
-        let before = self.proxy.ended(End::Shutdown);
+        let before = self.proxy.view().ended(End::Shutdown);
         if !is_quiet {
             self.proxy.cut_all(End::Shutdown);
             self.await_closed();
         }
-        let cut = self.proxy.ended(End::Shutdown) - before;
+        let cut = self.proxy.view().ended(End::Shutdown) - before;
         self.log_totals();
         let states_saved = self.health.stop();
         self.proxy.quit();
         let table_saved = self.keeper.stop();
         drop(self.path_lock);
+        drop(self.statistics);
         let mut text = match cut {
             0 => "stopped: every connection had ended".to_owned(),
             cut => format!("stopped: {} cut", counted(cut, "connection")),
@@ -350,22 +406,20 @@ impl Supervisor {
     }
 
     fn log_totals(&self) {
-        let counters = self.proxy.counters();
-        let sum = |pick: fn(&proxy::Counters) -> &proxy::Count| -> u64 {
-            counters.iter().map(|counters| pick(counters).get()).sum()
-        };
+        let view = self.proxy.view();
+        let totals = view.totals();
         let ends: Vec<String> = End::ALL
             .iter()
-            .filter_map(|&end| match self.proxy.ended(end) {
+            .filter_map(|&end| match view.ended(end) {
                 0 => None,
                 count => Some(format!("{end}={count}")),
             })
             .collect();
         log::info!(
             "{} connections served, {} bytes in, {} bytes out; {}",
-            sum(|counters| &counters.accepted),
-            sum(|counters| &counters.bytes_in),
-            sum(|counters| &counters.bytes_out),
+            totals.accepted,
+            totals.bytes_in,
+            totals.bytes_out,
             if ends.is_empty() {
                 "none ended".to_owned()
             } else {
@@ -375,11 +429,11 @@ impl Supervisor {
         log::info!(
             "{} accept pauses, {} late key slices, {} failed connects, {} moves to another group, \
              {} turns at the bound on held bytes",
-            sum(|counters| &counters.accept_pauses),
-            sum(|counters| &counters.slice_timeouts),
-            sum(|counters| &counters.connect_failures),
-            sum(|counters| &counters.moves),
-            sum(|counters| &counters.buffer_pressure),
+            totals.accept_pauses,
+            totals.slice_timeouts,
+            totals.connect_failures,
+            totals.moves,
+            totals.buffer_pressure,
         );
     }
 }
@@ -391,6 +445,12 @@ fn counted(count: u64, what: &str) -> String {
     } else {
         format!("{count} {what}s")
     }
+}
+
+/// Where the process may make short-lived files: beside its PID file.
+fn run_directory(environment: &Environment) -> PathBuf {
+    let directory = environment.pid_path().parent().map(Path::to_owned);
+    directory.unwrap_or_else(std::env::temp_dir)
 }
 
 fn available_cpus() -> usize {

@@ -305,8 +305,7 @@ fn elections_come_well_after_heartbeats() {
 
 #[test]
 fn each_subject_that_nothing_acts_on_is_warned_about_once() {
-    let top = "no_quorum = \"refuse\"\nno_quorum_after = 5\npeer_secret_file = \"/s\"\n\
-               stats_bind_socket = \"127.0.0.1:9\"";
+    let top = "no_quorum = \"refuse\"\nno_quorum_after = 5\npeer_secret_file = \"/s\"";
     let group = "send_proxy = \"v1\"\ntransparent = true";
     let tail = "read and checked, but not acted upon by this version";
     assert_eq!(
@@ -315,7 +314,6 @@ fn each_subject_that_nothing_acts_on_is_warned_about_once() {
             format!(
                 "warning: the cluster's settings: {tail} (no_quorum, no_quorum_after, peer_secret_file)"
             ),
-            format!("warning: the statistics server: {tail} (stats_bind_socket)"),
             format!("warning: the PROXY protocol: {tail} (groups.N.send_proxy)"),
             format!("warning: transparent proxying: {tail} (groups.N.transparent)"),
         ],

@@ -155,10 +155,7 @@ fn a_second_instance_on_the_same_state_refuses_to_start() {
         .settings
         .clone()
         .bind(&[fleet.block.address(0, 9).into()])
-        .set(
-            "stats_bind_socket",
-            format!("{}:2350", fleet.block.address(0, 2)),
-        );
+        .stats(fleet.block.statistics(1));
     // The same PID file.
     let second = Proxy::builder(&elsewhere).state(proxy.state());
     let (code, log) = second.expect_failure();

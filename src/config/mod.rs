@@ -29,9 +29,10 @@ mod variables; // every environment variable, once
 mod words; // words of fixed choices
 
 pub use diff::{Change, Changes, diff};
-pub use environment::Environment;
+pub use environment::{Environment, MAX_SLICE_END};
 pub use kind::Kind;
 pub use load::{Loaded, MAX_FILE_BYTES, load, read};
 pub use problem::{Fault, Place, Problem, Problems, Severity};
 pub use schema::*;
-pub use values::show_ports;
+pub use settings::shown as shown_settings;
+pub use values::{network, show_ports};

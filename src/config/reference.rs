@@ -44,8 +44,6 @@ pub enum Subject {
     Cluster,
     /// PROXY protocol headers, in and out.
     ProxyProtocol,
-    /// The statistics server.
-    Statistics,
     /// Transparent proxying.
     Transparent,
 }
@@ -55,7 +53,6 @@ impl std::fmt::Display for Subject {
         f.write_str(match self {
             Subject::Cluster => "the cluster's settings",
             Subject::ProxyProtocol => "the PROXY protocol",
-            Subject::Statistics => "the statistics server",
             Subject::Transparent => "transparent proxying",
         })
     }

@@ -65,6 +65,35 @@ impl List {
     }
 }
 
+/// Every setting of a configuration but `ports`, with the value that holds as logs may show it: those
+/// of the whole, then those of each group, its health checks, and each peer.
+pub fn shown(config: &Config) -> Vec<(String, String)> {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    let mut say = |settings: Vec<Setting>| {
+        for setting in settings {
+            lines.push((setting.path.clone(), setting.shown()));
+        }
+    };
+    say(top(config));
+    for of in &config.groups {
+        let by_port = of.targets.iter().map(|(port, target)| (*port, target));
+        let mut portmap = List::new(format!("groups.{}.", of.id), "groups.N.");
+        portmap.add("portmap", targets(&by_port.collect()));
+        say(portmap.settings);
+        say(group(of));
+        for (at, check) in of.healthchecks.iter().enumerate() {
+            say(healthcheck(
+                &format!("groups.{}.healthchecks[{at}]", of.id),
+                check,
+            ));
+        }
+    }
+    for (at, of) in config.peers.iter().enumerate() {
+        say(peer(&format!("peers[{at}]"), of));
+    }
+    lines
+}
+
 /// The settings at the top of the file, but for `ports`, `groups` and `peers`.
 pub(super) fn top(config: &Config) -> Vec<Setting> {
     let mut list = List::new(String::new(), "");

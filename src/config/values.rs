@@ -103,7 +103,10 @@ pub(super) fn target(text: &str) -> Option<TargetAddr> {
 }
 
 /// A network in CIDR notation; an address alone is a network of one.
-pub(super) fn network(text: &str) -> Result<IpNetwork, String> {
+///
+/// # Errors
+/// What was expected, where the text is none.
+pub fn network(text: &str) -> Result<IpNetwork, String> {
     let expected = "a network such as \"10.0.0.0/8\"";
     let (address_text, prefix_text) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),

@@ -102,6 +102,14 @@ impl GroupRegistry {
         Arc::clone(counters.entry(id).or_insert_with(made))
     }
 
+    /// Open connections with a group, over all workers.
+    pub fn connections(&self, id: GroupId) -> u64 {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters
+            .get(&id)
+            .map_or(0, |counters| counters.connections())
+    }
+
     /// What is counted of one target of a group, made at first asking.
     pub fn target(&self, group: GroupId, configured: &TargetAddr) -> Arc<TargetState> {
         let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);

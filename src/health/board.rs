@@ -10,6 +10,7 @@ use crate::groups::{HealthStatus, Status};
 use super::definition::{CheckId, ProbeId, title};
 use super::plan::{Plan, PlannedCheck, PlannedTarget};
 use super::probe::Probe;
+use super::record::{Conclusion, Durations, PastCheck, Record};
 use super::save::SavedState;
 use super::streak::{State, Streak};
 use super::verdict::{Observation, Verdict};
@@ -35,6 +36,8 @@ pub struct Board {
     groups: BTreeMap<GroupId, CheckedGroup>,
     places: HashMap<TargetKey, Place>,
     next_key: u64,
+    /// How long checks took, whatever has become of them.
+    pub(super) durations: Durations,
 }
 
 /// Where a target stands on the board.
@@ -51,12 +54,13 @@ struct CheckedGroup {
     checks: Vec<Check>,
 }
 
+/// One check of one group.
 #[derive(Debug)]
-struct Check {
-    id: CheckId,
-    definition: Arc<HealthCheck>,
-    verdict: State,
-    targets: Vec<CheckedTarget>,
+pub(super) struct Check {
+    pub id: CheckId,
+    pub definition: Arc<HealthCheck>,
+    pub verdict: State,
+    pub targets: Vec<CheckedTarget>,
 }
 
 /// One target of one check.
@@ -68,6 +72,7 @@ pub(super) struct CheckedTarget {
     pub serves: Vec<TargetAddr>,
     pub probe: Arc<Probe>,
     pub streak: Streak,
+    pub record: Record,
     /// How it came to the state that it is in; empty while it has always been passing.
     because: String,
 }
@@ -101,6 +106,7 @@ impl Board {
     pub(super) fn successor(&self, plan: &Plan) -> Board {
         let mut next = Board {
             next_key: self.next_key,
+            durations: self.durations.clone(),
             ..Board::default()
         };
         for (&id, planned) in &plan.groups {
@@ -145,6 +151,7 @@ impl Board {
                     (None, Some(known)) => Streak::held(known.streak.state),
                     (None, None) => Streak::NEW,
                 },
+                record: known.map(|known| known.record.clone()).unwrap_or_default(),
                 because: known.map(|known| known.because.clone()).unwrap_or_default(),
             }
         });
@@ -257,6 +264,27 @@ impl Board {
             because,
             observation: is_news.then_some(observation),
         })
+    }
+
+    /// Keeps for people what became of a check of a target; `why` says what was wrong.
+    pub(super) fn record(&mut self, key: TargetKey, check: PastCheck, why: Option<&str>) {
+        let Some(&place) = self.places.get(&key) else {
+            return;
+        };
+        let Some(group) = self.groups.get_mut(&place.group) else {
+            return;
+        };
+        let of = &mut group.checks[place.check];
+        of.targets[place.target].record.note(check, why);
+        if check.conclusion != Conclusion::NotRun && !check.took.is_zero() {
+            self.durations.note(&of.definition, check.took);
+        }
+    }
+
+    /// Every check, with its group.
+    pub(super) fn checks(&self) -> impl Iterator<Item = (GroupId, &Check)> {
+        let groups = self.groups.iter();
+        groups.flat_map(|(&id, group)| group.checks.iter().map(move |check| (id, check)))
     }
 
     /// Has a verdict hold, and the group's status follow.
@@ -375,7 +403,7 @@ impl CheckedGroup {
 
 impl Check {
     /// Failing where any target is.
-    fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         let is_failing = |target: &CheckedTarget| target.streak.state == State::Failing;
         match self.targets.iter().any(is_failing) {
             true => State::Failing,

@@ -19,11 +19,13 @@ mod jitter; // chance, for spreading
 mod plan; // what a configuration has checked
 mod pool; // the threads that check
 mod probe; // one check of one target: TCP, HTTP
+mod record; // what became of checks, for people to look at
 mod save; // states kept across restarts
 mod scheduler; // the thread that has checks made
 mod streak; // rise and fall
 mod timetable; // the queue of timers
 mod verdict; // what was seen, what holds
+mod view; // the checks as statistics see them
 
 #[cfg(test)]
 mod tests;
@@ -54,9 +56,11 @@ use timetable::Timetable;
 pub use definition::CheckId;
 pub use plan::Plan;
 pub use probe::{Failure, NotRun, Outcome, Probe};
+pub use record::{Conclusion, Durations, MAX_HISTORY};
 pub use save::SaveError;
 pub use streak::{State, Streak};
 pub use verdict::{Observation, Verdict};
+pub use view::{CheckView, CheckedAgo, TargetView, View};
 
 /// Targets that real traffic could not connect to, waiting to be heard; beyond it their checks
 /// come at their interval.
@@ -95,6 +99,7 @@ pub struct Outside {
 #[derive(Debug)]
 pub struct Health {
     board: Arc<Mutex<Board>>,
+    clock: Clock,
     commands: Sender<Command>,
     saver: Arc<Saver>,
     thread: JoinHandle<()>,
@@ -183,7 +188,7 @@ impl Prepared {
     /// There is no thread to be had.
     pub fn start(self, outside: Outside) -> Result<Health, StartError> {
         let (commands, received) = unbounded();
-        let descriptor_limit = outside.descriptor_limit;
+        let (clock, descriptor_limit) = (outside.clock, outside.descriptor_limit);
         let max_threads = descriptors(&self.plan, descriptor_limit);
         let (pool, results) = Pool::new(max_threads, Instant::now());
         let board = Arc::new(Mutex::new(self.board));
@@ -194,7 +199,7 @@ impl Prepared {
             own_listeners: self.plan.own_listeners,
             on_status: outside.on_status,
             saver: Arc::clone(&saver),
-            clock: outside.clock,
+            clock,
             pool,
             results,
             failed_targets: outside.failed_targets,
@@ -208,6 +213,7 @@ impl Prepared {
         let thread = thread.spawn(move || scheduler.run())?;
         Ok(Health {
             board,
+            clock,
             commands,
             saver,
             thread,

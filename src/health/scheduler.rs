@@ -18,6 +18,7 @@ use super::board::{Board, Runs, TargetKey};
 use super::jitter::Jitter;
 use super::pool::{Done, Job, Pool};
 use super::probe::Outcome;
+use super::record::{Conclusion, PastCheck};
 use super::save::Saver;
 use super::streak::State;
 use super::timetable::{Due, Timetable};
@@ -172,10 +173,15 @@ impl Scheduler {
             }),
             Err(Absent::Unresolved) => {
                 self.timetable.finished(key, now);
-                self.take_in(key, Err("the name does not resolve"));
+                self.take_in(key, Err("the name does not resolve"), Duration::ZERO);
             }
             Err(Absent::OwnListener) => {
                 self.timetable.finished(key, now);
+                self.record_not_run(
+                    key,
+                    "that is a listener of this proxy itself",
+                    Duration::ZERO,
+                );
                 if let Some(left_out) = OWN_LISTENER.admit(self.clock.now()) {
                     log::warn!(
                         "{}: that is a listener of this proxy itself, which is never \
@@ -220,9 +226,10 @@ impl Scheduler {
         }
         self.warn_late(done.key, Some(done.queued));
         match done.outcome {
-            Outcome::Passed => self.take_in(done.key, Ok(())),
-            Outcome::Failed(why) => self.take_in(done.key, Err(&why.to_string())),
+            Outcome::Passed => self.take_in(done.key, Ok(()), done.took),
+            Outcome::Failed(why) => self.take_in(done.key, Err(&why.to_string()), done.took),
             Outcome::NotRun(why) => {
+                self.record_not_run(done.key, &why.to_string(), done.took);
                 if let Some(left_out) = NOT_RUN.admit(self.clock.now()) {
                     log::error!(
                         "{} could not be run by this host: {why}; that says nothing about the \
@@ -237,9 +244,14 @@ impl Scheduler {
     /// Takes in what was found out about a target, and has what follows take effect.
     /// The board is held until the change is told: a configuration that comes into force meanwhile
     /// would be told the wrong way round.
-    fn take_in(&mut self, key: TargetKey, result: Result<(), &str>) {
+    fn take_in(&mut self, key: TargetKey, result: Result<(), &str>, took: Duration) {
         let board = Arc::clone(&self.board);
         let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
+        let conclusion = match result {
+            Ok(()) => Conclusion::Passed,
+            Err(_) => Conclusion::Failed,
+        };
+        board.record(key, self.past(conclusion, took), result.err());
         let Some(turn) = board.note(key, result) else {
             return;
         };
@@ -252,6 +264,20 @@ impl Scheduler {
             State::Passing => Level::Info,
         };
         (self.on_status)(turn.group, &turn.because, level);
+    }
+
+    fn record_not_run(&self, key: TargetKey, why: &str, took: Duration) {
+        let check = self.past(Conclusion::NotRun, took);
+        self.board().record(key, check, Some(why));
+    }
+
+    /// A check that has just ended.
+    fn past(&self, conclusion: Conclusion, took: Duration) -> PastCheck {
+        PastCheck {
+            conclusion,
+            took,
+            at: self.clock.now(),
+        }
     }
 
     /// Real traffic could not connect to a target: its next check comes at once.

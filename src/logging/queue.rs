@@ -21,6 +21,14 @@ pub(super) enum Item {
     Flush(Sender<()>),
 }
 
+/// Lines lost since the start of the process, whichever queue they were meant for.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Log lines that were lost since the start, because they could not be written fast enough.
+pub fn lines_lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
 /// The side of whoever logs.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -45,6 +53,7 @@ impl Queue {
     pub fn push(&self, line: Vec<u8>) {
         if self.items.try_send(Item::Line(line)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            LOST.fetch_add(1, Ordering::Relaxed);
         }
     }
 

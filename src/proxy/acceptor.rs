@@ -239,7 +239,6 @@ impl Worker {
                     let reads = early.is_expected();
                     let peer = SocketAddr::try_from(peer).expect("TCP peers have IP addresses");
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                    self.counters().accepted.add(1);
                     if let Some(was_there) =
                         self.start_session(socket, peer, port, generation, reads)
                     {

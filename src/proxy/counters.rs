@@ -8,8 +8,6 @@ use super::End;
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
-    /// Connections accepted.
-    pub accepted: Count,
     /// Times that accepting paused for want of descriptors or memory.
     pub accept_pauses: Count,
     /// Connections whose key slice did not come in time: their key is the address alone.
@@ -20,15 +18,12 @@ pub struct Counters {
     pub moves: Count,
     /// Turns that found the bound on held bytes reached.
     pub buffer_pressure: Count,
-    /// Bytes from clients to targets.
-    pub bytes_in: Count,
-    /// Bytes from targets to clients.
-    pub bytes_out: Count,
     ends: [Count; End::ALL.len()],
 }
 
 impl Counters {
-    /// The count of connections that ended for this reason.
+    /// The count of connections that ended for this reason before a group was given to them; the
+    /// others are counted with their group ([`GroupCell`](super::traffic::GroupCell)).
     pub fn ended(&self, end: End) -> &Count {
         &self.ends[end as usize]
     }

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Kept free for saves, the log, the control socket, peers and statistics.
+/// Kept free for saves, the log, the control socket and peers.
 pub const RESERVE: usize = 256;
 /// Pipes that all workers together may have; two descriptors each.
 pub const MAX_PIPES: usize = 1024;
@@ -23,6 +23,8 @@ pub struct Split {
     pub reserve: usize,
     /// Health checks at once.
     pub checks: usize,
+    /// The statistics server and its clients.
+    pub statistics: usize,
     /// Pipes of all workers, two descriptors each.
     pub pipes: usize,
     /// Connections, two descriptors each.
@@ -31,16 +33,23 @@ pub struct Split {
 
 impl Split {
     /// Splits a limit; `own` descriptors are open already.
-    pub fn new(limit: usize, listeners: usize, checks: usize, own: usize) -> Split {
+    pub fn new(
+        limit: usize,
+        listeners: usize,
+        checks: usize,
+        statistics: usize,
+        own: usize,
+    ) -> Split {
         let reserve = RESERVE.min(limit / 8).max(own + AFTER_START);
         let pipes = MAX_PIPES.min(limit / 40);
-        let taken = listeners + reserve + checks + pipes * 2;
+        let taken = listeners + reserve + checks + statistics + pipes * 2;
         let connections = limit.saturating_sub(taken) / PER_CONNECTION;
         Split {
             limit,
             listeners,
             reserve,
             checks,
+            statistics,
             pipes,
             connections,
         }
@@ -51,9 +60,15 @@ impl std::fmt::Display for Split {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} file descriptors: {} for listeners, {} in reserve, {} for health checks, {} pipes, \
-             {} connections",
-            self.limit, self.listeners, self.reserve, self.checks, self.pipes, self.connections
+            "{} file descriptors: {} for listeners, {} in reserve, {} for health checks, {} for \
+             statistics, {} pipes, {} connections",
+            self.limit,
+            self.listeners,
+            self.reserve,
+            self.checks,
+            self.statistics,
+            self.pipes,
+            self.connections
         )
     }
 }
@@ -92,14 +107,14 @@ mod tests {
     fn the_parts_never_exceed_the_limit() {
         for limit in [16, 64, 256, 1_024, 20_000, 1_000_000] {
             for listeners in [1, 6, 200] {
-                let split = Split::new(limit, listeners, 3, 12);
-                let sum = listeners + split.reserve + 3 + 2 * (split.pipes + split.connections);
+                let split = Split::new(limit, listeners, 3, 24, 12);
+                let sum = listeners + split.reserve + 27 + 2 * (split.pipes + split.connections);
                 assert!(
-                    sum <= limit.max(listeners + split.reserve + 3 + 2 * split.pipes),
+                    sum <= limit.max(listeners + split.reserve + 27 + 2 * split.pipes),
                     "{split}"
                 );
             }
         }
-        assert!(Split::new(20_000, 6, 0, 12).connections > 9_000);
+        assert!(Split::new(20_000, 6, 0, 276, 12).connections > 9_000);
     }
 }

@@ -45,13 +45,13 @@ impl Worker {
             buffered: &self.shared.buffered,
             met_bound: false,
         };
-        let before = session.inward.bytes + session.outward.bytes;
+        let before = (session.inward.bytes, session.outward.bytes);
         let settled = (session.inward.flow, session.outward.flow);
         let verdict = session.relay_turn(&mut io, self.turn_bytes);
         if io.met_bound {
             self.shared.counters[self.index].buffer_pressure.add(1);
         }
-        if session.inward.bytes + session.outward.bytes != before {
+        if session.count_bytes(before) {
             session.last_activity = self.now;
         }
         if session.is_dying() && session.dying_since.is_none() {
@@ -171,10 +171,10 @@ impl Worker {
         match session.phase {
             Phase::FirstMessage { deadline } if deadline <= now => self.first_message_late(id),
             Phase::Waiting { deadline } if deadline <= now => self.end(id, End::Unanswered),
-            Phase::Connecting { deadline } if deadline <= now => self.connect_late(id),
+            Phase::Connecting { deadline, .. } if deadline <= now => self.connect_late(id),
             Phase::FirstMessage { deadline }
             | Phase::Waiting { deadline }
-            | Phase::Connecting { deadline } => {
+            | Phase::Connecting { deadline, .. } => {
                 self.wheel.arm(&mut self.arena, id.slot, deadline);
             }
             Phase::Relaying => self.relay_timer(id),
@@ -234,10 +234,7 @@ impl Worker {
             return;
         };
         self.settle_with_table(&session);
-        let counters = self.counters();
-        counters.bytes_in.add(session.inward.bytes);
-        counters.bytes_out.add(session.outward.bytes);
-        counters.ended(end).add(1);
+        self.count_end(&session, end);
         session.log(end, self.now);
         drop(session); // its sockets are closed before their room is given to another
         self.shared.admission.leave();

@@ -23,6 +23,11 @@ impl HeldTotal {
         self.max.store(max, Ordering::Relaxed);
     }
 
+    /// The bound.
+    pub fn max(&self) -> u64 {
+        self.max.load(Ordering::Relaxed)
+    }
+
     /// Bytes held now.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
@@ -30,7 +35,7 @@ impl HeldTotal {
 
     /// Whether the bound is reached.
     pub fn is_full(&self) -> bool {
-        self.bytes() >= self.max.load(Ordering::Relaxed)
+        self.bytes() >= self.max()
     }
 
     /// A direction that held `before` bytes holds `now`. Most hold nothing before and after: then

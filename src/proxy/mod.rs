@@ -12,6 +12,7 @@ mod acceptor;
 mod arena;
 mod connect;
 mod counters;
+mod counting;
 mod descriptors;
 mod early_data;
 mod ending;
@@ -28,6 +29,8 @@ mod shared;
 mod side;
 mod statuses;
 mod sys;
+mod traffic;
+mod view;
 mod wheel;
 mod worker;
 
@@ -35,7 +38,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -45,18 +48,22 @@ use crossbeam_channel::Sender;
 use crate::clock::Clock;
 use crate::config::{Config, KeyType};
 use crate::groups::{GroupRegistry, HealthStatus, TargetState};
+use crate::history::History;
 use crate::stick::{Route, Sticks, Ticket};
 
-pub use counters::{Count, Counters};
 pub use descriptors::{Split, raise_limit};
 pub use ending::End;
 pub use generation::{Generation, HealthOf, Lookup};
 pub use listener::ListenError;
 pub use statuses::Statuses;
+pub use traffic::{GroupTraffic, MAX_GROUPS, MAX_PORTS, OTHER_PORT, PortTraffic};
+pub use view::{Totals, View};
 
+use counters::Counters;
 use held_total::HeldTotal;
 use listener::BindOptions;
 use shared::{Admission, Shared};
+use traffic::Traffic;
 use worker::{Order, Worker, WorkerHandle};
 
 /// What the proxy needs besides its configuration.
@@ -75,6 +82,10 @@ pub struct Parts {
     pub failed_targets: Sender<Arc<TargetState>>,
     /// Descriptors that the process may open ([`raise_limit`]).
     pub descriptor_limit: usize,
+    /// Those of them that are the statistics server's.
+    pub statistics_descriptors: usize,
+    /// Where changes of the groups' statuses are noted.
+    pub history: Arc<History>,
 }
 
 /// What the proxy needs of the health checks.
@@ -122,6 +133,7 @@ pub struct Proxy {
     handles: Vec<WorkerHandle>,
     threads: Vec<JoinHandle<()>>,
     descriptor_limit: usize,
+    statistics_descriptors: usize,
     /// Descriptors that were open before the proxy opened its own.
     own_descriptors: usize,
 }
@@ -147,6 +159,7 @@ impl Proxy {
             parts.descriptor_limit,
             addresses.len() * parts.workers,
             health.descriptors,
+            parts.statistics_descriptors,
             own_descriptors,
         );
         if split.connections == 0 {
@@ -176,8 +189,11 @@ impl Proxy {
             ending_listeners: Mutex::default(),
             failed_targets: parts.failed_targets,
             counters: (0..parts.workers).map(|_| Counters::default()).collect(),
+            traffic: Traffic::new(),
+            is_accepting: AtomicBool::new(true),
         });
-        let statuses = Arc::new(Statuses::new(Arc::clone(&shared), handles.clone()));
+        let statuses = Statuses::new(Arc::clone(&shared), handles.clone(), parts.history);
+        let statuses = Arc::new(statuses);
         announce(&shared.generation.load(), None, &parts.registry, &statuses);
         let max_pipes = split.pipes / parts.workers;
         let mut threads = Vec::new();
@@ -194,6 +210,7 @@ impl Proxy {
             handles,
             threads,
             descriptor_limit: parts.descriptor_limit,
+            statistics_descriptors: parts.statistics_descriptors,
             own_descriptors,
         };
         proxy.hand_out(bound);
@@ -233,6 +250,7 @@ impl Proxy {
             self.descriptor_limit,
             after.len() * self.handles.len(),
             health.descriptors,
+            self.statistics_descriptors,
             self.own_descriptors,
         );
         if split.connections == 0 {
@@ -290,6 +308,7 @@ impl Proxy {
 
     /// Ends all listeners; clients already queued are still served.
     pub fn stop_accepting(&self) {
+        self.shared.is_accepting.store(false, Ordering::Relaxed);
         self.end_listeners(&self.shared.generation.load().config.listen_addresses());
     }
 
@@ -327,19 +346,6 @@ impl Proxy {
         if let Some(handle) = self.handles.get(ticket.worker as usize) {
             handle.complete(ticket, route);
         }
-    }
-
-    /// What the workers count, by worker.
-    pub fn counters(&self) -> &[Counters] {
-        &self.shared.counters
-    }
-
-    /// Connections ended so far, by reason.
-    pub fn ended(&self, end: End) -> u64 {
-        self.counters()
-            .iter()
-            .map(|counters| counters.ended(end).get())
-            .sum()
     }
 
     /// Ends the workers and waits for them.

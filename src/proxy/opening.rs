@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -22,6 +23,7 @@ use super::generation::LocalGeneration;
 use super::relay::Flow;
 use super::session::{MessageKey, Phase, Session};
 use super::side::{Nagle, Side, Watch};
+use super::traffic::CONNECT_BOUNDS_US;
 use super::worker::Worker;
 
 /// Times that a connection asks again because its entry changed while it was being connected.
@@ -44,7 +46,10 @@ impl Worker {
         reads_early: bool,
     ) -> Option<bool> {
         let generation = self.generation_for(port, generation);
-        let session = Session::new(socket, peer, port, Rc::clone(&generation), self.now);
+        let cell = self.cells.port(&self.shared.traffic, port);
+        cell.accepted.add(1);
+        let held = Rc::clone(&generation);
+        let session = Session::new(socket, peer, (port, cell), held, self.now);
         let id = self.arena.insert(session);
         if let KeyType::IpWithFirstMessageSlice { .. } = self.shared.key_type {
             let ports = &generation.config.first_message_ports;
@@ -272,12 +277,15 @@ impl Worker {
             .get_mut(id)
             .expect("the caller has just met it in the arena");
         session.answer = Some(answer);
+        let cell = self.cells.group(&self.shared.traffic, answer.group);
+        session.count_in(cell);
         let group = session.generation.groups.get(answer.group);
         let Some(address) = group.and_then(|group| group.target(session.port)) else {
             self.end(id, End::NoTarget);
             return;
         };
         session.target_address = Some(address);
+        let begun = Instant::now();
         let data_follows = !session.inward.held_bytes().is_empty();
         let (socket, is_connected) = match connect::start(address, data_follows) {
             Ok(Started::Connected(socket)) => (socket, true),
@@ -286,10 +294,10 @@ impl Worker {
         };
         session.target = Some(Side::new(socket, Nagle::Unsent));
         if is_connected {
-            return self.connected(id);
+            return self.connected(id, begun);
         }
         let deadline = now + session.generation.config.connect_timeout;
-        session.phase = Phase::Connecting { deadline };
+        session.phase = Phase::Connecting { deadline, begun };
         if self.watch_client(id) && self.watch_target(id, Watch::Both) {
             self.wheel.arm(&mut self.arena, id.slot, deadline);
         }
@@ -301,28 +309,35 @@ impl Worker {
             .arena
             .get_mut(id)
             .expect("the caller has just met it in the arena");
+        let Phase::Connecting { begun, .. } = session.phase else {
+            return;
+        };
         let (Some(target), Some(address)) = (&mut session.target, session.target_address) else {
             return;
         };
         match connect::progress(&target.socket, address) {
             Progress::Pending => {}
-            Progress::Connected => self.connected(id),
+            Progress::Connected => self.connected(id, begun),
             Progress::ConnectedThenReset => {
                 target.is_reset = true;
-                self.connected(id);
+                self.connected(id, begun);
             }
             Progress::Failed(fault) => self.connect_failed(id, fault),
         }
     }
 
-    /// The target is connected: asks the table once more, then lets bytes flow.
-    fn connected(&mut self, id: SessionId) {
+    /// The target is connected, by a connect that has `begun` then: asks the table once more, then
+    /// lets bytes flow.
+    fn connected(&mut self, id: SessionId, begun: Instant) {
         let (now, worker) = (self.now, self.index);
         let session = self
             .arena
             .get_mut(id)
             .expect("the caller has just met it in the arena");
         let answer = session.answer.expect("a connect follows an answer");
+        if let Some(cell) = session.group_cell {
+            cell.connect_time.note(CONNECT_BOUNDS_US, begun.elapsed());
+        }
         let (port, routed) = (session.port, Rc::clone(&session.generation));
         // What was published while the connect was under way holds for it too.
         let in_force = self.generation_for(port, routed);

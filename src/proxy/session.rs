@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::clock::Millis;
 use crate::config::GroupId;
@@ -11,6 +12,7 @@ use crate::stick::{Answer, ClientIp};
 use super::generation::LocalGeneration;
 use super::relay::Direction;
 use super::side::{Nagle, Side};
+use super::traffic::{GroupCell, PortCell};
 use super::wheel::Link;
 
 /// A client's connection, from accept to close.
@@ -32,6 +34,10 @@ pub struct Session {
     pub peer: SocketAddr,
     /// The listened port that it came to.
     pub port: u16,
+    /// Where the worker counts its port.
+    pub port_cell: &'static PortCell,
+    /// Where the worker counts the group that it was last given to.
+    pub group_cell: Option<&'static GroupCell>,
     /// What makes its key besides the address.
     pub message_key: MessageKey,
     /// The table's answer, while this session counts in it.
@@ -90,6 +96,8 @@ pub enum Phase {
     Connecting {
         /// When it is given up.
         deadline: Millis,
+        /// When it began, finer than turns are.
+        begun: Instant,
     },
     /// Bytes flow.
     Relaying,
@@ -135,7 +143,7 @@ impl Session {
     pub fn new(
         client: OwnedFd,
         peer: SocketAddr,
-        port: u16,
+        port: (u16, &'static PortCell),
         generation: Rc<LocalGeneration>,
         now: Millis,
     ) -> Session {
@@ -147,7 +155,9 @@ impl Session {
             outward: Direction::default(),
             generation,
             peer,
-            port,
+            port: port.0,
+            port_cell: port.1,
+            group_cell: None,
             message_key: MessageKey::None,
             answer: None,
             target_address: None,

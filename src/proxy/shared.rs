@@ -16,6 +16,7 @@ use crate::stick::Sticks;
 use super::counters::Counters;
 use super::generation::Generation;
 use super::held_total::HeldTotal;
+use super::traffic::Traffic;
 
 /// Shared by the proxy's handle and its workers.
 pub struct Shared {
@@ -39,6 +40,10 @@ pub struct Shared {
     pub failed_targets: Sender<Arc<TargetState>>,
     /// By worker.
     pub counters: Vec<Counters>,
+    /// By port and group.
+    pub traffic: Traffic,
+    /// Until the proxy is told to stop.
+    pub is_accepting: AtomicBool,
 }
 
 impl Shared {

@@ -9,6 +9,7 @@ use log::Level;
 
 use crate::config::GroupId;
 use crate::groups::{Group, Status};
+use crate::history::{History, Kind};
 
 use super::generation::Generation;
 use super::shared::Shared;
@@ -19,6 +20,7 @@ use super::worker::WorkerHandle;
 pub struct Statuses {
     shared: Arc<Shared>,
     handles: Vec<WorkerHandle>,
+    history: Arc<History>,
     told: Mutex<HashMap<GroupId, Status>>,
 }
 
@@ -29,10 +31,15 @@ const CONFIGURED_UP: &str =
     "the configuration has neither drain nor disabled, and no check keeps it out";
 
 impl Statuses {
-    pub(super) fn new(shared: Arc<Shared>, handles: Vec<WorkerHandle>) -> Statuses {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        handles: Vec<WorkerHandle>,
+        history: Arc<History>,
+    ) -> Statuses {
         Statuses {
             shared,
             handles,
+            history,
             told: Mutex::default(),
         }
     }
@@ -78,7 +85,7 @@ impl Statuses {
             Entry::Vacant(entry) => {
                 entry.insert(status);
                 if status != Status::Up {
-                    log::warn!(target: TARGET, "{title} is {status}: {reason}");
+                    self.say(Level::Warn, format!("{title} is {status}: {reason}"));
                 }
                 return status != Status::Up;
             }
@@ -98,8 +105,14 @@ impl Statuses {
             true => Level::Warn,
             false => Level::Info,
         };
-        log::log!(target: TARGET, level, "{title}: {before} -> {status}: {why}");
+        self.say(level, format!("{title}: {before} -> {status}: {why}"));
         true
+    }
+
+    /// Says what became of a group, in the log and in the history.
+    fn say(&self, level: Level, text: String) {
+        log::log!(target: TARGET, level, "{text}");
+        self.history.note(Kind::Status, level == Level::Warn, text);
     }
 
     fn told(&self) -> MutexGuard<'_, HashMap<GroupId, Status>> {

@@ -111,6 +111,8 @@ impl Rig {
             clock: Clock::start(),
             failed_targets: crossbeam_channel::bounded(1).0,
             descriptor_limit: 1_000,
+            statistics_descriptors: 0,
+            history: Arc::default(),
         };
         let health = Health {
             of: &|_| Arc::new(HealthStatus::up()),
@@ -169,7 +171,7 @@ fn an_answer_for_a_client_that_has_left_is_given_back_to_the_table() {
         .set_linger(Some(Duration::ZERO))
         .expect("linger");
     drop(client);
-    wait_for("the reset", || rig.proxy.ended(End::ClientLeft) == 1);
+    wait_for("the reset", || rig.proxy.view().ended(End::ClientLeft) == 1);
     // The slot has another occupant by now; the old answer must not reach it.
     let _next = TcpStream::connect(rig.address).expect("connect");
     let _second = rig.table.ticket();
@@ -186,9 +188,9 @@ fn a_refusal_and_a_missing_answer_each_reset_the_client_with_their_own_reason() 
     rig.proxy
         .complete(rig.table.ticket(), Route::Refuse(Refusal::NoGroup));
     assert!(client.read(&mut [0]).is_err(), "reset");
-    wait_for("its count", || rig.proxy.ended(End::NoGroup) == 1);
+    wait_for("its count", || rig.proxy.view().ended(End::NoGroup) == 1);
     let mut client = TcpStream::connect(rig.address).expect("connect");
     assert!(client.read(&mut [0]).is_err(), "reset");
-    wait_for("its count", || rig.proxy.ended(End::Unanswered) == 1);
+    wait_for("its count", || rig.proxy.view().ended(End::Unanswered) == 1);
     rig.proxy.quit();
 }

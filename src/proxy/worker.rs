@@ -28,6 +28,7 @@ use super::generation::LocalGeneration;
 use super::pipe::PipePool;
 use super::relay::BUFFER_BYTES;
 use super::shared::Shared;
+use super::traffic::WorkerCells;
 use super::wheel::Wheel;
 
 /// Events taken from the kernel at once.
@@ -155,6 +156,8 @@ pub struct Worker {
     pub(super) buffer: Box<[u8]>,
     pub(super) pipes: PipePool,
     pub(super) generation: Rc<LocalGeneration>,
+    /// Where it counts what ports and groups have to do.
+    pub(super) cells: WorkerCells,
     /// What a session may move in this turn.
     pub(super) turn_bytes: usize,
     /// The time of this turn.
@@ -181,6 +184,7 @@ impl Worker {
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             pipes: PipePool::new(max_pipes),
             generation: Rc::new(LocalGeneration(shared.generation.load_full())),
+            cells: WorkerCells::new(index),
             turn_bytes: TURN_BYTES.0,
             now,
             next_drain_check: None,

@@ -18,6 +18,7 @@ mod rendezvous;
 mod restore;
 mod room;
 pub mod save;
+mod search;
 mod shard;
 mod slab;
 mod table;
@@ -31,8 +32,9 @@ use crate::config::GroupId;
 use crate::groups::Groups;
 
 pub use counts::Counts;
-pub use key::{ClientIp, Key, KeyRef};
+pub use key::{ClientIp, Key, KeyError, KeyRef};
 pub use restore::{Remaining, RestoredEntry};
+pub use search::Search;
 pub use table::{Settings, Table};
 pub use view::{Cursor, EntryView};
 

@@ -92,6 +92,11 @@ impl Shard {
             .find(|&slot| wanted(&self.slab[slot]))
     }
 
+    /// Slice entries of an address, the most recently routed first, at most so many.
+    pub fn of_address(&self, ip_hash: u64, ip: ClientIp, most: usize) -> Vec<u32> {
+        self.recent.of(&self.slab, ip_hash, ip).take(most).collect()
+    }
+
     /// The slot behind a reference, where it still is the same assignment.
     pub fn current(&self, stick: StickRef) -> Option<u32> {
         let entry = self.slab.get(stick.slot)?;

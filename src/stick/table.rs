@@ -135,6 +135,11 @@ impl Table {
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Entries now, expired ones that were not swept yet included.
+    pub fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed) as u64
+    }
+
     /// What was counted so far.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts {

@@ -16,8 +16,8 @@ use super::{Key, KeyRef};
 /// never change their place, so one that is there throughout a listing is listed once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
-    shard: u32,
-    slot: u32,
+    pub(super) shard: u32,
+    pub(super) slot: u32,
 }
 
 impl Cursor {
@@ -95,11 +95,22 @@ impl Table {
     pub(super) fn visit(
         &self,
         from: Cursor,
+        visit: impl FnMut(&mut Entry) -> ControlFlow<()>,
+    ) -> Option<Cursor> {
+        self.visit_at_most(from, ENTRIES_PER_HOLD, visit)
+    }
+
+    /// [`Table::visit`] of at most so many slots, and never more than one hold allows.
+    pub(super) fn visit_at_most(
+        &self,
+        from: Cursor,
+        most_slots: usize,
         mut visit: impl FnMut(&mut Entry) -> ControlFlow<()>,
     ) -> Option<Cursor> {
+        let most_slots = most_slots.clamp(1, ENTRIES_PER_HOLD) as u32;
         let mut shard = self.shards.get(from.shard as usize)?.lock();
         let slots = shard.slab.slots();
-        let end = slots.min(from.slot.saturating_add(ENTRIES_PER_HOLD as u32));
+        let end = slots.min(from.slot.saturating_add(most_slots));
         for slot in from.slot..end {
             let entry = &mut shard.slab[slot];
             if entry.state != State::Free && visit(entry).is_break() {
@@ -117,7 +128,7 @@ impl Table {
     }
 }
 
-fn view(entry: &Entry, now: Millis, expiration: Duration) -> EntryView {
+pub(super) fn view(entry: &Entry, now: Millis, expiration: Duration) -> EntryView {
     EntryView {
         key: entry.owned_key(),
         group: entry.group,

@@ -56,6 +56,11 @@ impl Block {
         SocketAddr::new(IpAddr::V4(self.proxy()), port)
     }
 
+    /// Where the `number`th proxy of the block serves statistics.
+    pub fn statistics(&self, number: u16) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(self.address(0, 2)), 2_340 + number * 10)
+    }
+
     /// The address of the `number`th backend.
     pub fn backend(&self, number: u8) -> Ipv4Addr {
         self.address(1, number + 1)

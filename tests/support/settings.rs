@@ -1,6 +1,6 @@
 //! The configuration that a test writes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use toml::{Table, Value};
 
@@ -26,9 +26,8 @@ impl Settings {
         .ports(&PORTS)
         .set("expiration", 60)
         .set("workers", 2);
-        // Sockets of later versions stay within the test's own addresses too.
+        // Every socket stays within the test's own addresses.
         for (key, port) in [
-            ("stats_bind_socket", 2340),
             ("raft_healthchecks_logs_bind_socket", 2341),
             ("raft_stick_table_logs_bind_socket", 2342),
             ("raft_healthchecks_proposals_bind_socket", 2343),
@@ -36,7 +35,12 @@ impl Settings {
         ] {
             settings = settings.set(key, format!("{}:{port}", block.address(0, 2)));
         }
-        settings
+        settings.stats(block.statistics(0))
+    }
+
+    /// Where statistics are served: of two proxies of one block at once, each needs its own.
+    pub fn stats(self, address: SocketAddr) -> Settings {
+        self.set("stats_bind_socket", address.to_string())
     }
 
     /// The bind addresses.

@@ -54,7 +54,7 @@ const SOCKET: Kind = other(
 const PORT: Kind = integer(1, 65535);
 
 use Absent::{Required, Toml, Words as InWords};
-use Subject::{Cluster, ProxyProtocol, Statistics, Transparent};
+use Subject::{Cluster, ProxyProtocol, Transparent};
 use TakesEffect::{Live, NewConnections, Restart};
 
 /// Every key, in the order of the reference.
@@ -167,7 +167,7 @@ pub static KEYS: &[Key] = &[
 
     // Statistics
     key(Restart, "stats_bind_socket", SOCKET, Toml("\"127.0.0.1:2340\""), "\"127.0.0.1:9100\"",
-        "Where the statistics server listens. Whoever reaches it can read the whole stick table.").unacted(Statistics),
+        "Where the statistics server listens. Whoever reaches it can read the whole stick table."),
 
     // Cluster
     key(Restart, "raft_healthchecks_logs_bind_socket", SOCKET, Toml("\"127.0.0.1:2341\""), "\"192.0.2.10:2341\"",

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub save_failures: AtomicU64,
     pub records: AtomicU64,
     pub journal_failures: AtomicU64,
+    /// Why the last full save failed; nothing where it did not.
+    pub last_error: Mutex<Option<String>>,
 }
 
 /// The thread's name.
@@ -121,6 +123,7 @@ impl Keeper {
             save_failures: AtomicU64::new(0),
             records: AtomicU64::new(0),
             journal_failures: AtomicU64::new(0),
+            last_error: Mutex::default(),
         });
         let no_thread = |name| move |source| StartError::Thread { name, source };
         let saver =
@@ -147,12 +150,13 @@ impl Keeper {
 
     /// What it did so far.
     pub fn counts(&self) -> KeeperCounts {
-        let shared = &self.shared;
-        KeeperCounts {
-            saves: shared.saves.load(Ordering::Relaxed),
-            save_failures: shared.save_failures.load(Ordering::Relaxed),
-            records: shared.records.load(Ordering::Relaxed),
-            journal_failures: shared.journal_failures.load(Ordering::Relaxed),
+        self.shared.counts()
+    }
+
+    /// For whoever looks at it from elsewhere, now and after its end.
+    pub fn watch(&self) -> Watch {
+        Watch {
+            shared: Arc::clone(&self.shared),
         }
     }
 
@@ -172,6 +176,49 @@ impl Keeper {
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
+    }
+}
+
+impl Shared {
+    fn counts(&self) -> KeeperCounts {
+        KeeperCounts {
+            saves: self.saves.load(Ordering::Relaxed),
+            save_failures: self.save_failures.load(Ordering::Relaxed),
+            records: self.records.load(Ordering::Relaxed),
+            journal_failures: self.journal_failures.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Notes how the last full save ended.
+    pub fn note_save(&self, error: Option<String>) {
+        let counter = match error {
+            None => &self.saves,
+            Some(_) => &self.save_failures,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = error;
+    }
+}
+
+/// Looks at what a keeper does from any thread, and goes on to work when it has ended.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    shared: Arc<Shared>,
+}
+
+impl Watch {
+    /// What it did so far.
+    pub fn counts(&self) -> KeeperCounts {
+        self.shared.counts()
+    }
+
+    /// Why the last full save failed; `None` where it did not.
+    pub fn last_error(&self) -> Option<String> {
+        let error = self.shared.last_error.lock();
+        error.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

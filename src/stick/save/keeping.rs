@@ -225,7 +225,7 @@ impl Keeping {
     fn saved(&mut self, outcome: Outcome) {
         let sequence = outcome.order.header.sequence;
         let deleted = outcome.result.and_then(|entries| {
-            self.shared.saves.fetch_add(1, Ordering::Relaxed);
+            self.shared.note_save(None);
             debug!("saved {entries} sticks in {}", self.paths.save().display());
             self.paths.delete_journals_before(sequence)
         });
@@ -242,7 +242,7 @@ impl Keeping {
 
     fn save_failed(&mut self, error: &io::Error, now: Millis) {
         self.last_save_failed = true;
-        self.shared.save_failures.fetch_add(1, Ordering::Relaxed);
+        self.shared.note_save(Some(error.to_string()));
         if let Some(left_out) = self.save_errors.admit(now) {
             error!(
                 "cannot save the stick table in {}: {error}; it is tried again after \

@@ -38,7 +38,7 @@ use std::fmt;
 
 use crate::config::KeyType;
 
-pub use keeper::{Keeper, KeeperCounts, StartError, StopError};
+pub use keeper::{Keeper, KeeperCounts, StartError, StopError, Watch};
 pub use load::{LoadError, Restored, load};
 
 /// What makes a key. Entries of one shape mean nothing under another.

@@ -1,0 +1,118 @@
+//! `/api/v1/groups`: server groups and their targets.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+
+use super::{Sources, api};
+use crate::config::GroupId;
+use crate::groups::{Group, Status};
+use crate::proxy::{End, Generation};
+
+/// Targets, those of health checks included, after which a page of groups ends.
+const TARGETS_PER_PAGE: usize = 8_192;
+
+impl Sources {
+    /// Every group of the configuration in force, by id.
+    pub fn groups(&self) -> Vec<api::Group> {
+        let generation = self.parts.proxy.generation();
+        let mut checks = self.checks_by_group();
+        let groups = generation.groups.iter();
+        groups
+            .map(|group| self.shown(group, &generation, &mut checks))
+            .collect()
+    }
+
+    /// One group.
+    pub fn group(&self, id: u32) -> Option<api::Group> {
+        let generation = self.parts.proxy.generation();
+        let group = generation.groups.get(GroupId(id))?;
+        Some(self.shown(group, &generation, &mut self.checks_by_group()))
+    }
+
+    /// At most `limit` groups with larger ids than `after`, and whether more follow. A page of
+    /// groups with very many targets is shorter, but never empty where there are groups.
+    pub fn groups_page(&self, limit: usize, after: Option<u32>) -> (Vec<api::Group>, bool) {
+        let generation = self.parts.proxy.generation();
+        let mut checks = self.checks_by_group();
+        let groups = generation.groups.iter();
+        let mut following = groups
+            .filter(|group| after.is_none_or(|after| group.id.0 > after))
+            .peekable();
+        let (mut page, mut targets) = (Vec::new(), 0);
+        while page.len() < limit
+            && targets < TARGETS_PER_PAGE
+            && let Some(group) = following.next()
+        {
+            let shown = self.shown(group, &generation, &mut checks);
+            let checked = shown
+                .healthchecks
+                .iter()
+                .map(|check| check.targets.len() * 16);
+            targets += shown.targets.len() + checked.sum::<usize>();
+            page.push(shown);
+        }
+        (page, following.peek().is_some())
+    }
+
+    fn checks_by_group(&self) -> HashMap<u32, Vec<api::Check>> {
+        let mut by_group: HashMap<u32, Vec<api::Check>> = HashMap::new();
+        for check in self.checks() {
+            by_group.entry(check.group).or_default().push(check);
+        }
+        by_group
+    }
+
+    fn shown(
+        &self,
+        group: &Group,
+        generation: &Generation,
+        checks: &mut HashMap<u32, Vec<api::Check>>,
+    ) -> api::Group {
+        let status = group.status();
+        let sticks = group.counters.sticks.load(Ordering::Relaxed);
+        let traffic = self.parts.proxy.group(group.id);
+        let ended = End::ALL.into_iter().zip(traffic.ended);
+        let ended = ended.filter(|&(_, count)| count > 0);
+        let is_left = sticks > 0 || traffic.connections > 0;
+        api::Group {
+            id: group.id.0,
+            name: group.name.clone(),
+            status: shown_status(status),
+            reason: group.reason(),
+            weight: group.weight,
+            backup: group.backup,
+            targets: targets(group),
+            sticks,
+            connections: traffic.connections,
+            connections_total: traffic.connections_total,
+            bytes_in: traffic.bytes_in,
+            bytes_out: traffic.bytes_out,
+            ended: ended
+                .map(|(end, count)| (end.to_string(), count))
+                .collect::<BTreeMap<_, _>>(),
+            drained: status != Status::Up && !is_left,
+            draining: self.draining(group, generation, (sticks, traffic.connections)),
+            healthchecks: checks.remove(&group.id.0).unwrap_or_default(),
+        }
+    }
+}
+
+fn targets(group: &Group) -> Vec<api::Target> {
+    let targets = group.targets().iter();
+    targets
+        .map(|(&port, target)| api::Target {
+            port,
+            target: target.configured.to_string(),
+            address: target.address().map(|address| address.to_string()),
+            connect_failures: target.state.failed_connects(),
+        })
+        .collect()
+}
+
+fn shown_status(status: Status) -> api::GroupStatus {
+    match status {
+        Status::Up => api::GroupStatus::Up,
+        Status::Draining => api::GroupStatus::Draining,
+        Status::Disabled => api::GroupStatus::Disabled,
+    }
+}

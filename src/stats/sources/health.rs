@@ -1,0 +1,176 @@
+//! `/api/v1/health`: whether this node may get traffic.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::{Sources, api};
+use crate::config;
+use crate::groups::Status;
+use crate::proxy::Generation;
+
+/// Groups that warnings name one by one.
+const MOST_NAMED: usize = 20;
+/// The table is nearly full from this part of its bound on, in percent.
+const NEARLY_FULL_PERCENT: u64 = 95;
+
+impl Sources {
+    /// Whether this node may get traffic, why not, and what an operator should look at.
+    pub fn health(&self) -> api::Health {
+        let generation = self.parts.proxy.generation();
+        let raft = self.raft();
+        let mut reasons = Vec::new();
+        if !self.parts.proxy.is_accepting() {
+            reasons.push("it is stopping".to_owned());
+        }
+        reasons.extend(unserved(&generation));
+        for (name, group) in raft_groups(&raft) {
+            reasons.extend(out_of_cluster(name, group));
+        }
+        api::Health {
+            status: match reasons.is_empty() {
+                true => api::HealthStatus::Ok,
+                false => api::HealthStatus::Unhealthy,
+            },
+            reasons,
+            warnings: self.warnings(&generation, &raft),
+        }
+    }
+
+    fn warnings(&self, generation: &Generation, raft: &api::Raft) -> Vec<String> {
+        let mut warnings = groups_out(generation);
+        warnings.extend(unresolved(generation));
+        warnings.extend(generation.warnings());
+        let reloads = self.reloads().counts.clone();
+        if let Some(first) = reloads.last_problems.first() {
+            let more = match reloads.last_problems.len() {
+                1 => String::new(),
+                count => format!(" (and {} more)", count - 1),
+            };
+            warnings.push(format!("the last reload was refused: {first}{more}"));
+        }
+        if let Some(error) = self.parts.saves.last_error() {
+            warnings.push(format!("the last save of the stick table failed: {error}"));
+        }
+        let (entries, settings) = (self.parts.table.entries(), self.parts.table.settings());
+        let most = settings.max_entries as u64;
+        if entries.saturating_mul(100) >= most.saturating_mul(NEARLY_FULL_PERCENT) {
+            warnings.push(format!(
+                "the stick table is nearly full: {entries} of {most} entries \
+                 (stick_table_max_entries)"
+            ));
+        }
+        let now = Instant::now();
+        if self.recently().accepting_paused(now) {
+            warnings.push(
+                "accepting paused in the last minute for want of descriptors or memory".to_owned(),
+            );
+        }
+        if self.recently().lines_were_lost(now) {
+            warnings.push("log lines were lost in the last minute".to_owned());
+        }
+        for (name, group) in raft_groups(raft) {
+            let conflicts = group.members.iter().filter_map(|member| {
+                let conflict = member.conflict.as_ref()?;
+                Some(format!("{name}, {}: {conflict}", member.node))
+            });
+            warnings.extend(conflicts);
+        }
+        warnings
+    }
+}
+
+fn raft_groups(raft: &api::Raft) -> impl Iterator<Item = (&'static str, &api::RaftGroup)> {
+    let stick_table = raft
+        .stick_table
+        .as_ref()
+        .map(|group| ("Raft of the stick table", group));
+    let checks = raft.healthchecks.as_ref();
+    let checks = checks.map(|group| ("Raft of the health checks", group));
+    stick_table.into_iter().chain(checks)
+}
+
+/// What keeps a node of a cluster from answering by itself.
+fn out_of_cluster(name: &str, group: &api::RaftGroup) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if let Some(trouble) = &group.trouble {
+        reasons.push(format!("{name}: {trouble}"));
+    }
+    if group.cluster.is_none() {
+        reasons.push(format!("{name}: {}", group.forming));
+    } else if !group.has_lease {
+        reasons.push(format!(
+            "{name}: no leader has answered; it may not answer by itself"
+        ));
+    }
+    reasons
+}
+
+/// What new clients would be refused for: no group Up at all, or none with a target for a port.
+fn unserved(generation: &Generation) -> Option<String> {
+    let ports = &generation.config.ports;
+    let mut up = generation
+        .groups
+        .iter()
+        .filter(|group| group.status() == Status::Up)
+        .peekable();
+    if up.peek().is_none() {
+        return Some("no group is Up".to_owned());
+    }
+    let mut missing: BTreeSet<u16> = ports.iter().copied().collect();
+    for group in up {
+        let targets = group.targets().iter();
+        for (port, _) in targets.filter(|(_, target)| target.address().is_some()) {
+            missing.remove(port);
+        }
+        if missing.is_empty() {
+            return None;
+        }
+    }
+    let count = missing.len();
+    let ports = config::show_ports(missing);
+    let ports = match ports.char_indices().nth(200) {
+        Some((cut, _)) => format!("{}… ({count} in all)", &ports[..cut]),
+        None => ports,
+    };
+    let word = if count == 1 { "port" } else { "ports" };
+    Some(format!(
+        "no group that is Up has a target for {word} {ports}"
+    ))
+}
+
+fn groups_out(generation: &Generation) -> Vec<String> {
+    let groups = generation.groups.iter();
+    let out: Vec<_> = groups
+        .map(|group| (group, group.status()))
+        .filter(|&(_, status)| status != Status::Up)
+        .collect();
+    let named = out.iter().take(MOST_NAMED);
+    let mut lines: Vec<String> = named
+        .map(|(group, status)| format!("{} is {status}: {}", group.title(), group.reason()))
+        .collect();
+    if out.len() > MOST_NAMED {
+        lines.push(format!("{} more groups are not Up", out.len() - MOST_NAMED));
+    }
+    lines
+}
+
+/// Names of targets that have never resolved.
+fn unresolved(generation: &Generation) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for group in generation.groups.iter() {
+        let targets = group.targets().values();
+        let absent =
+            targets.filter(|target| target.address().is_none() && !target.is_own_listener());
+        for target in absent {
+            if let config::TargetAddr::Name { host, .. } = &target.configured {
+                names.insert(format!("{}: {host} does not resolve", group.title()));
+            }
+        }
+    }
+    let more = names.len().saturating_sub(MOST_NAMED);
+    let mut lines: Vec<String> = names.into_iter().take(MOST_NAMED).collect();
+    if more > 0 {
+        lines.push(format!("{more} more names do not resolve"));
+    }
+    lines
+}

@@ -1,0 +1,207 @@
+//! Looking for entries: by whatever condition, page by page; of one address; the last of a group.
+//!
+//! Every look has a bound on the slots that it passes, and takes one shard's lock at a time, for no
+//! more than 4,096 slots.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use crate::clock::Millis;
+use crate::config::GroupId;
+
+use super::entry::{Entry, State};
+use super::hash::shard_of;
+use super::key::{ClientIp, KeyRef};
+use super::shard::ENTRIES_PER_HOLD;
+use super::table::Table;
+use super::view::view;
+use super::{Cursor, EntryView};
+
+/// Bounds of one page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// Most entries.
+    pub limit: usize,
+    /// Bytes of slices after which the page ends.
+    pub slice_bytes: usize,
+    /// Slots after which it ends, whatever was found.
+    pub slots: usize,
+}
+
+impl Table {
+    /// The entries from a place on that are `wanted`, and where to go on after them; `None` at the
+    /// end of the table. A page may end, even empty, before the end of the table.
+    pub fn search(
+        &self,
+        from: Cursor,
+        search: Search,
+        now: Millis,
+        wanted: impl Fn(KeyRef<'_>, GroupId) -> bool,
+    ) -> (Vec<EntryView>, Option<Cursor>) {
+        let mut page = Page::new(search, self.settings().expiration, now);
+        let mut next = Some(from);
+        while let Some(cursor) = next
+            && page.has_room()
+        {
+            next = self.look(cursor, &mut page, &wanted);
+        }
+        (page.entries, next)
+    }
+
+    /// The entries of one address, in pages as [`Table::search`] has them, found by its hash where
+    /// they are few and by a look through its shard otherwise.
+    pub fn search_address(
+        &self,
+        ip: ClientIp,
+        from: Option<Cursor>,
+        search: Search,
+        now: Millis,
+        wanted: impl Fn(KeyRef<'_>, GroupId) -> bool,
+    ) -> (Vec<EntryView>, Option<Cursor>) {
+        let mut page = Page::new(search, self.settings().expiration, now);
+        let shard = shard_of(self.hasher.ip(ip)) as u32;
+        let from = match from {
+            None if self.list_address(ip, &mut page, &wanted) => return (page.entries, None),
+            None => {
+                page.entries.clear();
+                page.slice_bytes = 0;
+                Cursor { shard, slot: 0 }
+            }
+            // A cursor of this listing is in this shard; where else one leads is no entry of it.
+            Some(from) if from.shard != shard => return (Vec::new(), None),
+            Some(from) => from,
+        };
+        let wanted = |key: KeyRef<'_>, group| key.ip == ip && wanted(key, group);
+        let mut next = Some(from);
+        while let Some(cursor) = next.filter(|cursor| cursor.shard == shard)
+            && page.has_room()
+        {
+            next = self.look(cursor, &mut page, &wanted);
+        }
+        (page.entries, next.filter(|cursor| cursor.shard == shard))
+    }
+
+    /// How long the last entry of each of these groups has left, where no more than so many slots
+    /// have to be passed to know; nothing at all otherwise.
+    pub fn last_remaining(
+        &self,
+        groups: &BTreeSet<GroupId>,
+        most_slots: usize,
+        now: Millis,
+    ) -> BTreeMap<GroupId, Duration> {
+        let expiration = self.settings().expiration;
+        let mut last: BTreeMap<GroupId, Duration> = BTreeMap::new();
+        last.extend(groups.iter().map(|&group| (group, Duration::ZERO)));
+        let mut next = Some(Cursor::START);
+        let mut passed = 0;
+        while let Some(cursor) = next {
+            if passed >= most_slots {
+                return BTreeMap::new();
+            }
+            passed += self.slots_from(cursor).min(ENTRIES_PER_HOLD);
+            next = self.visit(cursor, |entry| {
+                if let Some(last) = last.get_mut(&entry.group) {
+                    let left = entry.remaining(now, expiration).unwrap_or(expiration);
+                    *last = left.max(*last);
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        last
+    }
+
+    /// Passes some slots of one shard; where to go on.
+    fn look(
+        &self,
+        from: Cursor,
+        page: &mut Page,
+        wanted: &impl Fn(KeyRef<'_>, GroupId) -> bool,
+    ) -> Option<Cursor> {
+        let most = page.slots_left.min(ENTRIES_PER_HOLD);
+        // An empty shard costs something as well.
+        page.slots_left -= self.slots_from(from).clamp(1, most);
+        self.visit_at_most(from, most, |entry| page.take(entry, wanted))
+    }
+
+    /// Slots of a place's shard from there on.
+    fn slots_from(&self, from: Cursor) -> usize {
+        let shard = self.shards.get(from.shard as usize);
+        let slots = shard.map_or(0, |shard| shard.lock().slab.slots());
+        slots.saturating_sub(from.slot) as usize
+    }
+
+    /// Puts all entries of an address on a page; false where they are too many for it.
+    fn list_address(
+        &self,
+        ip: ClientIp,
+        page: &mut Page,
+        wanted: &impl Fn(KeyRef<'_>, GroupId) -> bool,
+    ) -> bool {
+        let ip_hash = self.hasher.ip(ip);
+        let mut shard = self.shards[shard_of(ip_hash)].lock();
+        let bare = shard.find(ip_hash, KeyRef { ip, slice: None });
+        let mut slots = shard.of_address(ip_hash, ip, ENTRIES_PER_HOLD);
+        if slots.len() == ENTRIES_PER_HOLD {
+            return false;
+        }
+        slots.extend(bare);
+        slots.sort_unstable(); // the order in which pages list them
+        for slot in slots {
+            if !page.has_room() {
+                return false;
+            }
+            let _ = page.take(&mut shard.slab[slot], wanted);
+        }
+        true
+    }
+}
+
+/// A page being filled.
+struct Page {
+    entries: Vec<EntryView>,
+    search: Search,
+    slice_bytes: usize,
+    slots_left: usize,
+    expiration: Duration,
+    now: Millis,
+}
+
+impl Page {
+    fn new(search: Search, expiration: Duration, now: Millis) -> Page {
+        Page {
+            entries: Vec::new(),
+            search,
+            slice_bytes: 0,
+            slots_left: search.slots,
+            expiration,
+            now,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.entries.len() < self.search.limit
+            && self.slice_bytes < self.search.slice_bytes
+            && self.slots_left > 0
+    }
+
+    fn take(
+        &mut self,
+        entry: &mut Entry,
+        wanted: &impl Fn(KeyRef<'_>, GroupId) -> bool,
+    ) -> ControlFlow<()> {
+        if entry.state != State::Free && wanted(entry.key(), entry.group) {
+            self.slice_bytes += entry.key().slice.map_or(0, <[u8]>::len);
+            self.entries.push(view(entry, self.now, self.expiration));
+        }
+        // Slots are counted by who visits.
+        match self.entries.len() < self.search.limit && self.slice_bytes < self.search.slice_bytes {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "search_tests.rs"]
+mod tests;
