@@ -61,7 +61,7 @@ fn the_dashboard_shows_status_and_traffic() {
         browser.wait_text(&selector, wanted);
     }
     browser.wait_text(&format!("{group} .targets"), "5280–5282");
-    browser.wait_text("#events", "started");
+    browser.wait_text("#events", "ready");
     browser.wait_text("#identity", env!("CARGO_PKG_VERSION"));
     assert_eq!(
         browser.evaluate("document.getElementById('cluster').hidden"),
@@ -244,9 +244,12 @@ fn the_explorer_shows_the_paths_and_tries_them_out() {
     browser.click("#tried .opblock-summary-control");
     browser.click("#tried .try-out__btn");
     browser.click("#tried .execute");
-    browser.wait_text("#tried .live-responses-table .response-col_status", "200");
     browser.wait_text(
-        "#tried .live-responses-table .response-col_description",
+        "#tried .live-responses-table tbody .response-col_status",
+        "200",
+    );
+    browser.wait_text(
+        "#tried .live-responses-table tbody .response-col_description",
         "\"ok\"",
     );
     assert_eq!(browser.failed_answers(), Vec::<String>::new());

@@ -87,8 +87,8 @@ function showFound({ ip, entries, next }) {
 }
 
 function row() {
-  const titles = ["Key", "Group", "Expires", "Connections"];
-  const cells = titles.map((title) => el("td", { role: "cell", "data-title": title }));
+  const columns = ["Key", "Group", "Expires", "Connections"];
+  const cells = columns.map((title) => el("td", { role: "cell", "data-title": title }));
   return {
     element: el("tr", { role: "row" }, ...cells),
     update(stick) {
