@@ -101,7 +101,9 @@ function roleOf({ backup, weight }) {
 /** What is left of a group that is out, and what becomes of it. */
 function progressOf({ status, draining, drained, sticks, connections }) {
   if (drained) {
-    return "Drained: nothing is left of it, it may be switched off";
+    return status === "Draining"
+      ? "Drained: nothing is left of it, it may be switched off"
+      : "No key and no connection is left on it";
   }
   if (draining !== null) {
     return `Draining for ${duration(draining.for_seconds)}: ${drainingSentence(draining)}`;
@@ -131,5 +133,5 @@ function showFigures({ figures, trends, ended }, series, group) {
 
 function trend(series) {
   const grown = series.changeIn(MINUTE_MS);
-  return grown === null ? "\u00a0" : `${change(grown)} in 1 min`;
+  return grown === null ? "\u00a0" : `${change(grown)}/min`;
 }

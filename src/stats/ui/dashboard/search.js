@@ -1,6 +1,6 @@
 // The stick table, searched by address: which group a client belongs to, and for how long.
 
-import { ask } from "./asking.js";
+import { NoAnswer, ask } from "./asking.js";
 import { byId, el, follow, say, show } from "./dom.js";
 import { clock, count, counted, duration } from "./format.js";
 
@@ -43,6 +43,9 @@ async function goOn() {
       say(byId("search-state"), `No answer: ${error.message}`);
       show(byId("search-more"), mine.next !== null);
     }
+    if (!(error instanceof NoAnswer)) {
+      throw error; // a fault of this page
+    }
   }
 }
 
@@ -69,7 +72,7 @@ async function readPage({ ip, next }) {
   }
   const { status, body } = await ask(`api/v1/stick_table?${query}`);
   if (status !== 200) {
-    throw new Error(body.detail ?? `status ${status}`);
+    throw new NoAnswer(body.detail ?? `status ${status}`);
   }
   return body;
 }

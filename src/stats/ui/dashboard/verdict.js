@@ -80,7 +80,7 @@ export function showLost(since, problem) {
   set(verdict, "data-level", "unknown");
   setMark(verdictMark, "unknown");
   say(byId("verdict-headline"), `The proxy is lost since ${clock(since)}, trying again`);
-  say(byId("verdict-summary"), `What is shown below is as it was then. ${problem}`);
+  say(byId("verdict-summary"), `What is shown below is as it was then: ${problem}`);
   follow(byId("verdict-concerns"), [], () => "", concernView);
   document.title = "LOST · tcpffee";
 }
