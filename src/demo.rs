@@ -5,6 +5,7 @@ mod server;
 
 use std::fs::DirBuilder;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
@@ -44,7 +45,7 @@ pub enum StageError {
         /// The group's name.
         name: String,
         /// Where it was to listen.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What the system said.
         error: io::Error,
     },
@@ -95,14 +96,14 @@ impl Stage {
              TCPFFEE_PID_PATH={directory}/{PID_NAME} {program} reload\n\n\
              Ctrl-C ends the demo.\n",
             listed(&servers),
-            commands(&proxy, &config.ports),
+            commands(&proxy, &config.ports, config.stats_bind_socket),
             config.expiration.as_secs_f64(),
         )
     }
 }
 
 /// Commands to type, each with what it shows.
-fn commands(proxy: &str, ports: &[u16]) -> String {
+fn commands(proxy: &str, ports: &[u16], statistics: SocketAddr) -> String {
     let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(0);
     let (one, two, three) = (port(0), port(1), port(2));
     let rows = [
@@ -121,6 +122,10 @@ fn commands(proxy: &str, ports: &[u16]) -> String {
         (
             format!("nc {proxy} {three}"),
             "a conversation, with the first client's server",
+        ),
+        (
+            format!("curl http://{statistics}/api/v1/stick_table"),
+            "who belongs to whom (in a browser: the dashboard at /)",
         ),
     ];
     let width = rows

@@ -35,6 +35,11 @@ impl Histogram {
         self.sum_us = self.sum_us.saturating_add(sum_us);
     }
 
+    /// Adds what another one of the same buckets has counted.
+    pub fn merge(&mut self, other: &Histogram) {
+        self.add(other.counts.iter().copied(), other.sum_us);
+    }
+
     /// Durations counted.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -86,5 +91,8 @@ mod tests {
         assert!((histogram.sum_seconds() - 7.022_002).abs() < 1e-9);
         histogram.add([1, 0, 2], 3);
         assert_eq!(histogram.count(), 9);
+        histogram.merge(&histogram.clone());
+        assert_eq!(histogram.count(), 18);
+        assert!((histogram.sum_seconds() - 14.044_01).abs() < 1e-9);
     }
 }

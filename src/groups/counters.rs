@@ -33,6 +33,11 @@ impl GroupCounters {
         }
     }
 
+    /// Stick entries that name the group.
+    pub fn sticks(&self) -> u64 {
+        self.sticks.load(Ordering::Relaxed)
+    }
+
     /// When the group began to drain; `None` while it is not Draining.
     pub fn draining_since(&self) -> Option<Millis> {
         let since = self.draining_since_ms.load(Ordering::Relaxed);

@@ -453,3 +453,7 @@ fn announce(
 #[cfg(test)]
 #[path = "ticket_tests.rs"]
 mod ticket_tests;
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod view_tests;

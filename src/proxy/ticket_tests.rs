@@ -73,7 +73,7 @@ impl Sticks for LateTable {
     }
 }
 
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub(super) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
@@ -81,15 +81,16 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-struct Rig {
-    proxy: Proxy,
+/// A proxy with one port and one group, whose only target is `server`.
+pub(super) struct Rig {
+    pub(super) proxy: Proxy,
     table: Arc<LateTable>,
-    address: SocketAddr,
-    server: TcpListener,
+    pub(super) address: SocketAddr,
+    pub(super) server: TcpListener,
 }
 
 impl Rig {
-    fn new(extra: &str) -> Rig {
+    pub(super) fn new(extra: &str) -> Rig {
         let server = TcpListener::bind("127.0.0.1:0").expect("bind");
         let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = taken.local_addr().expect("address");
@@ -125,6 +126,11 @@ impl Rig {
             address,
             server,
         }
+    }
+
+    /// Waits for a client to ask, and sends it to the group.
+    pub(super) fn let_through(&self) {
+        self.proxy.complete(self.table.ticket(), Rig::answer());
     }
 
     fn answer() -> Route {

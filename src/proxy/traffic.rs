@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
+use std::ops::AddAssign;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -169,6 +170,20 @@ impl GroupTraffic {
         self.bytes_out += cell.bytes_out.get();
         cell.connect_time.add_to(&mut self.connect_time);
         cell.session_time.add_to(&mut self.session_time);
+    }
+}
+
+impl AddAssign<&GroupTraffic> for GroupTraffic {
+    fn add_assign(&mut self, other: &GroupTraffic) {
+        self.connections += other.connections;
+        self.connections_total += other.connections_total;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        for (sum, count) in self.ended.iter_mut().zip(other.ended) {
+            *sum += count;
+        }
+        self.connect_time.merge(&other.connect_time);
+        self.session_time.merge(&other.session_time);
     }
 }
 

@@ -12,6 +12,7 @@ mod answer; // status, headers, body
 pub mod api; // the types that answer, each field documented
 mod backend; // tiny_http behind the front
 mod front; // the door: everything that comes from outside, bounded
+pub mod metrics; // `/metrics` for Prometheus
 mod query; // what stands behind a question mark
 mod routes; // the paths
 mod sources; // what answers are made of

@@ -32,6 +32,7 @@ use super::routes::answers;
         answers::configuration,
         answers::events,
         answers::health,
+        answers::metrics,
         answers::specification,
     ),
     components(schemas(api::Problem)),

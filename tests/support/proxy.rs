@@ -145,6 +145,7 @@ impl Builder {
             env: self.env,
             descriptors: self.descriptors,
             listeners: listeners_of(&self.text),
+            statistics: statistics_of(&self.text),
             unread,
             exited: None,
         }
@@ -224,6 +225,12 @@ fn listeners_of(text: &str) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// Where a configuration has statistics served.
+fn statistics_of(text: &str) -> Option<SocketAddr> {
+    let table = text.parse::<toml::Table>().ok()?;
+    table.get("stats_bind_socket")?.as_str()?.parse().ok()
+}
+
 fn code(status: ExitStatus) -> i32 {
     match (status.code(), status.signal()) {
         (Some(code), _) => code,
@@ -265,6 +272,7 @@ pub struct Proxy {
     env: Vec<(String, String)>,
     descriptors: Option<u32>,
     listeners: Vec<SocketAddr>,
+    statistics: Option<SocketAddr>,
     unread: Option<ChildStderr>,
     exited: Option<ExitStatus>,
 }
@@ -290,6 +298,12 @@ impl Proxy {
             wrapper: Vec::new(),
             unread_stderr: false,
         }
+    }
+
+    /// Where it serves statistics.
+    pub fn statistics(&self) -> SocketAddr {
+        self.statistics
+            .expect("the settings of tests name a socket")
     }
 
     /// The process id.

@@ -65,7 +65,8 @@ pub struct CheckTarget {
     pub streak: u32,
     /// How the last check ended; null before the first one.
     pub last_result: Option<CheckResult>,
-    /// What the last failure was, since the start; null where there was none.
+    /// What went wrong last, since the start: with the target, or with this host's check of it; null
+    /// where nothing did.
     pub last_error: Option<String>,
     /// What the last check took.
     pub duration_seconds: Option<f64>,

@@ -7,6 +7,7 @@ use super::Request;
 use crate::config;
 use crate::stats::answer::{Answer, JSON};
 use crate::stats::api;
+use crate::stats::metrics;
 use crate::stats::query::{Query, shown};
 use crate::stats::sources::{AddressFilter, StickQuery};
 use crate::stats::spec::{self, Busy, Refused};
@@ -14,6 +15,10 @@ use crate::stick::{Cursor, Key};
 
 /// Entries of a page, at most.
 const MAX_LIMIT: usize = 1_000;
+/// The largest number of an event: the largest that every reader of JSON keeps exact.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
+/// Digits of a cursor, at most.
+const CURSOR_DIGITS: usize = 19;
 /// Entries of a page where nothing is said.
 const DEFAULT_LIMIT: usize = 100;
 
@@ -129,7 +134,7 @@ pub fn stick_table(request: &Request<'_>) -> Result<Answer, Answer> {
 }
 
 fn cursor(text: &str) -> Result<Cursor, String> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = text.len() <= CURSOR_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| is_plain);
     number
         .map(Cursor::from_u64)
@@ -235,7 +240,7 @@ pub fn configuration(request: &Request<'_>) -> Result<Answer, Answer> {
     responses((status = 200, description = "The events", body = api::Events), Refused, Busy))]
 pub fn events(request: &Request<'_>) -> Result<Answer, Answer> {
     let mut query = Query::parse(request.query)?;
-    let (limit, before) = (limit(&mut query)?, query.number("before", 0..=u64::MAX)?);
+    let (limit, before) = (limit(&mut query)?, query.number("before", 0..=MAX_NUMBER)?);
     query.finish()?;
     Ok(Answer::json(&request.sources.events(limit, before)))
 }
@@ -257,6 +262,18 @@ pub fn health(request: &Request<'_>) -> Result<Answer, Answer> {
         api::HealthStatus::Unhealthy => 503,
     };
     Ok(Answer::json(&health).with_status(status))
+}
+
+/// Metrics for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "node",
+    responses(
+        (status = 200, description = "Prometheus' text format 0.0.4", body = String,
+            content_type = "text/plain; version=0.0.4; charset=utf-8"),
+        Refused, Busy))]
+pub fn metrics(request: &Request<'_>) -> Result<Answer, Answer> {
+    Query::parse(request.query)?.finish()?;
+    let text = request.sources.metrics();
+    Ok(Answer::ok(metrics::CONTENT_TYPE, text.into_bytes()))
 }
 
 /// This document

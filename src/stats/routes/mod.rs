@@ -47,6 +47,7 @@ pub static ROUTES: &[Route] = &[
     route("/api/v1/config", answers::configuration),
     route("/api/v1/events", answers::events),
     route("/api/v1/health", answers::health),
+    route("/metrics", answers::metrics),
     route("/spec/v1/", answers::specification),
 ];
 

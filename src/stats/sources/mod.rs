@@ -5,6 +5,7 @@ mod checks; // health checks
 mod draining; // when a Draining group will have drained
 mod groups; // server groups
 mod health; // whether this node may get traffic
+mod metrics; // what Prometheus gets
 mod process; // what the kernel knows of the process
 mod raft; // how the nodes of the cluster stand
 mod recently; // what happened in the last minute
@@ -75,6 +76,9 @@ struct Reloads {
     counts: api::Reloads,
     /// When the configuration in force came into force.
     loaded: Option<SystemTime>,
+    /// When one was last put in force, changed or not.
+    last_success: Option<SystemTime>,
+    last_was_refused: bool,
 }
 
 impl Sources {
@@ -95,9 +99,11 @@ impl Sources {
         let now = SystemTime::now();
         let mut reloads = self.reloads();
         reloads.counts.last = Some(moment(now));
+        reloads.last_was_refused = outcome.is_err();
         match outcome {
             Ok(changes) => {
                 reloads.counts.succeeded += 1;
+                reloads.last_success = Some(now);
                 reloads.counts.last_problems.clear();
                 if !changes.is_empty() {
                     reloads.loaded = Some(now);
@@ -129,7 +135,7 @@ impl Sources {
             }
             .to_owned(),
             started: moment(self.started),
-            uptime_seconds: self.started_at.elapsed().as_secs_f64(),
+            uptime_seconds: seconds(self.started_at.elapsed()),
             generation: generation.number,
             totals: self.totals(&generation),
             sticks: self.stick_counts(),
