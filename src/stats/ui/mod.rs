@@ -1,9 +1,8 @@
 //! What a browser gets: the dashboard at `/`, and the explorer of the API at `/ui/v1/`.
 //!
 //! Everything is in the binary and nothing is built: the files beside this one are served as they
-//! are. They name each other and the API by relative addresses, so that both pages also work below
-//! a prefix of another server. No page has an inline script or style of its own, and nothing comes
-//! from another host; the policies below hold the browser to that.
+//! are. No page has an inline script or style of its own, and nothing comes from another host; the
+//! policies below hold the browser to that.
 
 mod explorer; // Swagger UI, out of its archive
 #[cfg(test)]

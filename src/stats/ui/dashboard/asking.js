@@ -2,6 +2,9 @@
 
 const TIME_LIMIT_MS = 4000;
 
+/** The proxy gave no answer, or not the one that was asked for: the message says why. */
+export class NoAnswer extends Error {}
+
 let last = Promise.resolve();
 
 /**
@@ -15,21 +18,32 @@ export function ask(path) {
 }
 
 async function fetchJson(path) {
-  const response = await fetch(new URL(path, document.baseURI), {
-    cache: "no-store",
-    credentials: "same-origin",
-    redirect: "error",
-    headers: { Accept: "application/json" },
-    signal: AbortSignal.timeout(TIME_LIMIT_MS),
-  });
-  return { status: response.status, body: await response.json() };
+  try {
+    const response = await fetch(new URL(path, document.baseURI), {
+      cache: "no-store",
+      credentials: "same-origin",
+      redirect: "error",
+      headers: { Accept: "application/json" },
+      signal: AbortSignal.timeout(TIME_LIMIT_MS),
+    });
+    return { status: response.status, body: await response.json() };
+  } catch (error) {
+    throw new NoAnswer(wordsOf(error), { cause: error });
+  }
+}
+
+function wordsOf({ name, message }) {
+  if (name === "TimeoutError") {
+    return "it did not answer in time";
+  }
+  return name === "TypeError" ? "it cannot be reached" : message;
 }
 
 /** The body of an answer that must be 200. */
 export async function askFor(path) {
   const { status, body } = await ask(path);
   if (status !== 200) {
-    throw new Error(body.detail ?? `${path} answered ${status}`);
+    throw new NoAnswer(body.detail ?? `${path} answered ${status}`);
   }
   return body;
 }
@@ -38,7 +52,7 @@ export async function askFor(path) {
 export async function askForHealth() {
   const { status, body } = await ask("api/v1/health");
   if (!Array.isArray(body.reasons)) {
-    throw new Error(body.detail ?? `the health answered ${status}`);
+    throw new NoAnswer(body.detail ?? `the health answered ${status}`);
   }
   return body;
 }

@@ -4,6 +4,8 @@ import { byId, el, follow, mark, say, setMark, show } from "./dom.js";
 import { bytes, count, counted, duration } from "./format.js";
 
 const NAMES = { stick_table: "Stick table", healthchecks: "Health checks" };
+/** On a phone the tables become blocks, which takes their meaning away: roles keep it. */
+const COLUMNS = ["Node", "Role", "Behind", "Heard", "State"];
 
 /** Shows the Raft groups; a lone node has none, and no section for them. */
 export function showCluster(raft, ownNode) {
@@ -18,13 +20,14 @@ function raftView({ name }) {
   const sign = mark();
   const state = el("span");
   const trouble = el("p", { class: "trouble" });
-  const rows = el("tbody");
+  const rows = el("tbody", { role: "rowgroup" });
   const log = el("p", { class: "note" });
-  const titles = ["Node", "Role", "Behind", "Heard", "State"].map((title) => el("th", { scope: "col" }, title));
-  const table = el("table", {}, el("thead", {}, el("tr", {}, ...titles)), rows);
-  const head = el("p", { class: "line" }, sign, state);
+  const titles = COLUMNS.map((title) => el("th", { role: "columnheader" }, title));
+  const head = el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...titles));
+  const table = el("table", { role: "table", "aria-label": NAMES[name] }, head, rows);
+  const line = el("p", { class: "line" }, sign, state);
   return {
-    element: el("article", { class: "panel raft" }, el("h3", {}, NAMES[name]), head, trouble, table, log),
+    element: el("article", { class: "panel raft" }, el("h3", {}, NAMES[name]), line, trouble, table, log),
     update({ group, ownNode }) {
       setMark(sign, levelOf(group));
       say(state, sentence(group, ownNode));
@@ -32,7 +35,7 @@ function raftView({ name }) {
       show(trouble, group.trouble !== null);
       const members = group.members.map((member) => ({ member, group, ownNode }));
       follow(rows, members, ({ member }) => member.node, memberView);
-      say(log, `Log of ${bytes(group.log_bytes)}: entries ${count(group.first)} to ${count(group.last)}, committed ${count(group.commit)}, applied ${count(group.applied)}`);
+      say(log, logOf(group));
     },
   };
 }
@@ -53,14 +56,18 @@ function sentence({ role, term, leader, has_lease: hasLease, forming, cluster },
   return `This node is ${role} in term ${count(term)}, ${who}; ${hasLease ? "has a lease" : "has no lease"}`;
 }
 
+function logOf({ log_bytes: size, first, last, commit, applied }) {
+  const entries = `entries ${count(first)} to ${count(last)}`;
+  return `Log of ${bytes(size)}: ${entries}, committed ${count(commit)}, applied ${count(applied)}`;
+}
+
 function memberView() {
-  const titles = ["Node", "Role", "Behind", "Heard", "State"];
-  const cells = titles.map((title) => el("td", { "data-title": title }));
+  const cells = COLUMNS.map((title) => el("td", { role: "cell", "data-title": title }));
   const sign = mark();
   const state = el("span");
   cells[4].append(sign, state);
   return {
-    element: el("tr", {}, ...cells),
+    element: el("tr", { role: "row" }, ...cells),
     update({ member, group, ownNode }) {
       const isOwn = member.node === ownNode;
       say(cells[0], isOwn ? `${member.node} (this node)` : member.node);

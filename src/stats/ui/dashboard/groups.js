@@ -5,7 +5,7 @@ import { bytes, change, clock, count, counted, drainingSentence, duration, rate 
 import { Chart } from "./chart.js";
 import { checkView } from "./checks.js";
 import { Rate, Series } from "./series.js";
-import { targetLines } from "./targets.js";
+import { targetLines, targetView } from "./targets.js";
 
 const MINUTE_MS = 60 * 1000;
 const LEVELS = { Up: "good", Draining: "warning", Disabled: "bad" };
@@ -43,8 +43,7 @@ function groupView({ group }) {
       series.out.count(now, group.bytes_out);
       showState(part, group, since);
       showFigures(part, series, group);
-      const label = `Connections of ${titleOf(group)} in the last five minutes, now ${count(group.connections)}`;
-      part.chart.draw(now, [series.connections], label);
+      part.chart.draw(now, [series.connections], (most) => counted(most, "connection"));
       follow(part.targets, targetLines(group.targets), (line) => line.key, targetView);
       follow(part.checks, group.healthchecks, (check) => check.id, checkView);
     },
@@ -57,21 +56,21 @@ function parts(group) {
   const sign = mark();
   const status = el("span", { class: "status" });
   const reason = el("p", { class: "reason" });
-  const draining = el("p", { class: "draining" });
+  const progress = el("p", { class: "progress" });
   const figures = ["sticks", "connections", "in", "out"].map(() => el("dd"));
   const trends = figures.map(() => el("dd", { class: "trend" }));
   const titles = ["Keys", "Connections", "In", "Out"];
   const list = el("dl", { class: "figures" });
   titles.forEach((title, at) => list.append(el("div", {}, el("dt", {}, title), figures[at], trends[at])));
-  const chart = new Chart();
+  const chart = new Chart("Connections");
   const targets = el("ul", { class: "targets" });
   const checks = el("div", { class: "checks" });
   const ended = el("p", { class: "ended" });
   const badge = el("span", { class: "badge" }, sign, status);
   const head = el("header", {}, heading, badge);
   const card = el("article", { class: "group", "aria-labelledby": heading.id, "data-group": group.id });
-  card.append(head, reason, draining, list, chart.element, targets, checks, ended);
-  return { card, heading, sign, status, reason, draining, figures, trends, chart, targets, checks, ended };
+  card.append(head, reason, progress, list, chart.element, targets, checks, ended);
+  return { card, heading, sign, status, reason, progress, figures, trends, chart, targets, checks, ended };
 }
 
 function titleOf({ id, name }) {
@@ -85,11 +84,13 @@ function showState(part, group, since) {
   setMark(part.sign, level);
   say(part.heading, titleOf(group));
   say(part.status, group.status);
-  const why = [group.reason, since ? `since ${clock(since)}` : "", roleOf(group)].filter(Boolean);
+  const began = since === null ? "" : `since ${clock(since)}`;
+  const why = [group.reason, began, roleOf(group)].filter(Boolean);
   say(part.reason, why.join(" · "));
   show(part.reason, why.length > 0);
-  say(part.draining, progress(group));
-  show(part.draining, group.draining !== null || group.drained);
+  const progress = progressOf(group);
+  say(part.progress, progress);
+  show(part.progress, progress !== "");
 }
 
 function roleOf({ backup, weight }) {
@@ -97,14 +98,21 @@ function roleOf({ backup, weight }) {
   return words.filter(Boolean).join(", ");
 }
 
-function progress({ draining, drained }) {
+/** What is left of a group that is out, and what becomes of it. */
+function progressOf({ status, draining, drained, sticks, connections }) {
   if (drained) {
-    return "Drained: nothing is left of it, it may be switched off";
+    return status === "Draining"
+      ? "Drained: nothing is left of it, it may be switched off"
+      : "No key and no connection is left on it";
   }
-  if (draining === null) {
+  if (draining !== null) {
+    return `Draining for ${duration(draining.for_seconds)}: ${drainingSentence(draining)}`;
+  }
+  if (status !== "Disabled") {
     return "";
   }
-  return `Draining for ${duration(draining.for_seconds)}: ${drainingSentence(draining)}`;
+  const open = `${counted(connections, "connection")} still open`;
+  return `${open}; ${counted(sticks, "key")} to be assigned anew when the client comes back`;
 }
 
 function showFigures({ figures, trends, ended }, series, group) {
@@ -114,8 +122,8 @@ function showFigures({ figures, trends, ended }, series, group) {
   say(figures[3], rate(series.out.now, bytes));
   say(trends[0], trend(series.sticks));
   say(trends[1], trend(series.connections));
-  say(trends[2], bytes(group.bytes_in));
-  say(trends[3], bytes(group.bytes_out));
+  say(trends[2], `${bytes(group.bytes_in)} total`);
+  say(trends[3], `${bytes(group.bytes_out)} total`);
   const failed = ["connect_failed", "connect_timeout", "target_reset", "target_lost"]
     .filter((reason) => group.ended[reason] > 0)
     .map((reason) => `${reason.replaceAll("_", " ")} ${count(group.ended[reason])}`);
@@ -125,20 +133,5 @@ function showFigures({ figures, trends, ended }, series, group) {
 
 function trend(series) {
   const grown = series.changeIn(MINUTE_MS);
-  return grown === null ? "\u00a0" : `${change(grown)} in 1 min`;
-}
-
-function targetView() {
-  const ports = el("span", { class: "ports" });
-  const place = el("span", { class: "place" });
-  const trouble = el("span", { class: "trouble" });
-  return {
-    element: el("li", {}, ports, place, trouble),
-    update(line) {
-      say(ports, line.ports);
-      say(place, line.place);
-      say(trouble, line.trouble);
-      show(trouble, line.trouble !== "");
-    },
-  };
+  return grown === null ? "\u00a0" : `${change(grown)}/min`;
 }

@@ -1,6 +1,6 @@
 // The dashboard: asks the proxy every second and shows what it answers.
 
-import { askFor, askForHealth } from "./asking.js";
+import { NoAnswer, askFor, askForHealth } from "./asking.js";
 import { showCluster } from "./cluster.js";
 import { showEvents } from "./events.js";
 import { showGroups } from "./groups.js";
@@ -25,13 +25,13 @@ let events = { events: [], dropped: 0 };
 /** One round: everything is asked before anything is shown, so that the page is of one moment. */
 async function look() {
   const overview = await askFor("api/v1/");
+  const now = Date.now();
   const health = await askForHealth();
   const groups = await askFor(`api/v1/groups?limit=${MAX_GROUPS}`);
   const raft = round % SLOW_ROUNDS === 0 ? await askFor("api/v1/raft") : null;
   if (round % SLOW_ROUNDS === 0) {
     events = await askFor("api/v1/events");
   }
-  const now = Date.now();
   showTotals(now, overview);
   showProcess(now, overview);
   nameGroups(groups);
@@ -56,7 +56,10 @@ async function watch() {
       // After a restart everything is asked for, not only what is due.
       round = 0;
       loseTotals(Date.now());
-      showLost(answered, wordsOf(error));
+      showLost(answered, error.message);
+      if (!(error instanceof NoAnswer)) {
+        console.error(error); // a fault of this page
+      }
     }
     const period = document.hidden ? HIDDEN_PERIOD_MS : PERIOD_MS;
     await rest(Math.max(begun + period - Date.now(), PERIOD_MS / 4));
@@ -72,13 +75,6 @@ function rest(ms) {
       resolve();
     };
   });
-}
-
-function wordsOf(error) {
-  if (error.name === "TimeoutError") {
-    return "It did not answer in time.";
-  }
-  return error.name === "TypeError" ? "It cannot be reached." : `${error.message}.`;
 }
 
 document.addEventListener("visibilitychange", () => {

@@ -1,6 +1,6 @@
 // The stick table, searched by address: which group a client belongs to, and for how long.
 
-import { ask } from "./asking.js";
+import { NoAnswer, ask } from "./asking.js";
 import { byId, el, follow, say, show } from "./dom.js";
 import { clock, count, counted, duration } from "./format.js";
 
@@ -15,7 +15,7 @@ let titles = new Map();
 
 /** The groups' names, for the results. */
 export function nameGroups(groups) {
-  titles = new Map(groups.map(({ id, name }) => [id, name === null ? `group ${id}` : `${name} (group ${id})`]));
+  titles = new Map(groups.map(({ id, name }) => [id, name === null ? `group ${id}` : `${name} (${id})`]));
 }
 
 /** Makes the form work. */
@@ -43,6 +43,9 @@ async function goOn() {
       say(byId("search-state"), `No answer: ${error.message}`);
       show(byId("search-more"), mine.next !== null);
     }
+    if (!(error instanceof NoAnswer)) {
+      throw error; // a fault of this page
+    }
   }
 }
 
@@ -69,7 +72,7 @@ async function readPage({ ip, next }) {
   }
   const { status, body } = await ask(`api/v1/stick_table?${query}`);
   if (status !== 200) {
-    throw new Error(body.detail ?? `status ${status}`);
+    throw new NoAnswer(body.detail ?? `status ${status}`);
   }
   return body;
 }
@@ -87,9 +90,10 @@ function showFound({ ip, entries, next }) {
 }
 
 function row() {
-  const cells = ["Key", "Group", "Expires", "Connections"].map((title) => el("td", { "data-title": title }));
+  const columns = ["Key", "Group", "Expires", "Connections"];
+  const cells = columns.map((title) => el("td", { role: "cell", "data-title": title }));
   return {
-    element: el("tr", {}, ...cells),
+    element: el("tr", { role: "row" }, ...cells),
     update(stick) {
       say(cells[0], stick.key);
       say(cells[1], titles.get(stick.group) ?? `group ${stick.group}`);

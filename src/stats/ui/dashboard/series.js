@@ -1,7 +1,17 @@
 // What was measured in the last minutes, and the rates that follow from it.
 
 /** How far back the page remembers. */
-export const WINDOW_MS = 5 * 60 * 1000;
+const WINDOW_MS = 5 * 60 * 1000;
+/** A page that was just opened shows what it has, wider. */
+const LEAST_WINDOW_MS = 60 * 1000;
+
+const opened = Date.now();
+
+/** How far back the charts show. */
+export function shownWindow(now) {
+  return Math.min(WINDOW_MS, Math.max(LEAST_WINDOW_MS, now - opened));
+}
+
 /** Between two answers further apart than this nobody knows what happened. */
 export const GAP_MS = 12 * 1000;
 /** More points than this are never kept, however fast they come. */
@@ -67,7 +77,8 @@ export class Growth {
   /** Takes all counters, by name, as of `time`. */
   count(time, counters) {
     const last = this.#snapshots.at(-1);
-    const hasRestarted = last && Object.keys(last.counters).some((name) => (counters[name] ?? 0) < last.counters[name]);
+    const hasFallen = (name) => (counters[name] ?? 0) < last.counters[name];
+    const hasRestarted = last && Object.keys(last.counters).some(hasFallen);
     if (hasRestarted) {
       this.#snapshots = [];
     }
@@ -80,7 +91,7 @@ export class Growth {
     }
   }
 
-  /** The growth of one of them since the oldest snapshot, and how many seconds that was. */
+  /** The growth of one of them since the oldest snapshot. */
   of(name, value) {
     return value - (this.#snapshots[0]?.counters[name] ?? 0);
   }

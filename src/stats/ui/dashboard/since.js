@@ -8,16 +8,13 @@ export function statusTimes(events, groups) {
   const times = new Map();
   for (const { id, status, draining } of groups) {
     const sight = ownSight(id, status);
-    const moment = beginOfDraining(draining) ?? newestEvent(events, id) ?? sight;
-    if (moment && status !== "Up") {
+    const moment = newestEvent(events, id) ?? sight;
+    // A draining group itself says since when.
+    if (moment && status !== "Up" && draining === null) {
       times.set(id, moment);
     }
   }
   return times;
-}
-
-function beginOfDraining(draining) {
-  return draining && new Date(Date.now() - draining.for_seconds * 1000);
 }
 
 /** The newest change of status that names the group: "group 1 (birch): Up → Draining, …". */

@@ -1,11 +1,13 @@
 // Targets of a group, put together: a hundred ports of one server are one line.
 
-import { count, portRanges } from "./format.js";
+import { el, say, set, show } from "./dom.js";
+import { count, counted, portRanges } from "./format.js";
+import { Growth } from "./series.js";
 
 /** More lines than this tell less: the rest is counted. */
 const MAX_LINES = 6;
 
-/** Lines of `{key, ports, place, trouble}`, those in trouble first. */
+/** Lines of `{key, ports, place, failures, isAbsent}`, those in trouble first. */
 export function targetLines(targets) {
   const places = new Map();
   for (const target of targets) {
@@ -19,9 +21,10 @@ export function targetLines(targets) {
     key,
     ports: portRanges(one.ports),
     place: one.place,
-    trouble: troubleOf(one),
+    failures: one.failures,
+    isAbsent: one.isAbsent,
   }));
-  lines.sort((a, b) => (b.trouble !== "") - (a.trouble !== ""));
+  lines.sort((a, b) => b.isAbsent - a.isAbsent || b.failures - a.failures);
   return cut(lines);
 }
 
@@ -35,18 +38,39 @@ function placeOf({ port, target, address }) {
   return { key: `${place} ${isSamePort} ${address === null}`, place };
 }
 
-function troubleOf({ failures, isAbsent }) {
-  if (isAbsent) {
-    return "no address";
-  }
-  return failures > 0 ? `${count(failures)} failed ${failures === 1 ? "connect" : "connects"}` : "";
-}
-
 function cut(lines) {
   if (lines.length <= MAX_LINES) {
     return lines;
   }
   const left = lines.length - MAX_LINES;
-  const rest = { key: "", ports: "", place: `and ${count(left)} more`, trouble: "" };
+  const rest = { key: "", ports: "", place: `and ${count(left)} more`, failures: 0, isAbsent: false };
   return [...lines.slice(0, MAX_LINES), rest];
+}
+
+/** A line, with what went wrong: in red while it goes on. */
+export function targetView() {
+  const ports = el("span", { class: "ports" });
+  const place = el("span", { class: "place" });
+  const trouble = el("span");
+  const failed = new Growth();
+  return {
+    element: el("li", {}, ports, place, trouble),
+    update({ ports: which, place: where, failures, isAbsent }) {
+      failed.count(Date.now(), { failures });
+      const lately = failed.of("failures", failures);
+      say(ports, which);
+      say(place, where);
+      say(trouble, troubleOf(failures, lately, isAbsent));
+      set(trouble, "class", isAbsent || lately > 0 ? "trouble" : "note");
+      show(trouble, isAbsent || failures > 0);
+    },
+  };
+}
+
+function troubleOf(failures, lately, isAbsent) {
+  if (isAbsent) {
+    return "no address";
+  }
+  const all = `${counted(failures, "failed connect")} since the start`;
+  return lately > 0 ? `${all}, ${count(lately)} lately` : all;
 }

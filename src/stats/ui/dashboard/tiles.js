@@ -1,6 +1,6 @@
 // The node in five figures, each with the last five minutes.
 
-import { byId, el, say } from "./dom.js";
+import { byId, el, say, set, svg } from "./dom.js";
 import { bytes, change, count, rate, short } from "./format.js";
 import { Chart } from "./chart.js";
 import { Rate, Series } from "./series.js";
@@ -11,6 +11,7 @@ const connections = new Series();
 const accepted = new Rate();
 const bytesIn = new Rate();
 const bytesOut = new Rate();
+const bytesAll = new Rate();
 const sticks = new Series();
 const failures = new Rate();
 
@@ -25,15 +26,22 @@ const tiles = {
 function tile(title, lines = 1) {
   const figure = el("p", { class: "figure" }, "–");
   const note = el("p", { class: "note" }, "\u00a0");
-  const scale = el("span", { class: "scale" });
-  const chart = new Chart(lines);
-  const plot = el("div", { class: "plot" }, chart.element, scale);
-  byId("tiles").append(el("article", { class: "tile" }, el("h3", {}, title), figure, note, plot));
-  return { title, figure, note, scale, chart };
+  const chart = new Chart(title, lines);
+  byId("tiles").append(el("article", { class: "tile" }, el("h3", {}, title), figure, note, chart.element));
+  return { figure, note, chart };
 }
 
+/** The dashed line is what goes out; the note shows it beside the word. */
+const directions = { in: el("span"), out: el("span") };
+const dashes = svg("svg", { class: "chart swatch", viewBox: "0 0 18 4", "aria-hidden": "true" });
+dashes.append(svg("path", { class: "line second", d: "M0 2H18" }));
+tiles.traffic.note.replaceChildren(directions.in, dashes, directions.out);
+
 /** Connections that no client should see end so. */
-const FAILURES = ["connect_failed", "connect_timeout", "local_error", "no_group", "no_target", "table_full", "unanswered", "unsettled"];
+const FAILURES = [
+  "connect_failed", "connect_timeout", "local_error", "no_group",
+  "no_target", "table_full", "unanswered", "unsettled",
+];
 
 /** How many connections failed or were refused since the start. */
 function failed(totals) {
@@ -46,6 +54,7 @@ export function showTotals(now, { totals, sticks: table }) {
   accepted.count(now, totals.accepted);
   bytesIn.count(now, totals.bytes_in);
   bytesOut.count(now, totals.bytes_out);
+  bytesAll.count(now, totals.bytes_in + totals.bytes_out);
   sticks.add(now, table.entries);
   failures.count(now, failed(totals));
   drawTotals(now);
@@ -54,44 +63,38 @@ export function showTotals(now, { totals, sticks: table }) {
   say(tiles.connections.note, share(totals.connections, totals.max_connections, connections));
   say(tiles.accepted.figure, rate(accepted.now));
   say(tiles.accepted.note, `${short(totals.accepted)} since the start`);
-  say(tiles.traffic.figure, `${rate(sum(bytesIn.now, bytesOut.now), bytes)}`);
-  say(tiles.traffic.note, `in ${rate(bytesIn.now, bytes)}, out ${rate(bytesOut.now, bytes)}`);
+  say(tiles.traffic.figure, rate(bytesAll.now, bytes));
+  say(directions.in, `in ${rate(bytesIn.now, bytes)}, `);
+  say(directions.out, `out ${rate(bytesOut.now, bytes)}`);
   say(tiles.sticks.figure, count(table.entries));
   say(tiles.sticks.note, share(table.entries, table.max_entries, sticks));
   say(tiles.failures.figure, rate(failures.now));
+  set(tiles.failures.figure, "data-level", failures.now > 0 ? "bad" : null);
   say(tiles.failures.note, `${count(failed(totals))} since the start`);
 }
 
 /** A gap in every chart: the proxy did not answer. */
 export function loseTotals(now) {
-  for (const series of [connections, accepted, bytesIn, bytesOut, sticks, failures]) {
+  for (const series of [connections, accepted, bytesIn, bytesOut, bytesAll, sticks, failures]) {
     series.add(now, null);
   }
   drawTotals(now);
 }
 
 function drawTotals(now) {
-  draw(now, tiles.connections, [connections], count);
-  draw(now, tiles.accepted, [accepted], rate);
-  draw(now, tiles.traffic, [bytesIn, bytesOut], (value) => rate(value, bytes));
-  draw(now, tiles.sticks, [sticks], count);
-  draw(now, tiles.failures, [failures], rate);
-}
-
-function draw(now, { title, chart, scale }, series, write) {
-  const highest = write(Math.max(...series.map((one) => one.highest)));
-  say(scale, `max ${highest}`);
-  chart.draw(now, series, `${title} in the last five minutes, at most ${highest}`);
+  tiles.connections.chart.draw(now, [connections], count);
+  tiles.accepted.chart.draw(now, [accepted], perSecond);
+  tiles.traffic.chart.draw(now, [bytesAll, bytesOut], (value) => rate(value, bytes));
+  tiles.sticks.chart.draw(now, [sticks], count);
+  tiles.failures.chart.draw(now, [failures], perSecond);
 }
 
 function share(value, most, series) {
   const percent = most > 0 ? (value / most) * 100 : 0;
   const told = percent > 0 && percent < 1 ? "under 1" : percent.toFixed(0);
   const grown = series.changeIn(MINUTE_MS);
-  const trend = grown === null ? "" : `, ${change(grown)} in 1 min`;
-  return `${told} % of ${short(most)}${trend}`;
+  const trend = grown === null ? "" : `, ${change(grown)}/min`;
+  return `${told} % of ${count(most)}${trend}`;
 }
 
-function sum(a, b) {
-  return a === null || b === null ? null : a + b;
-}
+const perSecond = (value) => rate(value);

@@ -30,8 +30,8 @@ function judge({ status, reasons, warnings }) {
     return { level: "bad", headline, word: "UNHEALTHY" };
   }
   if (warnings.length > 0) {
-    const things = counted(warnings.length, "thing");
-    return { level: "warning", headline: `Serving, with ${things} to look at`, word: counted(warnings.length, "warning") };
+    const headline = `Serving, with ${counted(warnings.length, "thing")} to look at`;
+    return { level: "warning", headline, word: counted(warnings.length, "warning") };
   }
   return { level: "good", headline: "All is well", word: "ok" };
 }
@@ -80,7 +80,7 @@ export function showLost(since, problem) {
   set(verdict, "data-level", "unknown");
   setMark(verdictMark, "unknown");
   say(byId("verdict-headline"), `The proxy is lost since ${clock(since)}, trying again`);
-  say(byId("verdict-summary"), `What is shown below is as it was then. ${problem}`);
+  say(byId("verdict-summary"), `What is shown below is as it was then: ${problem}`);
   follow(byId("verdict-concerns"), [], () => "", concernView);
   document.title = "LOST · tcpffee";
 }

@@ -1,0 +1,257 @@
+//! The dashboard and the explorer in a real browser (package `chromium`), in front of the real
+//! proxy. None of these may cause an error on the console, violate the page's policy, or ask
+//! another host for anything.
+
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
+#[path = "support/browser.rs"]
+mod browser;
+mod real;
+mod support;
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use browser::Browser;
+use serde_json::json;
+use support::{Fleet, Proxy, client};
+
+/// A browser, or none where it is not installed: then the test is skipped and says so.
+fn open() -> Option<Browser> {
+    if !real::has_all(&[("chromium", "chromium")]) {
+        return None;
+    }
+    Some(Browser::start(&real::find("chromium", "chromium")))
+}
+
+/// Where a proxy of these settings serves its pages.
+fn place(fleet: &Fleet) -> SocketAddr {
+    fleet.block.statistics(0)
+}
+
+/// The page is of one piece: no complaint, and not a request to anybody else.
+fn assert_clean(browser: &mut Browser, fleet: &Fleet) {
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    let own = format!("http://{}/", place(fleet));
+    let requests = browser.requests();
+    assert!(requests.len() > 3, "{requests:?}");
+    let foreign = requests.iter().filter(|url| !url.starts_with(&own));
+    assert_eq!(foreign.collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+/// Opens the dashboard and waits until it shows what the proxy answers.
+fn open_dashboard(browser: &mut Browser, fleet: &Fleet) {
+    browser.go(&format!("http://{}/", place(fleet)));
+    browser.wait_text("#link-state", "Live");
+}
+
+#[test]
+fn the_dashboard_shows_status_and_traffic() {
+    let Some(mut browser) = open() else { return };
+    let fleet = Fleet::new(2);
+    let _proxy = Proxy::start(&fleet.settings);
+    let (name, _held) = client::greet(fleet.block.client(0), fleet.listener(5280)).unwrap();
+    open_dashboard(&mut browser, &fleet);
+    browser.wait_text("#verdict-headline", "All is well");
+    browser.wait_text("#groups-summary", "2 up");
+    browser.wait_text("#verdict-summary", "2 of 2 groups up, 1 connection");
+    let group = format!("[data-group=\"{}\"]", name.trim_start_matches('g'));
+    for (figure, wanted) in [(1, "1"), (2, "1")] {
+        let selector = format!("{group} .figures > :nth-child({figure}) dd");
+        browser.wait_text(&selector, wanted);
+    }
+    browser.wait_text(&format!("{group} .targets"), "5280–5282");
+    browser.wait_text("#events", "ready");
+    browser.wait_text("#identity", env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        browser.evaluate("document.getElementById('cluster').hidden"),
+        json!(true)
+    );
+    // The proxy is asked again and again, never twice at once.
+    browser.wait_until(
+        "the charts have lines",
+        "document.querySelector('.line').getAttribute('d')?.includes('L') ?? false",
+    );
+    let overlaps = browser.evaluate(OVERLAPS);
+    assert_eq!(overlaps, json!(0));
+    assert_eq!(browser.failed_answers(), Vec::<String>::new());
+    assert_clean(&mut browser, &fleet);
+}
+
+/// How many requests to the API began before the one before them had ended.
+const OVERLAPS: &str = "performance.getEntriesByType('resource')
+    .filter((one) => one.name.includes('/api/v1/'))
+    .sort((a, b) => a.startTime - b.startTime)
+    .filter((one, at, all) => at > 0 && one.startTime < all[at - 1].responseEnd)
+    .length";
+
+#[test]
+fn the_dashboard_says_what_is_left_and_takes_a_fallen_counter_for_a_restart() {
+    let Some(mut browser) = open() else { return };
+    let fleet = Fleet::new(1);
+    let _proxy = Proxy::start(&fleet.settings);
+    open_dashboard(&mut browser, &fleet);
+    let mut told = |sticks: u32, connections: u32, limit: &str| {
+        let told = browser.evaluate(&format!(
+            "import('./dashboard/format.js').then(({{drainingSentence}}) => drainingSentence({{
+                 sticks: {sticks}, connections: {connections}, drained_in_at_most_seconds: {limit}}}))"
+        ));
+        told.as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        told(3, 1, "41.3"),
+        "3 keys, 1 connection left, drained in at most 42 s"
+    );
+    assert_eq!(
+        told(1, 2, "null"),
+        "1 key, 2 connections left, no end in sight while connections stay open"
+    );
+    assert_eq!(told(0, 0, "0"), "nothing left");
+    let rates = browser.evaluate(
+        "import('./dashboard/series.js').then(({Rate}) => {
+             const rate = new Rate();
+             return [100, 150, 20, 30].map((value, at) => {
+                 rate.count(at * 1000, value);
+                 return rate.now;
+             });
+         })",
+    );
+    assert_eq!(rates, json!([null, 50, null, 10]));
+    assert_clean(&mut browser, &fleet);
+}
+
+#[test]
+fn a_group_that_a_reload_drains_turns_amber_by_itself() {
+    let Some(mut browser) = open() else { return };
+    let fleet = Fleet::new(2);
+    let mut proxy = Proxy::start(&fleet.settings);
+    open_dashboard(&mut browser, &fleet);
+    browser.wait_text("[data-group=\"1\"] .status", "Up");
+    browser.evaluate("window.sameEver = true");
+    proxy.reload_ok(&fleet.settings.clone().group_set(1, "drain", true));
+    browser.wait_text("[data-group=\"1\"] .status", "Draining");
+    browser.wait_text("[data-group=\"1\"] .progress", "rain");
+    browser.wait_text("#verdict-headline", "Serving, with 1 thing to look at");
+    let colour = "getComputedStyle(document.querySelector('[data-group=\"1\"] .badge')).color";
+    assert_eq!(browser.evaluate(colour), json!("rgb(138, 82, 0)"), "amber");
+    // The one that is out comes first.
+    let first = browser.evaluate("document.querySelector('#groups > *').dataset.group");
+    assert_eq!(first, json!("1"));
+    assert_eq!(
+        browser.evaluate("window.sameEver"),
+        json!(true),
+        "the page was loaded again"
+    );
+    assert_clean(&mut browser, &fleet);
+}
+
+#[test]
+fn a_search_finds_a_key_and_shows_markup_as_text() {
+    let Some(mut browser) = open() else { return };
+    let fleet = Fleet::new(2);
+    let markup = b"<script>document.title='taken'</script><img/src=x>";
+    let _proxy = Proxy::builder(&fleet.settings)
+        .slice_key(0, markup.len())
+        .start();
+    let held: Vec<_> = (0..3)
+        .map(|number| {
+            let stream = client::connect(fleet.block.client(number), fleet.listener(5280)).unwrap();
+            (&stream).write_all(markup).unwrap();
+            client::read_line(&stream).unwrap();
+            stream
+        })
+        .collect();
+    open_dashboard(&mut browser, &fleet);
+    let wanted = fleet.block.client(1);
+    browser.evaluate("document.getElementById('search-ip').focus()");
+    browser.type_text(&wanted.to_string());
+    browser.press_enter();
+    browser.wait_text("#search-state", &format!("1 key of {wanted}"));
+    let key = browser.text("#search-rows td");
+    assert_eq!(key, format!("{wanted}/{}", String::from_utf8_lossy(markup)));
+    browser.wait_text("#search-rows", "held by a connection");
+    let made = "document.querySelectorAll('#search-rows script, #search-rows img').length";
+    assert_eq!(browser.evaluate(made), json!(0));
+    browser.evaluate("document.getElementById('search-ip').select()");
+    browser.type_text("no address");
+    browser.press_enter();
+    browser.wait_text("#search-state", "No answer: ");
+    assert_ne!(browser.evaluate("document.title"), json!("taken"));
+    assert_clean(&mut browser, &fleet);
+    drop(held);
+}
+
+#[test]
+fn a_proxy_that_is_stopped_is_called_lost_and_found_again() {
+    let Some(mut browser) = open() else { return };
+    let fleet = Fleet::new(2);
+    let mut proxy = Proxy::start(&fleet.settings);
+    for client in 0..20 {
+        fleet.served_by(client, 5280);
+    }
+    open_dashboard(&mut browser, &fleet);
+    proxy.stop();
+    browser.wait_text("#link-state", "Lost");
+    browser.wait_text("#verdict-headline", "The proxy is lost since ");
+    browser.wait_text("#verdict-headline", "trying again");
+    let grey = "getComputedStyle(document.getElementById('groups').parentElement).filter";
+    assert_eq!(browser.evaluate(grey), json!("grayscale(1)"));
+    assert_eq!(browser.evaluate("document.title"), json!("LOST · tcpffee"));
+    let _proxy = proxy.start_again(&fleet.settings);
+    browser.wait_text("#link-state", "Live");
+    browser.wait_text("#verdict-headline", "All is well");
+    // The counters have begun anew: no rate was ever below zero.
+    browser.wait_until(
+        "a rate is known again",
+        "/^[\\d.]+( k)?\\/s$/.test([...document.querySelectorAll('.tile .figure')][1].textContent)",
+    );
+    assert_clean(&mut browser, &fleet);
+}
+
+#[test]
+fn neither_theme_nor_a_phones_width_needs_sideways_scrolling() {
+    let Some(mut browser) = open() else { return };
+    let fleet = Fleet::new(3);
+    let settings = fleet.settings.clone().group_set(2, "disabled", true);
+    let _proxy = Proxy::start(&settings);
+    let mut grounds = Vec::new();
+    for (theme, width) in [("light", 360), ("dark", 360), ("dark", 1280)] {
+        browser.look_as(theme, width);
+        open_dashboard(&mut browser, &fleet);
+        browser.wait_text("#groups-summary", "1 disabled, 2 up");
+        let over = "document.documentElement.scrollWidth > innerWidth";
+        assert_eq!(browser.evaluate(over), json!(false), "{theme} {width}");
+        grounds.push(browser.evaluate("getComputedStyle(document.body).backgroundColor"));
+    }
+    assert_ne!(grounds[0], grounds[1]);
+    assert_clean(&mut browser, &fleet);
+}
+
+#[test]
+fn the_explorer_shows_the_paths_and_tries_them_out() {
+    let Some(mut browser) = open() else { return };
+    let fleet = Fleet::new(2);
+    let _proxy = Proxy::start(&fleet.settings);
+    browser.go(&format!("http://{}/ui/v1/", place(&fleet)));
+    for path in ["/api/v1/groups", "/api/v1/stick_table", "/api/v1/health"] {
+        let shown = format!(
+            "[...document.querySelectorAll('.opblock-summary-path')].some((one) => one.textContent.replace(/\\u200b/g, '') === '{path}')"
+        );
+        browser.wait_until(&format!("the explorer shows {path}"), &shown);
+    }
+    let mark = "for (const block of document.querySelectorAll('.opblock')) { if (block.querySelector('.opblock-summary-path').textContent.replace(/\\u200b/g, '') === '/api/v1/health') block.id = 'tried'; }";
+    browser.evaluate(mark);
+    browser.click("#tried .opblock-summary-control");
+    browser.click("#tried .try-out__btn");
+    browser.click("#tried .execute");
+    browser.wait_text(
+        "#tried .live-responses-table tbody .response-col_status",
+        "200",
+    );
+    browser.wait_text(
+        "#tried .live-responses-table tbody .response-col_description",
+        "\"ok\"",
+    );
+    assert_eq!(browser.failed_answers(), Vec::<String>::new());
+    assert_clean(&mut browser, &fleet);
+}
