@@ -6,6 +6,7 @@
 
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "real/real.rs"]
 mod real;
 mod support;
 

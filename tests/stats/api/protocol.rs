@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::api::{PORT, keys, scene};
 use crate::support::http::{self, Answer};
 use crate::support::{Fleet, Proxy, client};
-use crate::{PORT, keys, scene};
 
 fn problem(answer: &Answer, status: u16, word: &str) {
     assert_eq!(answer.status, status, "{answer:?}");

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use crate::api::{PORT, list, scene};
 use crate::support::http;
 use crate::support::{Fleet, Proxy, client, eventually};
-use crate::{PORT, list, scene};
 
 #[test]
 fn groups_are_told_with_all_that_belongs_to_them() {

@@ -4,9 +4,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::api::{PORT, keys, scene};
 use crate::support::http::{self, Answer};
 use crate::support::{Proxy, client, eventually};
-use crate::{PORT, keys, scene};
 
 /// The schema of an answer, with the components that it refers to.
 fn schema(document: &Value, path: &str, answer: &Answer) -> Option<Value> {

@@ -2,20 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
-#[path = "stats_api/document.rs"]
 mod document;
-#[path = "stats_api/groups.rs"]
 mod groups;
-#[path = "stats_api/node.rs"]
 mod node;
-#[path = "stats_api/protocol.rs"]
 mod protocol;
-#[path = "stats_api/sticks.rs"]
 mod sticks;
-mod support;
 
 use std::collections::BTreeSet;
 
+use crate::support;
 use serde_json::Value;
 use support::health::http as http_check;
 use support::{Fleet, Settings, Ward};

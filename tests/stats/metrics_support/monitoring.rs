@@ -35,7 +35,11 @@ fn each_alert_fires_for_whom_it_is_for_and_for_nobody_else() {
     }
     let mut command = Command::new(real::find(PROMTOOL.0, PROMTOOL.1));
     command
-        .args(["test", "rules", "tests/metrics_support/alerts_test.yml"])
+        .args([
+            "test",
+            "rules",
+            "tests/stats/metrics_support/alerts_test.yml",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     real::run(command);
     let tests = include_str!("alerts_test.yml");

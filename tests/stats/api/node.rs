@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::api::{PORT, list, scene};
 use crate::support::http;
 use crate::support::{Fleet, PATIENCE, Proxy, client, eventually};
-use crate::{PORT, list, scene};
 
 #[test]
 fn the_node_as_a_whole_is_told() {

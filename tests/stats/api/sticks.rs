@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use crate::api::{PORT, list};
 use crate::support::http;
 use crate::support::{Fleet, Proxy, Traffic, client, eventually};
-use crate::{PORT, list};
 
 /// Every page of a list of sticks.
 fn sticks(server: SocketAddr, query: &str) -> Vec<Value> {

@@ -3,14 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::support;
 use serde_json::Value;
 use support::client::{self, StreamEnd};
 use support::health::{changes, http, story, wait_change};

@@ -1,12 +1,8 @@
 //! `/metrics`: the format, its page in the documentation, the dashboard and the alerts.
 //!
-//! `docs/METRICS.md` is rewritten with `UPDATE_DOCS=1 cargo test --test metrics`.
+//! `docs/METRICS.md` is rewritten with `UPDATE_DOCS=1 cargo test --test stats metrics`.
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
-
-mod metrics_support;
-mod real;
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,6 +11,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::metrics_support;
+use crate::{real, support};
 use metrics_support::{PROMTOOL, Rendering, figures};
 use support::{Fleet, Proxy, client, eventually};
 use tcpffee::config::GroupId;
@@ -193,7 +191,7 @@ fn promtool_accepts_the_rendering() {
 const HEAD: &str = "\
 # Metrics
 
-<!-- Written by `UPDATE_DOCS=1 cargo test --test metrics`, from the metrics themselves. -->
+<!-- Written by `UPDATE_DOCS=1 cargo test --test stats metrics`, from the metrics themselves. -->
 
 `GET /metrics` on `stats_bind_socket` answers in Prometheus' text format 0.0.4:
 
@@ -254,6 +252,6 @@ fn the_documentation_lists_every_metric() {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == page,
-        "docs/METRICS.md is out of date: UPDATE_DOCS=1 cargo test --test metrics"
+        "docs/METRICS.md is out of date: UPDATE_DOCS=1 cargo test --test stats metrics"
     );
 }
