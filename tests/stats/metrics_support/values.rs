@@ -2,11 +2,14 @@
 
 use super::{Rendering, figures};
 
+/// A series, by its name and labels, and its value.
+type Expected<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+
 #[test]
 fn every_figure_is_where_it_belongs() {
     let rendering = Rendering::parse(&figures().render());
     let value = |metric: &str, labels: &[(&str, &str)]| rendering.value(metric, labels);
-    let expected: &[(&str, &[(&str, &str)], f64)] = &[
+    let expected: &[Expected<'_>] = &[
         ("tcpffee_build_info", &[("version", "1.2.3")], 1.0),
         ("tcpffee_healthy", &[], 1.0),
         ("tcpffee_accepting", &[], 1.0),
