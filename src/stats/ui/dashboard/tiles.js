@@ -35,7 +35,8 @@ function tile(title, lines = 1) {
 const directions = { in: el("span"), out: el("span") };
 const dashes = svg("svg", { class: "chart swatch", viewBox: "0 0 18 4", "aria-hidden": "true" });
 dashes.append(svg("path", { class: "line second", d: "M0 2H18" }));
-tiles.traffic.note.replaceChildren(directions.in, dashes, directions.out);
+const outgoing = el("span", { class: "unbroken" }, dashes, directions.out);
+tiles.traffic.note.replaceChildren(directions.in, outgoing);
 
 /** Connections that no client should see end so. */
 const FAILURES = [
