@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::api::{PORT, keys, scene};
+use crate::api::{PORT, scene};
 use crate::support::http::{self, Answer};
 use crate::support::{Fleet, Proxy, client};
 
