@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::http::{self, Answer};
 use crate::support::{Fleet, Proxy, client};
-use crate::{PORT, keys, scene};
+use crate::{PORT, scene};
 
 fn problem(answer: &Answer, status: u16, word: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
