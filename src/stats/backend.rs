@@ -5,6 +5,7 @@
 //! only until the front has made its fixed number of connections, in a directory that nobody else
 //! may enter. From then on it serves those connections and no other.
 
+use std::borrow::Cow;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -133,12 +134,12 @@ fn serve(request: tiny_http::Request, sources: &Sources) {
     let _ = request.respond(response(answer));
 }
 
-fn response(answer: Answer) -> tiny_http::Response<io::Cursor<Vec<u8>>> {
+fn response(answer: Answer) -> tiny_http::Response<io::Cursor<Cow<'static, [u8]>>> {
     let content_type = ("Content-Type", answer.content_type.to_owned());
     let headers = answer.headers.into_iter().chain([content_type]);
     let headers =
         headers.filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok());
-    let body = answer.body.into_owned();
+    let body = answer.body;
     let length = body.len();
     let status = tiny_http::StatusCode(answer.status);
     let response = tiny_http::Response::new(

@@ -97,7 +97,6 @@ fn problems(problems: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
     use crate::stats::routes::ROUTES;
 
     #[test]

@@ -120,14 +120,16 @@ fn the_last_stick_of_each_group_is_found_or_nothing_is_said() {
     let cluster = Cluster::new();
     let table = cluster.table(settings());
     let (one, two) = (cluster.groups([up(1)]), cluster.groups([up(2)]));
-    for number in 0..1_000 {
-        let at = second(u64::from(number % 5));
-        visit(
-            &table,
-            key(number),
-            if number % 5 == 4 { &two } else { &one },
-            at,
-        );
+    for at in 0..5 {
+        let groups = if at == 4 { &two } else { &one };
+        for number in 0..200 {
+            visit(
+                &table,
+                key(at * 1_000 + number),
+                groups,
+                second(u64::from(at)),
+            );
+        }
     }
     let ids = BTreeSet::from([GroupId(1), GroupId(2), GroupId(3)]);
     let last = table.last_remaining(&ids, 100_000, second(4));

@@ -15,8 +15,8 @@ mod host; // names that this server goes by
 mod link; // one connection to the backend
 mod listen; // the listening socket
 
-use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -42,8 +42,9 @@ pub const MAX_CLIENTS: usize = 256;
 /// sockets, the listener, the event loop, and one client more while another gives way.
 pub const OTHER_DESCRIPTORS: usize = LINKS * 3 + 8;
 
-/// Requests that wait for a link.
-const QUEUE_REQUESTS: usize = 64;
+/// Requests that wait for a link: three in four of a full house. The dearest take 10 ms of one of
+/// two threads, so the last of them waits for a second.
+const QUEUE_REQUESTS: usize = 192;
 /// Bytes of answers that are held for their clients, all together.
 const MAX_HELD_BYTES: usize = 32 << 20;
 /// Clients let in before others get their turn.
@@ -257,8 +258,8 @@ impl Front {
         }
     }
 
-    /// Lets a request wait for a link. Where too many wait, the address that most of them come from
-    /// gives way.
+    /// Lets a request wait for a link. Where too many wait, one of the address that most of them
+    /// come from gives way, whichever: that of a newcomer is no likelier than another.
     fn enqueue(&mut self, queued: Queued) {
         self.queue.push_back(queued);
         if self.queue.len() <= QUEUE_REQUESTS {
@@ -268,12 +269,15 @@ impl Front {
         for queued in &self.queue {
             *by_address.entry(queued.address).or_default() += 1;
         }
-        let most = by_address
-            .into_iter()
-            .max_by_key(|&(address, count)| (count, Reverse(address)));
-        let of_most = |queued: &Queued| most.is_some_and(|(address, _)| address == queued.address);
-        let last = self.queue.iter().rposition(of_most);
-        if let Some(refused) = last.and_then(|at| self.queue.remove(at)) {
+        let most = by_address.values().max().copied();
+        let waiting = self.queue.iter().enumerate();
+        let of_most: Vec<usize> = waiting
+            .filter(|(_, queued)| by_address.get(&queued.address).copied() == most)
+            .map(|(at, _)| at)
+            .collect();
+        let chosen = RandomState::new().hash_one(self.last_serial) as usize % of_most.len().max(1);
+        let refused = of_most.get(chosen).copied();
+        if let Some(refused) = refused.and_then(|at| self.queue.remove(at)) {
             let answer =
                 Answer::problem(503, "too many requests wait already; come back in a second")
                     .with_header("Retry-After", "1")

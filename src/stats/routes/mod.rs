@@ -152,7 +152,7 @@ mod tests {
             ("/api/v1/groups/7/", Some("/api/v1/groups/7")),
             ("/api/v1/stick_table/", Some("/api/v1/stick_table")),
             ("//evil.example/", None),
-            ("//", None),
+            ("//", Some("/")),
             ("/nothing", None),
         ] {
             assert_eq!(with_other_end(path).as_deref(), expected, "{path}");

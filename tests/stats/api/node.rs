@@ -146,7 +146,7 @@ fn health_says_whether_traffic_may_come_and_why_not() {
             .set("stats_bind_socket", "127.0.0.1:1"),
     );
     let (_, told) = health();
-    let warning = told["warnings"][1].as_str().unwrap();
+    let warning = told["warnings"][0].as_str().unwrap();
     assert!(
         warning.contains("the last reload was refused") && warning.contains("needs a restart"),
         "{told}"
