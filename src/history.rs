@@ -94,7 +94,9 @@ impl History {
 
 fn shortened(mut text: String) -> String {
     if text.len() > MAX_TEXT_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+        let ends = (0..=MAX_TEXT_BYTES).rev();
+        let end = ends.into_iter().find(|&at| text.is_char_boundary(at));
+        text.truncate(end.unwrap_or(0));
         text.push('…');
     }
     text
