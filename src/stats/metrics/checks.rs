@@ -4,8 +4,11 @@ use super::figures::Figures;
 use super::text::{MAX_SERIES, Text};
 use crate::health::{CheckView, State, TargetView};
 
+/// A value of a target.
+type Pick = fn(&TargetView) -> u64;
+
 /// How a check can end, and how often it did.
-const RESULTS: [(&str, fn(&TargetView) -> u64); 3] = [
+const RESULTS: [(&str, Pick); 3] = [
     ("passed", |target| target.passed),
     ("failed", |target| target.failed),
     ("not_run", |target| target.not_run),
@@ -47,7 +50,7 @@ fn verdict(check: &CheckView) -> ([String; 3], u64) {
     (labels(check), is_failing(check.verdict))
 }
 
-fn by_target(figures: &Figures, pick: fn(&TargetView) -> u64) -> Vec<([String; 4], u64)> {
+fn by_target(figures: &Figures, pick: Pick) -> Vec<([String; 4], u64)> {
     let of = |check| {
         let [group, id, kind] = labels(check);
         let targets = check.targets.iter();

@@ -12,6 +12,9 @@ const ROLES: [(RaftRole, &str); 4] = [
     (RaftRole::Learner, "learner"),
 ];
 
+/// A metric with one value for each Raft group: its name, what it means, the value.
+type Metric<T> = (&'static str, &'static str, fn(&RaftGroup) -> T);
+
 /// Writes the Raft groups' metrics.
 pub fn write(figures: &Figures, text: &mut Text) {
     let raft = &figures.rest.raft;
@@ -38,7 +41,7 @@ fn write_roles(groups: &[(&str, &RaftGroup)], text: &mut Text) {
             family.flag(&[("raft", raft), ("role", word)], group.role == role);
         }
     }
-    let flags: [(&'static str, &str, fn(&RaftGroup) -> bool); 3] = [
+    let flags: [Metric<bool>; 3] = [
         (
             "tcpffee_raft_has_leader",
             "Whether this node knows who leads.",
@@ -64,7 +67,7 @@ fn write_roles(groups: &[(&str, &RaftGroup)], text: &mut Text) {
 }
 
 fn write_progress(groups: &[(&str, &RaftGroup)], text: &mut Text) {
-    let values: [(&'static str, &str, fn(&RaftGroup) -> u64); 4] = [
+    let values: [Metric<u64>; 4] = [
         (
             "tcpffee_raft_term",
             "The newest term that this node knows.",

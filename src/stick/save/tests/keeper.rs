@@ -183,12 +183,15 @@ fn a_save_that_fails_is_counted_and_tried_again() {
     fs::create_dir(&in_the_way).unwrap();
     let process = Process::start(&path, long_lived(), Duration::from_millis(5));
     process.visit(1);
+    let watch = process.keeper.watch();
     wait_until("failures", || process.keeper.counts().save_failures >= 3);
+    assert!(watch.last_error().is_some());
     assert_eq!(process.keeper.counts().saves, 0);
     let journals = Paths::new(&path).journals().unwrap();
     assert_eq!(journals.len(), 1, "failing saves do not pile up journals");
     fs::remove_dir(&in_the_way).unwrap();
     wait_until("a save", || process.keeper.counts().saves >= 1);
+    wait_until("no error", || watch.last_error().is_none());
     process.keeper.stop().unwrap();
     assert_eq!(load(&path, &IPS, SystemTime::now()).entries.len(), 1);
 }
