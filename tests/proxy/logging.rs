@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs one of the children below in a process of its own, standard error being a pipe.
 fn spawn(child: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", child])
+        .args(["--ignored", "--exact", "--nocapture"])
+        .arg(format!("logging::{child}"))
         .env_remove("RUST_LOG")
         .env_remove("RUST_BACKTRACE")
         .stdin(Stdio::null())
