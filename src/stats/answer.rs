@@ -2,7 +2,9 @@
 //! worth it.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -90,7 +92,11 @@ impl Answer {
         if self.body.len() > MIN_COMPRESSED_BYTES {
             self = self.with_header("Vary", "Accept-Encoding");
             if accepts_gzip {
-                self.body = Cow::Owned(compressed(&self.body));
+                self.body = match self.body {
+                    Cow::Borrowed(body) => Cow::Borrowed(compressed_once(body)),
+                    // The fastest: what is saved beyond it is not worth the proxy's processors.
+                    Cow::Owned(body) => Cow::Owned(compressed(&body, Compression::fast())),
+                };
                 self = self.with_header("Content-Encoding", "gzip");
             }
         }
@@ -118,9 +124,21 @@ impl Answer {
     }
 }
 
-fn compressed(body: &[u8]) -> Vec<u8> {
-    // The fastest: what is saved beyond it is not worth the proxy's processors.
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+/// Where bytes that are in the program lie, and how many they are.
+type Place = (usize, usize);
+
+/// What never changes, compressed at its first asking: a file of the dashboard or the explorer. They
+/// are few, so it is kept as long as the process.
+fn compressed_once(body: &'static [u8]) -> &'static [u8] {
+    static KEPT: Mutex<Option<HashMap<Place, &'static [u8]>>> = Mutex::new(None);
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = (body.as_ptr().addr(), body.len());
+    let kept = kept.get_or_insert_default().entry(place);
+    kept.or_insert_with(|| compressed(body, Compression::default()).leak())
+}
+
+fn compressed(body: &[u8], level: Compression) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), level);
     let written = encoder.write_all(body).and_then(|()| encoder.finish());
     written.expect("writing to memory does not fail")
 }
@@ -202,6 +220,15 @@ mod tests {
         let mut decoder = flate2::read::GzDecoder::new(&*packed.body);
         decoder.read_to_end(&mut unpacked).unwrap();
         assert_eq!(unpacked, *large.body);
+    }
+
+    #[test]
+    fn what_never_changes_is_compressed_once() {
+        static FILE: [u8; 4_096] = [b'1'; 4_096];
+        let packed = || Answer::ok(JSON, &FILE[..]).finished(true).body;
+        let (first, second) = (packed(), packed());
+        assert!(first.len() < 100);
+        assert!(std::ptr::eq(&*first, &*second));
     }
 
     #[test]
