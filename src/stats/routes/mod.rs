@@ -143,6 +143,20 @@ mod tests {
     }
 
     #[test]
+    fn every_path_has_its_example_in_the_documentation() {
+        let page = include_str!("../../../docs/STATISTICS.md");
+        let headings: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with("## "))
+            .collect();
+        for route in ROUTES {
+            let quoted = format!("`{}`", route.path);
+            let found = headings.iter().any(|heading| heading.contains(&quoted));
+            assert!(found, "{quoted} has no section");
+        }
+    }
+
+    #[test]
     fn a_slash_more_or_less_is_put_right_and_leads_nowhere_else() {
         for (path, expected) in [
             ("/api/v1", Some("/api/v1/")),
