@@ -129,7 +129,7 @@ impl Figures {
             other_groups: proxy.other_groups(),
             sticks: table.counts(),
             max_sticks: table.settings().max_entries as u64,
-            checks: health.checks(),
+            checks: health.counts(),
             check_durations: health.durations(),
             rest,
         }

@@ -1,7 +1,8 @@
 //! `/api/v1/healthchecks`: health checks, their targets and results.
 
+use super::groups::MOST_TARGETS;
 use super::{Sources, api, seconds};
-use crate::config::FallAction;
+use crate::config::{FallAction, GroupId};
 use crate::health::{CheckView, CheckedAgo, Conclusion, State, TargetView};
 
 /// Targets after which a page of checks ends.
@@ -11,29 +12,29 @@ impl Sources {
     /// The checks of at most `limit` groups with larger ids than `after`, and whether more follow.
     /// A page of checks with very many targets ends sooner, but never within a group.
     pub fn checks_page(&self, limit: usize, after: Option<u32>) -> (Vec<api::Check>, bool) {
-        let checks = self.parts.health.checks().into_iter();
-        let mut following = checks
-            .filter(|check| after.is_none_or(|after| check.group.0 > after))
-            .peekable();
+        let health = &self.parts.health;
         let (mut page, mut groups, mut targets) = (Vec::new(), 0, 0);
-        let mut last = None;
-        while let Some(next) = following.peek() {
-            if last != Some(next.group) {
-                if groups == limit || targets >= TARGETS_PER_PAGE {
-                    return (page, true);
-                }
-                groups += 1;
-                last = Some(next.group);
+        let mut last = after.map(GroupId);
+        while let Some(group) = health.next_checked(last) {
+            if groups == limit || targets >= TARGETS_PER_PAGE {
+                return (page, true);
             }
-            targets += next.targets.len();
-            page.extend(following.next().map(check));
+            let checks = self.checks_of(group);
+            targets += checks
+                .iter()
+                .map(|check| check.targets.len())
+                .sum::<usize>();
+            groups += 1;
+            page.extend(checks);
+            last = Some(group);
         }
         (page, false)
     }
 
-    /// Every health check of the configuration in force, by group and id.
-    pub fn checks(&self) -> Vec<api::Check> {
-        self.parts.health.checks().into_iter().map(check).collect()
+    /// The health checks of a group of the configuration in force, by id.
+    pub(super) fn checks_of(&self, group: GroupId) -> Vec<api::Check> {
+        let checks = self.parts.health.checks_of(group, MOST_TARGETS);
+        checks.into_iter().map(check).collect()
     }
 }
 
