@@ -30,8 +30,10 @@ pub struct Check {
     pub observation: CheckState,
     /// What holds: for a lone node its observation, in a cluster what was agreed.
     pub verdict: CheckState,
-    /// Each of the group's distinct targets.
+    /// Each of the group's distinct targets, the first 1,000 of them.
     pub targets: Vec<CheckTarget>,
+    /// Targets beyond those.
+    pub targets_left_out: u64,
 }
 
 /// How a check checks.

@@ -62,6 +62,7 @@ fn check(view: CheckView) -> api::Check {
         observation: state(view.observation),
         verdict: state(view.verdict),
         targets: view.targets.into_iter().map(target).collect(),
+        targets_left_out: view.targets_left_out as u64,
     }
 }
 

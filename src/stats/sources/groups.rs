@@ -60,6 +60,7 @@ impl Sources {
             weight: group.weight,
             backup: group.backup,
             targets: targets(group),
+            targets_left_out: group.targets().len().saturating_sub(MOST_TARGETS) as u64,
             sticks,
             connections: traffic.connections,
             connections_total: traffic.connections_total,
@@ -76,7 +77,7 @@ impl Sources {
 }
 
 fn targets(group: &Group) -> Vec<api::Target> {
-    let targets = group.targets().iter();
+    let targets = group.targets().iter().take(MOST_TARGETS);
     targets
         .map(|(&port, target)| api::Target {
             port,

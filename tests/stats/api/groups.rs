@@ -147,6 +147,24 @@ fn lists_come_in_pages() {
 }
 
 #[test]
+fn of_very_many_targets_the_first_are_listed_and_the_rest_is_counted() {
+    let fleet = Fleet::on_ports(1, &[PORT]);
+    let host = fleet.block.backend(0);
+    let many: Vec<(u16, String)> = (0..1_200)
+        .map(|number| (20_000 + number, format!("{host}:{}", 20_000 + number)))
+        .collect();
+    let ports: Vec<u16> = many.iter().map(|&(port, _)| port).collect();
+    let settings = fleet.settings.clone().ports(&ports);
+    let settings = settings.group_ports(0, &many).check(0, "interval = 600");
+    let proxy = Proxy::start(&settings);
+    let group = http::json(proxy.statistics(), "/api/v1/groups/0");
+    for list_with_rest in [&group, &group["healthchecks"][0]] {
+        assert_eq!(list(&list_with_rest["targets"]).len(), 1_000);
+        assert_eq!(list_with_rest["targets_left_out"], 200);
+    }
+}
+
+#[test]
 fn draining_is_told_until_it_is_done() {
     let fleet = Fleet::on_ports(2, &[PORT]);
     let settings = fleet.settings.clone().set("expiration", 3);
