@@ -62,7 +62,7 @@ pub use record::{Conclusion, Durations, MAX_HISTORY};
 pub use save::SaveError;
 pub use streak::{State, Streak};
 pub use verdict::{Observation, Verdict};
-pub use view::{CheckView, CheckedAgo, TargetView, View};
+pub use view::{CheckView, CheckedAgo, MostTargets, TargetView, View};
 
 /// Targets that real traffic could not connect to, waiting to be heard; beyond it their checks
 /// come at their interval.

@@ -41,11 +41,20 @@ pub struct CheckView {
     pub targets_left_out: usize,
 }
 
+/// How many targets are to be seen at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MostTargets {
+    /// Of one check.
+    pub of_check: usize,
+    /// Of all checks of a group, which have equal shares of it.
+    pub of_group: usize,
+}
+
 /// How much is to be seen of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
     /// So many targets, with their last results.
-    Targets(usize),
+    Targets(MostTargets),
     /// Every target, without its last results.
     Counts,
 }
@@ -109,16 +118,21 @@ impl View {
         self.board.look().next_checked(after)
     }
 
-    /// The checks of one group by id, each with so many of its targets at most.
-    pub fn checks_of(&self, group: GroupId, most_targets: usize) -> Vec<CheckView> {
-        self.seen(group, Extent::Targets(most_targets))
+    /// The checks of one group by id, with so many of their targets at most.
+    pub fn checks_of(&self, group: GroupId, most: MostTargets) -> Vec<CheckView> {
+        self.seen(group, Extent::Targets(most))
     }
 
     fn seen(&self, group: GroupId, extent: Extent) -> Vec<CheckView> {
         let board = self.board.look();
-        let checks = board.checks_of(group).iter();
+        let checks = board.checks_of(group);
+        let most = match extent {
+            Extent::Targets(most) => most.of_check.min(most.of_group / checks.len().max(1)),
+            Extent::Counts => usize::MAX,
+        };
         let mut checks: Vec<CheckView> = checks
-            .map(|check| self.check(group, check, extent))
+            .iter()
+            .map(|check| self.check(group, check, extent, most))
             .collect();
         drop(board);
         checks.sort_by_key(|check| check.id);
@@ -130,11 +144,7 @@ impl View {
         self.board.look().durations.clone()
     }
 
-    fn check(&self, group: GroupId, check: &Check, extent: Extent) -> CheckView {
-        let most = match extent {
-            Extent::Targets(most) => most,
-            Extent::Counts => check.targets.len(),
-        };
+    fn check(&self, group: GroupId, check: &Check, extent: Extent, most: usize) -> CheckView {
         let targets = check.targets.iter().take(most);
         CheckView {
             group,
@@ -178,6 +188,11 @@ mod tests {
     use crate::config::{self, Environment};
     use crate::health::board::{Board, TargetKey};
     use crate::health::plan::Plan;
+
+    const ALL: MostTargets = MostTargets {
+        of_check: usize::MAX,
+        of_group: usize::MAX,
+    };
 
     fn plan(fall: u32) -> Plan {
         let text = format!(
@@ -227,7 +242,7 @@ mod tests {
         let groups = std::iter::successors(view.next_checked(None), |&last| {
             view.next_checked(Some(last))
         });
-        let checks: Vec<CheckView> = groups.flat_map(|id| view.checks_of(id, 10)).collect();
+        let checks: Vec<CheckView> = groups.flat_map(|id| view.checks_of(id, ALL)).collect();
         let groups: Vec<u32> = checks.iter().map(|check| check.group.0).collect();
         assert_eq!(groups, [1, 2]);
         assert_eq!(checks[0].targets[0].not_run, 1);
@@ -252,9 +267,13 @@ mod tests {
         let groups: Vec<u32> = counts.iter().map(|check| check.group.0).collect();
         assert_eq!((groups, counts[1].targets[0].failed), (vec![1, 2], 1));
         assert!(counts[1].targets[0].history.is_empty());
-        let bounded = &view.checks_of(GroupId(2), 0)[0];
-        assert_eq!((bounded.targets.len(), bounded.targets_left_out), (0, 1));
-        assert_eq!(view.checks_of(GroupId(3), 10), []);
+        for (of_check, of_group, left_out) in [(1, 1, 0), (0, 1, 1), (1, 0, 1)] {
+            let most = MostTargets { of_check, of_group };
+            let bounded = &view.checks_of(GroupId(2), most)[0];
+            assert_eq!(bounded.targets_left_out, left_out, "{most:?}");
+            assert_eq!(bounded.targets.len() + left_out, 1, "{most:?}");
+        }
+        assert_eq!(view.checks_of(GroupId(3), ALL), []);
     }
 
     #[test]
@@ -268,7 +287,7 @@ mod tests {
         let next = claim.board().successor(&plan(2));
         let looking = std::thread::spawn(move || {
             view.durations();
-            (view.counts(), view.checks_of(GroupId(2), 10))
+            (view.counts(), view.checks_of(GroupId(2), ALL))
         });
         // It ends although the claim lasts: otherwise this never returns.
         let (counts, checks) = looking.join().expect("a look cannot fail");

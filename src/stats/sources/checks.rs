@@ -1,12 +1,16 @@
 //! `/api/v1/healthchecks`: health checks, their targets and results.
 
-use super::groups::MOST_TARGETS;
 use super::{Sources, api, seconds};
 use crate::config::{FallAction, GroupId};
-use crate::health::{CheckView, CheckedAgo, Conclusion, State, TargetView};
+use crate::health::{CheckView, CheckedAgo, Conclusion, MostTargets, State, TargetView};
 
 /// Targets after which a page of checks ends.
 const TARGETS_PER_PAGE: usize = 512;
+/// Targets that are listed: the rest is counted. With their last results these are some 12 MB.
+const MOST_TARGETS: MostTargets = MostTargets {
+    of_check: 1_000,
+    of_group: 4_000,
+};
 
 impl Sources {
     /// The checks of at most `limit` groups with larger ids than `after`, and whether more follow.
@@ -78,6 +82,7 @@ fn target(view: TargetView) -> api::CheckTarget {
         checked_seconds_ago: last.map(|last| seconds(last.ago)),
         passed: view.passed,
         failed: view.failed,
+        not_run: view.not_run,
         history: view.history.iter().map(past).collect(),
     }
 }

@@ -10,8 +10,8 @@ use crate::proxy::{End, Generation};
 
 /// Targets, those of health checks included, after which a page of groups ends.
 const TARGETS_PER_PAGE: usize = 8_192;
-/// Targets of one group, or of one of its checks, that are listed: the rest is counted.
-pub(super) const MOST_TARGETS: usize = 1_000;
+/// Targets of one group that are listed: the rest is counted.
+const MOST_TARGETS: usize = 1_000;
 
 impl Sources {
     /// One group.

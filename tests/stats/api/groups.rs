@@ -95,6 +95,7 @@ fn groups_are_told_with_all_that_belongs_to_them() {
         target["last_error"].as_str().unwrap().contains("503"),
         "{target}"
     );
+    assert_eq!(target["not_run"], 0);
     assert!(target["failed"].as_u64().unwrap() >= 2 && !list(&target["history"]).is_empty());
     let first = http::json(server, "/api/v1/groups/0");
     assert_eq!(first["healthchecks"][0]["id"], check["id"]);
