@@ -125,7 +125,10 @@ impl View {
 
     /// Those of them that ended for this reason.
     pub fn ended(&self, end: End) -> u64 {
-        self.ends()[end as usize]
+        let mut sum = self.ended_without_group(end);
+        let traffic = &self.shared.traffic;
+        traffic.each_group_cell(|cell| sum += cell.ended(end).get());
+        sum
     }
 
     /// Those of them that had no group yet.

@@ -154,8 +154,7 @@ fn of_very_many_targets_the_first_are_listed_and_the_rest_is_counted() {
     let many: Vec<(u16, String)> = (0..1_200)
         .map(|number| (20_000 + number, format!("{host}:{}", 20_000 + number)))
         .collect();
-    let ports: Vec<u16> = many.iter().map(|&(port, _)| port).collect();
-    let settings = fleet.settings.clone().ports(&ports);
+    let settings = fleet.settings.clone().set("ports", vec!["20000-21199"]);
     let settings = settings.group_ports(0, &many).check(0, "interval = 600");
     let proxy = Proxy::start(&settings);
     let group = http::json(proxy.statistics(), "/api/v1/groups/0");
