@@ -8,7 +8,7 @@ mod operator; // what an operator has said of a group by command
 mod status; // Up, Draining, Disabled
 mod target; // where a group's connections go
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,21 @@ impl Groups {
     /// All groups, ascending by id.
     pub fn iter(&self) -> std::slice::Iter<'_, Group> {
         self.list.iter()
+    }
+
+    /// Those of these ports for which no group that is Up has a target.
+    pub fn unserved(&self, ports: &[u16]) -> BTreeSet<u16> {
+        let mut missing: BTreeSet<u16> = ports.iter().copied().collect();
+        for group in self.iter().filter(|group| group.status() == Status::Up) {
+            let targets = group.targets().iter();
+            for (port, _) in targets.filter(|(_, target)| target.address().is_some()) {
+                missing.remove(port);
+            }
+            if missing.is_empty() {
+                break;
+            }
+        }
+        missing
     }
 
     /// Takes over what operators have said of the groups of `before`, for the same configuration

@@ -169,14 +169,8 @@ fn remarks(generation: &Generation, group: &Group, asked: Status) -> Vec<String>
 
 /// What to say where there are ports on which no group takes new keys.
 fn without_takers(generation: &Generation) -> Option<String> {
-    let up: Vec<&Group> = generation
-        .groups
-        .iter()
-        .filter(|group| group.status() == Status::Up)
-        .collect();
-    let has_none = |port: &u16| !up.iter().any(|group| group.target(*port).is_some());
     let all = &generation.config.ports;
-    let ports: Vec<u16> = all.iter().copied().filter(has_none).collect();
+    let ports = generation.groups.unserved(all);
     match ports.len() {
         0 => None,
         count if count == all.len() => Some(
@@ -186,7 +180,7 @@ fn without_takers(generation: &Generation) -> Option<String> {
         _ => Some(format!(
             "no group takes new keys on ports {} any more: clients without a valid stick are \
              refused there",
-            config::show_ports(ports.into_iter())
+            config::show_ports(ports)
         )),
     }
 }

@@ -444,10 +444,9 @@ impl Supervisor {
         let totals = view.totals();
         let ends: Vec<String> = End::ALL
             .iter()
-            .filter_map(|&end| match view.ended(end) {
-                0 => None,
-                count => Some(format!("{end}={count}")),
-            })
+            .zip(view.ends())
+            .filter(|&(_, count)| count > 0)
+            .map(|(end, count)| format!("{end}={count}"))
             .collect();
         log::info!(
             "{} connections served, {} bytes in, {} bytes out; {}",

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 
 use browser::Browser;
 use serde_json::json;
-use support::{Fleet, Proxy, client};
+use support::{Fleet, Proxy, Ward, client, health};
 
 /// A browser, or none where it is not installed: then the test is skipped and says so.
 fn open() -> Option<Browser> {
@@ -147,6 +147,34 @@ fn a_group_that_a_reload_drains_turns_amber_by_itself() {
 }
 
 #[test]
+fn a_group_that_is_out_is_seen_however_long_the_pages_before_it_are() {
+    let Some(mut browser) = open() else { return };
+    let fleet = Fleet::new(1);
+    let host = fleet.block.backend(0);
+    // Checked targets count more than others: two such groups fill a page.
+    let many: Vec<(u16, String)> = (20_000..20_300)
+        .map(|port| (port, format!("{host}:{port}")))
+        .collect();
+    let mut settings = fleet.settings.clone().set("ports", vec!["20000-20299"]);
+    for id in 0..5 {
+        settings = settings.group_ports(id, &many);
+        settings = settings.check(id, "interval = 600\nfall = 100");
+    }
+    let settings = settings.group_set(4, "disabled", true);
+    let _proxy = Proxy::start(&settings);
+    open_dashboard(&mut browser, &fleet);
+    browser.wait_text("#groups-summary", "1 disabled, 4 up");
+    browser.wait_text("[data-group=\"4\"] .status", "Disabled");
+    let pages = "performance.getEntriesByType('resource')
+        .filter((one) => one.name.includes('/api/v1/groups?limit=200&after='))
+        .length";
+    assert_ne!(browser.evaluate(pages), json!(0), "all came in one page");
+    let overlaps = browser.evaluate(OVERLAPS);
+    assert_eq!(overlaps, json!(0));
+    assert_clean(&mut browser, &fleet);
+}
+
+#[test]
 fn a_search_finds_a_key_and_shows_markup_as_text() {
     let Some(mut browser) = open() else { return };
     let fleet = Fleet::new(2);
@@ -180,6 +208,120 @@ fn a_search_finds_a_key_and_shows_markup_as_text() {
     assert_ne!(browser.evaluate("document.title"), json!("taken"));
     assert_clean(&mut browser, &fleet);
     drop(held);
+}
+
+#[test]
+fn a_failing_check_shows_its_target_and_its_last_results() {
+    let Some(mut browser) = open() else { return };
+    let fleet = Fleet::new(1);
+    let ward = Ward::start(fleet.block.backend(0));
+    let keys = "interval = 0.1\ntimeout = 0.1\nfall = 2\nrise = 2\nfall_action = \"Disabled\"";
+    let settings = fleet.settings.clone().check(0, &health::http(keys));
+    let _proxy = Proxy::start(&settings);
+    ward.wait_asked(3);
+    open_dashboard(&mut browser, &fleet);
+    let check = "[data-group=\"0\"] .check";
+    browser.wait_text(&format!("{check} h4"), "HTTP /health every 100 ms");
+    browser.wait_text(
+        &format!("{check} .place"),
+        &format!("{}", fleet.block.backend(0)),
+    );
+    browser.wait_text(&format!("{check} .state"), "passing");
+    let drawn = |result: &str| {
+        format!("document.querySelector('{check} .history [data-result={result}]') !== null")
+    };
+    browser.wait_until("a bar of a passed check is drawn", &drawn("passed"));
+    assert_eq!(browser.evaluate(&drawn("failed")), json!(false));
+    ward.set_well(false);
+    browser.wait_text(&format!("{check} h4"), "makes the group Disabled");
+    browser.wait_text(&format!("{check} .state"), "failing");
+    browser.wait_text(&format!("{check} .trouble"), "503");
+    browser.wait_until("a bar of a failed check is drawn", &drawn("failed"));
+    let label = format!("document.querySelector('{check} .history').getAttribute('aria-label')");
+    let told = browser.evaluate(&label);
+    let told = told.as_str().unwrap();
+    assert!(
+        told.starts_with("Last ") && !told.contains(" 0 failed"),
+        "{told}"
+    );
+    browser.wait_text("[data-group=\"0\"] .status", "Disabled");
+    assert_clean(&mut browser, &fleet);
+}
+
+#[test]
+fn the_nodes_of_a_cluster_are_shown_with_role_lag_and_conflict() {
+    let Some(mut browser) = open() else { return };
+    let fleet = Fleet::new(1);
+    let _proxy = Proxy::start(&fleet.settings);
+    open_dashboard(&mut browser, &fleet);
+    browser.evaluate(&format!(
+        "import('./dashboard/cluster.js').then(({{showCluster}}) => {{
+             const raft = {};
+             const look = () => showCluster(raft, 'n1');
+             look();
+             // The page itself takes the section away again, as it is of a lone node.
+             window.showing = setInterval(look, 10);
+         }})",
+        sample_of_a_cluster()
+    ));
+    browser.wait_until(
+        "the cluster is there",
+        "!document.getElementById('cluster').hidden",
+    );
+    let sentence = "This node is leader in term 7, led by this node; has a lease";
+    browser.wait_text("#raft-groups .line", sentence);
+    for (row, cells) in [
+        (
+            1,
+            ["n1 (this node)", "leader", "0 entries", "–", "connected"],
+        ),
+        (
+            2,
+            ["n2", "follower", "3 entries", "2 s ago", "not connected"],
+        ),
+        (3, ["n3", "learner", "–", "–", "another cluster"]),
+    ] {
+        for (column, words) in cells.into_iter().enumerate() {
+            let column = column + 1;
+            let cell = format!("#raft-groups tr:nth-child({row}) td:nth-child({column})");
+            browser.wait_text(&cell, words);
+        }
+    }
+    browser.wait_text(
+        "#raft-groups .note",
+        "entries 5 to 90, committed 88, applied 87",
+    );
+    assert_eq!(browser.text("#raft-groups .trouble"), "");
+    browser.wait_until(
+        "only the group that there is has a panel",
+        "document.querySelectorAll('#raft-groups > *').length === 1",
+    );
+    assert_clean(&mut browser, &fleet);
+}
+
+/// An answer of `/api/v1/raft` by a node that leads.
+fn sample_of_a_cluster() -> serde_json::Value {
+    let member = |node, votes, connected, lag: Option<u64>, silent: Option<f64>| {
+        json!({
+            "node": node, "votes": votes, "connected": connected, "matched": null, "lag": lag,
+            "silent_seconds": silent, "conflict": null,
+        })
+    };
+    let mut stranger = member("n3", false, false, None, None);
+    stranger["conflict"] = json!("another cluster");
+    json!({
+        "stick_table": {
+            "cluster": "c1", "forming": "formed", "role": "leader", "term": 7, "leader": "n1",
+            "commit": 88, "applied": 87, "first": 5, "last": 90, "log_bytes": 4096,
+            "has_lease": true, "trouble": null,
+            "members": [
+                member("n1", true, true, Some(0), None),
+                member("n2", true, false, Some(3), Some(2.0)),
+                stranger,
+            ],
+        },
+        "healthchecks": null,
+    })
 }
 
 #[test]

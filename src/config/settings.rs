@@ -189,10 +189,9 @@ pub(super) fn healthcheck(path: &str, check: &HealthCheck) -> Vec<Setting> {
     let value = headers.map(|headers| format!("{headers:?}"));
     list.add_redacted("http_headers", or(value, "none"), or(redacted, "none"));
     let body = http.and_then(|http| http.body.as_ref());
-    list.add(
-        "http_body",
-        or(body.map(|body| format!("{body:?}")), "none"),
-    );
+    let redacted = body.map(|_| "given (not shown)");
+    let value = body.map(|body| format!("{body:?}"));
+    list.add_redacted("http_body", or(value, "none"), or(redacted, "none"));
     list.add("http_status", or(http.map(|http| http.status), "none"));
     list.settings
 }

@@ -25,7 +25,7 @@ const EXIT_LIMIT: Duration = Duration::from_secs(10);
 /// Between looks at the PID file while the process ends.
 const EXIT_LOOK: Duration = Duration::from_millis(20);
 
-/// A line of an answer, at most: room for a page of the longest keys.
+/// A line of an answer, at most: room for a group with the last results of 4,000 checked targets.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// How a request ended.

@@ -2,6 +2,7 @@
 //! status that follows for each group. No thread, no clock, no socket.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::config::{FallAction, GroupId, HealthCheck, TargetAddr};
@@ -110,7 +111,7 @@ impl Board {
             ..Board::default()
         };
         for (&id, planned) in &plan.groups {
-            let before = self.groups.get(&id).map_or(&[][..], |group| &group.checks);
+            let before = self.checks_of(id);
             let checks = planned.checks.iter().map(|check| {
                 let source = Source::of(check, before, &planned.checks);
                 next.check(check, &source)
@@ -281,10 +282,18 @@ impl Board {
         }
     }
 
-    /// Every check, with its group.
-    pub(super) fn checks(&self) -> impl Iterator<Item = (GroupId, &Check)> {
-        let groups = self.groups.iter();
-        groups.flat_map(|(&id, group)| group.checks.iter().map(move |check| (id, check)))
+    /// The first group with a check whose id is larger than this one.
+    pub(super) fn next_checked(&self, after: Option<GroupId>) -> Option<GroupId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut groups = self.groups.range((from, Bound::Unbounded));
+        let next = groups.find(|(_, group)| !group.checks.is_empty());
+        next.map(|(&id, _)| id)
+    }
+
+    /// The checks of a group; none where there is no such group.
+    pub(super) fn checks_of(&self, group: GroupId) -> &[Check] {
+        let group = self.groups.get(&group);
+        group.map_or(&[], |group| &group.checks)
     }
 
     /// Has a verdict hold, and the group's status follow.
@@ -317,11 +326,8 @@ impl Board {
 
     /// The targets by which a group's target of the portmap is checked.
     pub(super) fn keys_serving(&self, group: GroupId, configured: &TargetAddr) -> Vec<TargetKey> {
-        let checks = self
-            .groups
-            .get(&group)
-            .map_or(&[][..], |group| &group.checks);
-        let targets = checks.iter().flat_map(|check| &check.targets);
+        let checks = self.checks_of(group).iter();
+        let targets = checks.flat_map(|check| &check.targets);
         targets
             .filter(|target| target.serves.contains(configured))
             .map(|target| target.key)

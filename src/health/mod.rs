@@ -22,6 +22,7 @@ mod probe; // one check of one target: TCP, HTTP
 mod record; // what became of checks, for people to look at
 mod save; // states kept across restarts
 mod scheduler; // the thread that has checks made
+mod shared_board; // the board as threads share it
 mod streak; // rise and fall
 mod timetable; // the queue of timers
 mod verdict; // what was seen, what holds
@@ -32,7 +33,7 @@ mod tests;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -51,6 +52,7 @@ use jitter::Jitter;
 use pool::{MAX_THREADS, Pool};
 use save::Saver;
 use scheduler::Scheduler;
+use shared_board::{Claim, SharedBoard};
 use timetable::Timetable;
 
 pub use definition::CheckId;
@@ -60,7 +62,7 @@ pub use record::{Conclusion, Durations, MAX_HISTORY};
 pub use save::SaveError;
 pub use streak::{State, Streak};
 pub use verdict::{Observation, Verdict};
-pub use view::{CheckView, CheckedAgo, TargetView, View};
+pub use view::{CheckView, CheckedAgo, MostTargets, TargetView, View};
 
 /// Targets that real traffic could not connect to, waiting to be heard; beyond it their checks
 /// come at their interval.
@@ -98,7 +100,7 @@ pub struct Outside {
 /// Running health checks.
 #[derive(Debug)]
 pub struct Health {
-    board: Arc<Mutex<Board>>,
+    board: Arc<SharedBoard>,
     clock: Clock,
     commands: Sender<Command>,
     saver: Arc<Saver>,
@@ -112,7 +114,7 @@ pub struct Health {
 #[derive(Debug)]
 pub struct Change<'a> {
     health: &'a Health,
-    board: MutexGuard<'a, Board>,
+    claim: Claim<'a>,
     next: Board,
     plan: Plan,
 }
@@ -191,7 +193,7 @@ impl Prepared {
         let (clock, descriptor_limit) = (outside.clock, outside.descriptor_limit);
         let max_threads = descriptors(&self.plan, descriptor_limit);
         let (pool, results) = Pool::new(max_threads, Instant::now());
-        let board = Arc::new(Mutex::new(self.board));
+        let board = Arc::new(SharedBoard::new(self.board));
         let saver = Arc::new(self.saver);
         let scheduler = Scheduler {
             board: Arc::clone(&board),
@@ -225,14 +227,15 @@ impl Prepared {
 
 impl Health {
     /// Plans the checks of a configuration that may come into force. Until the change is adopted or
-    /// dropped no result is taken in: nothing can turn between the plan and its being in force.
+    /// dropped no result is taken in: nothing can turn between the plan and its being in force. Who only
+    /// looks at the checks does not wait for it.
     pub fn change_to(&self, config: &Config) -> Change<'_> {
         let plan = Plan::of(config);
-        let board = self.board();
-        let next = board.successor(&plan);
+        let claim = self.board.claim();
+        let next = claim.board().successor(&plan);
         Change {
             health: self,
-            board,
+            claim,
             next,
             plan,
         }
@@ -246,7 +249,7 @@ impl Health {
         drop(self.commands);
         // A scheduler that panicked has ended the process already.
         let _ = self.thread.join();
-        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let board = self.board.hold();
         if board.targets().next().is_some() {
             self.saver.save(board.saved(Runs::Kept));
         }
@@ -256,10 +259,6 @@ impl Health {
         };
         drop(self.lock);
         result
-    }
-
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -275,10 +274,11 @@ impl Change<'_> {
     }
 
     /// Has its checks take the place of those before: the configuration is in force.
-    pub fn adopt(mut self) {
+    pub fn adopt(self) {
         let max_threads = self.descriptors();
-        *self.board = self.next;
-        self.health.saver.save(self.board.saved(Runs::Left));
+        let saved = self.next.saved(Runs::Left);
+        *self.claim.board() = self.next;
+        self.health.saver.save(saved);
         // The scheduler ends after the handle only.
         let _ = self.health.commands.send(Command::FollowBoard {
             own_listeners: self.plan.own_listeners,

@@ -1,7 +1,7 @@
 //! The thread that has checks made when they are due, and has their results take effect.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
@@ -14,12 +14,13 @@ use crate::logging::RateLimit;
 use crate::own_listeners::OwnListeners;
 use crate::resolve::Names;
 
-use super::board::{Board, Runs, TargetKey};
+use super::board::{Runs, TargetKey};
 use super::jitter::Jitter;
 use super::pool::{Done, Job, Pool};
 use super::probe::Outcome;
 use super::record::{Conclusion, PastCheck};
 use super::save::Saver;
+use super::shared_board::{Held, SharedBoard};
 use super::streak::State;
 use super::timetable::{Due, Timetable};
 use super::verdict::Verdict;
@@ -39,7 +40,7 @@ static NO_THREAD: RateLimit = RateLimit::new();
 
 /// All that the scheduler's thread owns.
 pub(super) struct Scheduler {
-    pub board: Arc<Mutex<Board>>,
+    pub board: Arc<SharedBoard>,
     pub names: Arc<Names>,
     pub own_listeners: Arc<OwnListeners>,
     pub on_status: OnStatus,
@@ -105,8 +106,8 @@ impl Scheduler {
         }
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn board(&self) -> Held<'_> {
+        self.board.hold()
     }
 
     fn time_to_next(&self) -> Duration {
@@ -120,7 +121,7 @@ impl Scheduler {
     /// Has the timetable hold just the targets that are on the board.
     fn follow_board(&mut self) {
         let board = Arc::clone(&self.board);
-        let board = board.lock().unwrap_or_else(PoisonError::into_inner);
+        let board = board.hold();
         let now = Instant::now();
         let new: Vec<_> = board
             .targets()
@@ -242,11 +243,12 @@ impl Scheduler {
     }
 
     /// Takes in what was found out about a target, and has what follows take effect.
-    /// The board is held until the change is told: a configuration that comes into force meanwhile
-    /// would be told the wrong way round.
+    /// The board stays claimed until the change is told: a configuration that comes into force
+    /// meanwhile would be told the wrong way round.
     fn take_in(&mut self, key: TargetKey, result: Result<(), &str>, took: Duration) {
-        let board = Arc::clone(&self.board);
-        let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = Arc::clone(&self.board);
+        let claim = shared.claim();
+        let mut board = claim.board();
         let conclusion = match result {
             Ok(()) => Conclusion::Passed,
             Err(_) => Conclusion::Failed,
@@ -258,6 +260,7 @@ impl Scheduler {
         if let Some(observation) = turn.observation {
             board.apply(Verdict::alone(observation));
         }
+        drop(board);
         self.is_unsaved = true;
         let level = match turn.state {
             State::Failing => Level::Warn,

@@ -1,22 +1,24 @@
 //! The checks as statistics see them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{GroupId, HealthCheck, TargetAddr};
 
 use super::Health;
-use super::board::{Board, Check, CheckedTarget};
+use super::board::{Check, CheckedTarget};
 use super::definition::CheckId;
 use super::record::{Conclusion, Durations, PastCheck};
+use super::shared_board::SharedBoard;
 use super::streak::{State, Streak};
 
-/// Looks at the checks from any thread, and goes on to work when they have stopped. While a
-/// configuration is put in force it waits for that.
+/// Looks at the checks from any thread, and goes on to work when they have stopped. The board is
+/// held for one group at a time, and while a configuration is put in force there is no waiting for
+/// that.
 #[derive(Clone, Debug)]
 pub struct View {
-    board: Arc<Mutex<Board>>,
+    board: Arc<SharedBoard>,
     clock: Clock,
 }
 
@@ -33,8 +35,28 @@ pub struct CheckView {
     pub observation: State,
     /// What holds.
     pub verdict: State,
-    /// Each of the group's distinct targets.
+    /// The group's distinct targets, the first ones where there is a bound on them.
     pub targets: Vec<TargetView>,
+    /// Targets beyond that bound.
+    pub targets_left_out: usize,
+}
+
+/// How many targets are to be seen at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MostTargets {
+    /// Of one check.
+    pub of_check: usize,
+    /// Of all checks of a group, which have equal shares of it.
+    pub of_group: usize,
+}
+
+/// How much is to be seen of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// So many targets, with their last results.
+    Targets(MostTargets),
+    /// Every target, without its last results.
+    Counts,
 }
 
 /// How one target of a check stands.
@@ -53,7 +75,7 @@ pub struct TargetView {
     /// What went wrong last, if anything ever did.
     pub last_error: Option<String>,
     /// The last results, oldest first, at most [`MAX_HISTORY`](super::MAX_HISTORY); the last one
-    /// is the latest.
+    /// is the latest. Empty in [`View::counts`].
     pub history: Vec<CheckedAgo>,
 }
 
@@ -79,39 +101,63 @@ impl Health {
 }
 
 impl View {
-    /// Every check of the configuration in force, by group and id.
-    pub fn checks(&self) -> Vec<CheckView> {
-        let board = self.board();
-        let mut checks: Vec<CheckView> = board
-            .checks()
-            .map(|(group, check)| self.check(group, check))
+    /// Every check of the configuration in force, by group and id; of their targets what is
+    /// counted, and not the last results.
+    pub fn counts(&self) -> Vec<CheckView> {
+        let mut checks = Vec::new();
+        let mut last = None;
+        while let Some(group) = self.next_checked(last) {
+            checks.extend(self.seen(group, Extent::Counts));
+            last = Some(group);
+        }
+        checks
+    }
+
+    /// The first group with a check whose id is larger than this one.
+    pub fn next_checked(&self, after: Option<GroupId>) -> Option<GroupId> {
+        self.board.look().next_checked(after)
+    }
+
+    /// The checks of one group by id, with so many of their targets at most.
+    pub fn checks_of(&self, group: GroupId, most: MostTargets) -> Vec<CheckView> {
+        self.seen(group, Extent::Targets(most))
+    }
+
+    fn seen(&self, group: GroupId, extent: Extent) -> Vec<CheckView> {
+        let board = self.board.look();
+        let checks = board.checks_of(group);
+        let most = match extent {
+            Extent::Targets(most) => most.of_check.min(most.of_group / checks.len().max(1)),
+            Extent::Counts => usize::MAX,
+        };
+        let mut checks: Vec<CheckView> = checks
+            .iter()
+            .map(|check| self.check(group, check, extent, most))
             .collect();
         drop(board);
-        checks.sort_by_key(|check| (check.group, check.id));
+        checks.sort_by_key(|check| check.id);
         checks
     }
 
     /// How long checks took since the start, those included that are no more.
     pub fn durations(&self) -> Durations {
-        self.board().durations.clone()
+        self.board.look().durations.clone()
     }
 
-    fn check(&self, group: GroupId, check: &Check) -> CheckView {
+    fn check(&self, group: GroupId, check: &Check, extent: Extent, most: usize) -> CheckView {
+        let targets = check.targets.iter().take(most);
         CheckView {
             group,
             id: check.id,
             definition: Arc::clone(&check.definition),
             observation: check.state(),
             verdict: check.verdict,
-            targets: check
-                .targets
-                .iter()
-                .map(|target| self.target(target))
-                .collect(),
+            targets: targets.map(|target| self.target(target, extent)).collect(),
+            targets_left_out: check.targets.len().saturating_sub(most),
         }
     }
 
-    fn target(&self, target: &CheckedTarget) -> TargetView {
+    fn target(&self, target: &CheckedTarget, extent: Extent) -> TargetView {
         let now = self.clock.now();
         let record = &target.record;
         let ago = |past: &PastCheck| CheckedAgo {
@@ -126,12 +172,11 @@ impl View {
             failed: record.failed,
             not_run: record.not_run,
             last_error: record.last_error.clone(),
-            history: record.history.iter().map(ago).collect(),
+            history: match extent {
+                Extent::Targets(_) => record.history.iter().map(ago).collect(),
+                Extent::Counts => Vec::new(),
+            },
         }
-    }
-
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,8 +186,13 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Environment};
-    use crate::health::board::TargetKey;
+    use crate::health::board::{Board, TargetKey};
     use crate::health::plan::Plan;
+
+    const ALL: MostTargets = MostTargets {
+        of_check: usize::MAX,
+        of_group: usize::MAX,
+    };
 
     fn plan(fall: u32) -> Plan {
         let text = format!(
@@ -167,11 +217,11 @@ mod tests {
         let clock = Clock::start();
         let board = Board::default().successor(&plan(1));
         let view = View {
-            board: Arc::new(Mutex::new(board)),
+            board: Arc::new(SharedBoard::new(board)),
             clock,
         };
         let note = |group, conclusion, took_ms: u64, why: Option<&str>| {
-            let mut board = view.board();
+            let mut board = view.board.hold();
             let key = key(&board, group);
             let check = PastCheck {
                 conclusion,
@@ -186,10 +236,13 @@ mod tests {
         note(2, Conclusion::Passed, 3, None);
         note(2, Conclusion::Failed, 2_000, Some("connection refused"));
         note(1, Conclusion::NotRun, 0, Some("no memory"));
-        let reloaded = view.board().successor(&plan(2));
-        *view.board() = reloaded;
+        let reloaded = view.board.look().successor(&plan(2));
+        *view.board.hold() = reloaded;
 
-        let checks = view.checks();
+        let groups = std::iter::successors(view.next_checked(None), |&last| {
+            view.next_checked(Some(last))
+        });
+        let checks: Vec<CheckView> = groups.flat_map(|id| view.checks_of(id, ALL)).collect();
         let groups: Vec<u32> = checks.iter().map(|check| check.group.0).collect();
         assert_eq!(groups, [1, 2]);
         assert_eq!(checks[0].targets[0].not_run, 1);
@@ -209,5 +262,37 @@ mod tests {
         assert!(target.history[1].ago < Duration::from_secs(600));
         let durations = view.durations();
         assert_eq!((durations.http.count(), durations.tcp.count()), (2, 0));
+
+        let counts = view.counts();
+        let groups: Vec<u32> = counts.iter().map(|check| check.group.0).collect();
+        assert_eq!((groups, counts[1].targets[0].failed), (vec![1, 2], 1));
+        assert!(counts[1].targets[0].history.is_empty());
+        for (of_check, of_group, left_out) in [(1, 1, 0), (0, 1, 1), (1, 0, 1)] {
+            let most = MostTargets { of_check, of_group };
+            let bounded = &view.checks_of(GroupId(2), most)[0];
+            assert_eq!(bounded.targets_left_out, left_out, "{most:?}");
+            assert_eq!(bounded.targets.len() + left_out, 1, "{most:?}");
+        }
+        assert_eq!(view.checks_of(GroupId(3), ALL), []);
+    }
+
+    #[test]
+    fn while_a_configuration_is_put_in_force_checks_are_seen_as_before() {
+        let board = Arc::new(SharedBoard::new(Board::default().successor(&plan(1))));
+        let view = View {
+            board: Arc::clone(&board),
+            clock: Clock::start(),
+        };
+        let claim = board.claim();
+        let next = claim.board().successor(&plan(2));
+        let looking = std::thread::spawn(move || {
+            view.durations();
+            (view.counts(), view.checks_of(GroupId(2), ALL))
+        });
+        // It ends although the claim lasts: otherwise this never returns.
+        let (counts, checks) = looking.join().expect("a look cannot fail");
+        assert_eq!((counts.len(), checks[0].definition.fall), (2, 1));
+        *claim.board() = next;
+        assert_eq!(board.look().checks_of(GroupId(2))[0].definition.fall, 2);
     }
 }

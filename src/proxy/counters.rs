@@ -29,7 +29,8 @@ impl Counters {
     }
 }
 
-/// A number that only grows, written by one thread and read by any.
+/// A number that only grows, written by one thread and read by any. Who has seen one grow sees
+/// everything that its thread had counted before.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
@@ -37,12 +38,12 @@ impl Count {
     /// Adds; only the owning thread calls this, so no locked instruction is needed.
     pub fn add(&self, by: u64) {
         self.0
-            .store(self.0.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+            .store(self.0.load(Ordering::Relaxed) + by, Ordering::Release);
     }
 
     /// The number now.
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -1,13 +1,14 @@
 //! What is counted of each port and each group: cells that one worker writes and anyone reads.
 //!
 //! A worker asks for a cell once and then writes it without a lock, a locked instruction, or a
-//! cache line of another worker's. Cells live as long as the process, so that a reload, or a port
+//! cache line of another worker's. Readers take the lock only to learn which cells there are, and
+//! add them up outside it: no worker waits for a sum. Cells live as long as the process, so that a reload, or a port
 //! that is closed and opened again, loses no count.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::ops::AddAssign;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -205,31 +206,38 @@ impl Traffic {
 
     /// Every port that was ever accepted on; [`OTHER_PORT`] stands for those beyond the bound.
     pub fn ports(&self) -> BTreeMap<u16, PortTraffic> {
-        self.ports.sums(OTHER_PORT, |sum: &mut PortTraffic, cell| {
+        let mut sums: BTreeMap<u16, PortTraffic> = BTreeMap::new();
+        for &(port, cell) in self.ports.all().iter() {
+            let sum = sums.entry(port.unwrap_or(OTHER_PORT)).or_default();
             let closed = cell.closed.get(); // first: it never exceeds what was accepted before
             let accepted = cell.accepted.get();
             sum.accepted += accepted;
             sum.connections += accepted.saturating_sub(closed);
-        })
+        }
+        sums
     }
 
     /// One group; nothing where no connection was ever given to it.
     pub fn group(&self, id: GroupId) -> GroupTraffic {
         let mut sum = GroupTraffic::default();
-        self.groups.each_of(Some(id), |cell| sum.add(cell));
+        for cell in self.groups.of(id) {
+            sum.add(cell);
+        }
         sum
     }
 
-    /// All groups beyond the bound together.
-    pub fn other_groups(&self) -> GroupTraffic {
+    /// All groups but these together, those beyond the bound included.
+    pub fn groups_but(&self, is_told: impl Fn(GroupId) -> bool) -> GroupTraffic {
         let mut sum = GroupTraffic::default();
-        self.groups.each_of(None, |cell| sum.add(cell));
+        let all = self.groups.all();
+        let cells = all.iter().filter(|(id, _)| !id.is_some_and(&is_told));
+        cells.for_each(|(_, cell)| sum.add(cell));
         sum
     }
 
     /// Has every cell of every group looked at.
-    pub fn each_group_cell(&self, look: impl FnMut(&GroupCell)) {
-        self.groups.each(look);
+    pub fn each_group_cell(&self, mut look: impl FnMut(&GroupCell)) {
+        self.groups.all().iter().for_each(|(_, cell)| look(cell));
     }
 }
 
@@ -289,16 +297,21 @@ struct Known<K, C: 'static> {
 struct Cells<K, C: 'static> {
     by_key: BTreeMap<K, ByWorker<C>>,
     other: ByWorker<C>,
+    /// Every cell there is: readers share the list as it is.
+    all: AllCells<K, C>,
 }
 
 /// A worker's cell, once it has asked for it.
 type ByWorker<C> = BTreeMap<usize, &'static C>;
+/// Cells with their keys; without one those that share what is beyond the bound.
+type AllCells<K, C> = Arc<Vec<(Option<K>, &'static C)>>;
 
 impl<K: Copy + Ord, C: Default> Known<K, C> {
     fn new(most: usize) -> Known<K, C> {
         let cells = Cells {
             by_key: BTreeMap::new(),
             other: BTreeMap::new(),
+            all: Arc::default(),
         };
         Known {
             most,
@@ -311,48 +324,29 @@ impl<K: Copy + Ord, C: Default> Known<K, C> {
     fn cell(&self, key: K, worker: usize) -> &'static C {
         let mut cells = self.cells();
         let has_own = cells.by_key.len() < self.most || cells.by_key.contains_key(&key);
+        let Cells { by_key, other, all } = &mut *cells;
         let by_worker = match has_own {
-            true => cells.by_key.entry(key).or_default(),
-            false => &mut cells.other,
+            true => by_key.entry(key).or_default(),
+            false => other,
         };
-        by_worker
-            .entry(worker)
-            .or_insert_with(|| Box::leak(Box::default()))
+        by_worker.entry(worker).or_insert_with(|| {
+            let cell: &'static C = Box::leak(Box::default());
+            // Copied where somebody reads it just now.
+            Arc::make_mut(all).push((has_own.then_some(key), cell));
+            cell
+        })
     }
 
-    fn each(&self, look: impl FnMut(&C)) {
-        let cells = self.cells();
-        let all = cells.by_key.values().chain([&cells.other]);
-        all.flat_map(BTreeMap::values).copied().for_each(look);
+    /// Every cell there is now.
+    fn all(&self) -> AllCells<K, C> {
+        Arc::clone(&self.cells().all)
     }
 
-    /// The cells of one key, or of those beyond the bound.
-    fn each_of(&self, key: Option<K>, look: impl FnMut(&C)) {
+    /// The cells of one key.
+    fn of(&self, key: K) -> Vec<&'static C> {
         let cells = self.cells();
-        let by_worker = match key {
-            Some(key) => cells.by_key.get(&key),
-            None => Some(&cells.other),
-        };
-        let all = by_worker.into_iter().flat_map(BTreeMap::values);
-        all.copied().for_each(look);
-    }
-
-    fn sums<S: Default>(&self, other: K, mut add: impl FnMut(&mut S, &C)) -> BTreeMap<K, S> {
-        let cells = self.cells();
-        let mut sum = |by_worker: &ByWorker<C>| {
-            let mut sum = S::default();
-            by_worker.values().for_each(|cell| add(&mut sum, cell));
-            sum
-        };
-        let mut sums: BTreeMap<K, S> = cells
-            .by_key
-            .iter()
-            .map(|(&key, by_worker)| (key, sum(by_worker)))
-            .collect();
-        if !cells.other.is_empty() {
-            sums.insert(other, sum(&cells.other));
-        }
-        sums
+        let by_worker = cells.by_key.get(&key).into_iter();
+        by_worker.flat_map(BTreeMap::values).copied().collect()
     }
 
     fn cells(&self) -> MutexGuard<'_, Cells<K, C>> {
@@ -361,89 +355,5 @@ impl<K: Copy + Ord, C: Default> Known<K, C> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_workers_count_is_summed_by_port() {
-        let traffic = Traffic::new();
-        for worker in 0..2 {
-            let mut cells = WorkerCells::new(worker);
-            for (port, accepted) in [(80, 3), (443, 1)] {
-                let cell = cells.port(&traffic, port);
-                cell.accepted.add(accepted);
-                assert!(std::ptr::eq(cell, cells.port(&traffic, port)));
-            }
-            cells.port(&traffic, 80).closed.add(1);
-        }
-        let of = |connections, accepted| PortTraffic {
-            connections,
-            accepted,
-        };
-        let expected = BTreeMap::from([(80, of(4, 6)), (443, of(2, 2))]);
-        assert_eq!(traffic.ports(), expected);
-    }
-
-    #[test]
-    fn what_workers_count_is_summed_by_group() {
-        let traffic = Traffic::new();
-        for worker in 0..2 {
-            let mut cells = WorkerCells::new(worker);
-            let cell = cells.group(&traffic, GroupId(7));
-            cell.connections.add(2);
-            cell.bytes_in.add(10);
-            cell.bytes_out.add(20);
-            cell.ended(End::ClientReset).add(1);
-            let took = Duration::from_millis(2);
-            cell.connect_time.note(CONNECT_BOUNDS_US, took);
-            let took = Duration::from_secs(100_000);
-            cell.session_time.note(SESSION_BOUNDS_US, took);
-        }
-        let group = traffic.group(GroupId(7));
-        assert_eq!((group.connections_total, group.bytes_in), (4, 20));
-        assert_eq!((group.bytes_out, group.ended(End::ClientReset)), (40, 2));
-        assert_eq!(group.ended.iter().sum::<u64>(), 2);
-        let within = |seconds, histogram: &Histogram| {
-            let mut bounds = histogram.cumulative();
-            bounds
-                .find(|(bound, _)| *bound == seconds)
-                .map(|(_, count)| count)
-        };
-        assert_eq!(within(0.001, &group.connect_time), Some(0));
-        assert_eq!(within(0.0025, &group.connect_time), Some(2));
-        assert_eq!(within(86_400.0, &group.session_time), Some(0));
-        assert_eq!(group.session_time.count(), 2);
-        assert_eq!(traffic.group(GroupId(8)), GroupTraffic::default());
-        let mut bytes_in = 0;
-        traffic.each_group_cell(|cell| bytes_in += cell.bytes_in.get());
-        assert_eq!(bytes_in, 20);
-    }
-
-    #[test]
-    fn ports_and_groups_beyond_the_bound_are_counted_together() {
-        let traffic = Traffic::new();
-        let mut cells = WorkerCells::new(0);
-        let beyond = 10;
-        for number in 1..=(MAX_PORTS + beyond) as u16 {
-            cells.port(&traffic, number).accepted.add(1);
-            cells
-                .group(&traffic, GroupId(number.into()))
-                .connections
-                .add(1);
-        }
-        let ports = traffic.ports();
-        assert_eq!(ports.len(), MAX_PORTS + 1);
-        assert_eq!(ports[&OTHER_PORT].accepted, beyond as u64);
-        assert_eq!(traffic.other_groups().connections_total, beyond as u64);
-        assert_eq!(traffic.group(GroupId(5_000)), GroupTraffic::default());
-        assert!(std::ptr::eq(
-            cells.port(&traffic, 1),
-            cells.port(&traffic, 1)
-        ));
-        assert_eq!(
-            traffic.ports()[&1].accepted,
-            1,
-            "found again after the worker forgot it"
-        );
-    }
-}
+#[path = "traffic_tests.rs"]
+mod tests;

@@ -84,13 +84,10 @@ impl View {
 
     /// Counts of the proxy as a whole.
     pub fn totals(&self) -> Totals {
-        let sum = |pick: fn(&Counters) -> &Count| -> u64 {
-            let counters = self.shared.counters.iter();
-            counters.map(|counters| pick(counters).get()).sum()
-        };
+        let sum = |pick| self.sum(pick);
         let mut totals = Totals {
             accepted: self.ports().values().map(|port| port.accepted).sum(),
-            accept_pauses: sum(|counters| &counters.accept_pauses),
+            accept_pauses: self.accept_pauses(),
             slice_timeouts: sum(|counters| &counters.slice_timeouts),
             connect_failures: sum(|counters| &counters.connect_failures),
             moves: sum(|counters| &counters.moves),
@@ -105,7 +102,28 @@ impl View {
         totals
     }
 
-    /// Connections that ended for this reason, whatever their group.
+    /// Times that accepting paused for want of descriptors or memory, as in the totals.
+    pub fn accept_pauses(&self) -> u64 {
+        self.sum(|counters| &counters.accept_pauses)
+    }
+
+    fn sum(&self, pick: fn(&Counters) -> &Count) -> u64 {
+        let counters = self.shared.counters.iter();
+        counters.map(|counters| pick(counters).get()).sum()
+    }
+
+    /// Connections that ended, whatever their group, in the order of [`End::ALL`].
+    pub fn ends(&self) -> [u64; End::ALL.len()] {
+        let mut sums = End::ALL.map(|end| self.ended_without_group(end));
+        self.shared.traffic.each_group_cell(|cell| {
+            for (sum, end) in sums.iter_mut().zip(End::ALL) {
+                *sum += cell.ended(end).get();
+            }
+        });
+        sums
+    }
+
+    /// Those of them that ended for this reason.
     pub fn ended(&self, end: End) -> u64 {
         let mut sum = self.ended_without_group(end);
         let traffic = &self.shared.traffic;
@@ -133,10 +151,11 @@ impl View {
         }
     }
 
-    /// What went to all groups beyond [`MAX_GROUPS`](super::MAX_GROUPS) together, but for their
-    /// connections now.
-    pub fn other_groups(&self) -> GroupTraffic {
-        self.shared.traffic.other_groups()
+    /// What went to all groups but those of a generation together, under whichever configuration,
+    /// but for their connections now. Those beyond [`MAX_GROUPS`](super::MAX_GROUPS) are among them.
+    pub fn other_groups(&self, generation: &Generation) -> GroupTraffic {
+        let is_told = |id| generation.groups.get(id).is_some();
+        self.shared.traffic.groups_but(is_told)
     }
 }
 

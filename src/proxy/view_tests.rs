@@ -67,6 +67,11 @@ fn an_end_is_counted_with_its_group_and_what_was_counted_outlives_the_proxy() {
     assert_eq!(group.ended(End::ClientFinished), 1);
     assert_eq!((group.session_time.count(), group.connections), (1, 0));
     assert_eq!(view.ended(End::ClientFinished), 1);
+    let ends = view.ends();
+    assert_eq!(
+        (ends[End::ClientFinished as usize], ends.iter().sum()),
+        (1, 1_u64)
+    );
     assert_eq!(view.ended_without_group(End::ClientFinished), 0);
     assert_eq!(
         (

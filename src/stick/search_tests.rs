@@ -1,5 +1,6 @@
 //! Looking for entries, while others come and go.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::Instant;
 
@@ -138,54 +139,79 @@ fn the_last_stick_of_each_group_is_found_or_nothing_is_said() {
     assert!(table.last_remaining(&ids, 500, second(4)).is_empty());
 }
 
-/// The bound that statistics promise is 10 ms for a page; this asserts no more than that there is
-/// a bound, on any machine and in any build, and prints the figures.
+/// What a page may cost is bounded in slots and entries, which is asserted: a time would say more of
+/// the machine. The times are printed; what statistics promise is 10 ms for a page and 1 ms for one
+/// hold of a lock.
 #[test]
-fn a_page_of_a_table_of_a_million_entries_is_quick() {
+fn a_page_of_a_table_of_a_million_entries_looks_at_a_bounded_part_of_it() {
+    const SLICES: u32 = ENTRIES_PER_HOLD as u32 - 1; // one more, and they are not listed at once
+    const BUSY: u32 = 2_000_000;
     let cluster = Cluster::new();
     let table = cluster.table(settings());
-    let entries = (0..1_000_000).map(|number| RestoredEntry {
+    let plain = (0..990_000).map(|number| (number, None));
+    let slices = (0..SLICES).map(|slice| (BUSY, Some(slice)));
+    let entries = plain.chain(slices).map(|(number, slice)| RestoredEntry {
         key: Key {
             ip: ip(number),
-            slice: None,
+            slice: slice.map(|slice: u32| slice.to_be_bytes().into()),
         },
         group: GroupId(number % 3),
         remaining: Remaining::Full,
     });
-    assert_eq!(table.restore(entries.collect(), second(0)), 1_000_000);
+    let entries: Vec<_> = entries.collect();
+    let count = entries.len();
+    assert_eq!(table.restore(entries, second(0)), count);
     let search = Search {
         limit: 1_000,
         slice_bytes: usize::MAX,
         slots: 131_072,
     };
+    let wide = Search {
+        limit: 10_000,
+        ..search
+    };
     let middle = Cursor::from_u64(30 << 32 | 4_000);
-    let timed = |what: &str, expected: usize, page: &dyn Fn() -> usize| {
-        let times = (0..5).map(|_| {
+    let looked = Cell::new(0);
+    let anything = |_: KeyRef<'_>, _| {
+        looked.set(looked.get() + 1);
+        true
+    };
+    let nothing = |_: KeyRef<'_>, _| {
+        looked.set(looked.get() + 1);
+        false
+    };
+    let measured = |what: &str, expected: usize, most_looked: usize, page: &dyn Fn() -> usize| {
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            looked.set(0);
             let begun = Instant::now();
             assert_eq!(page(), expected, "{what}");
-            begun.elapsed()
-        });
-        let best = times.min().unwrap_or_default();
-        println!("{what}: {best:?}");
-        assert!(best < Duration::from_millis(200), "{what}: {best:?}");
+            best = best.min(begun.elapsed());
+            let looked = looked.get();
+            assert!((1..=most_looked).contains(&looked), "{what}: {looked}");
+        }
+        println!("{what}: {best:?}, {} entries", looked.get());
     };
-    let anything = |_: KeyRef<'_>, _| true;
-    let nothing = |_: KeyRef<'_>, group| group == GroupId(9);
-    timed("a page of 1,000", 1_000, &|| {
+    measured("a page of 1,000", 1_000, 1_000, &|| {
         table.search(middle, search, second(1), anything).0.len()
     });
-    timed("a look that finds nothing", 0, &|| {
+    measured("a look that finds nothing", 0, search.slots, &|| {
         table.search(middle, search, second(1), nothing).0.len()
     });
-    timed("an address", 1, &|| {
-        let found = table.search_address(ip(77_777), None, search, second(1), anything);
+    measured("one hold of a lock", 0, ENTRIES_PER_HOLD, &|| {
+        let mut page = Page::new(search, Duration::from_secs(10), second(1));
+        table.look(middle, &mut page, &nothing);
+        page.entries.len()
+    });
+    let of = |number, search| {
+        let found = table.search_address(ip(number), None, search, second(1), anything);
         found.0.len()
+    };
+    measured("an address", 1, 1, &|| of(77_777, search));
+    let all = SLICES as usize;
+    measured("all slices of an address, one hold", all, all, &|| {
+        of(BUSY, wide)
     });
-    timed("one hold of a lock", 0, &|| {
-        let search = Search {
-            slots: ENTRIES_PER_HOLD,
-            ..search
-        };
-        table.search(middle, search, second(1), nothing).0.len()
-    });
+    // What was listed in vain, and what its shard has of it.
+    measured("a page of its slices", 1_000, 2_000, &|| of(BUSY, search));
 }

@@ -20,6 +20,9 @@ pub struct Cursor {
     pub(super) slot: u32,
 }
 
+/// Digits of a cursor as a number, at most.
+const CURSOR_DIGITS: usize = 19;
+
 impl Cursor {
     /// Before the first entry.
     pub const START: Cursor = Cursor { shard: 0, slot: 0 };
@@ -27,6 +30,14 @@ impl Cursor {
     /// As one number, for a client to hand back.
     pub fn to_u64(self) -> u64 {
         u64::from(self.shard) << 32 | u64::from(self.slot)
+    }
+
+    /// From such a number as a client has handed it back; `None` where it is none.
+    pub fn parse(text: &str) -> Option<Cursor> {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok();
+        let number = number.filter(|_| is_plain && text.len() <= CURSOR_DIGITS);
+        number.map(Cursor::from_u64)
     }
 
     /// From such a number; one that never was a cursor is a place in the table nevertheless.

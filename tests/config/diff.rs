@@ -229,3 +229,21 @@ fn values_of_headers_are_not_shown() {
     let expected = format!("groups.1.healthchecks[0].http_headers: {hidden} → {hidden}");
     assert_eq!(said, [expected]);
 }
+
+#[test]
+fn bodies_are_not_shown() {
+    let check = |keys: &str| {
+        with("[groups.1]\nportmap = \"10.0.0.1\"\n") + "[[groups.1.healthchecks]]\n" + keys
+    };
+    let (none, one, two) = (
+        check("http_target = \"/\"\n"),
+        check("http_target = \"/\"\nhttp_body = \"one\"\n"),
+        check("http_target = \"/\"\nhttp_body = \"two\"\n"),
+    );
+    let at = "groups.1.healthchecks[0].http_body";
+    let hidden = "given (not shown)";
+    let said = |old: &str, new: &str| shown(&diff(old, new));
+    assert_eq!(said(&none, &one), [format!("{at}: none → {hidden}")]);
+    assert_eq!(said(&one, &two), [format!("{at}: {hidden} → {hidden}")]);
+    assert_eq!(said(&two, &none), [format!("{at}: {hidden} → none")]);
+}

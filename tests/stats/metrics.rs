@@ -153,6 +153,27 @@ fn a_running_proxy_answers_with_what_it_has_counted_up_to_now() {
     });
 }
 
+#[test]
+fn what_went_to_a_group_that_is_taken_out_is_counted_under_other() {
+    let fleet = Fleet::on_ports(2, &[5280]);
+    let mut proxy = Proxy::start(&fleet.settings);
+    for client in 0..20 {
+        fleet.served_by(client, 5280);
+    }
+    let connections = |group| {
+        let now = scrape(fleet.block.statistics(0));
+        now.assert_is_sound();
+        now.value("tcpffee_group_connections_total", &[("group", group)])
+    };
+    let of_one = connections("1");
+    assert!(of_one > Some(0.0), "{of_one:?}");
+    assert_eq!(connections("other"), None);
+    proxy.reload_ok(&fleet.settings.clone().without_group(1));
+    assert_eq!((connections("1"), connections("other")), (None, of_one));
+    proxy.reload_ok(&fleet.settings);
+    assert_eq!((connections("1"), connections("other")), (of_one, None));
+}
+
 fn scrape(address: SocketAddr) -> Rendering {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
@@ -211,7 +232,8 @@ scrape_configs:
 
 Counters begin at 0 when the process starts and outlive reloads. At most 1,000 ports, targets or groups have
 series of their own in a metric; what is beyond is summed under the label value `other`, and
-`tcpffee_metrics_series_left_out` says how many that are. Groups are those of the configuration in force;
+`tcpffee_metrics_series_left_out` says how many that are. Groups are those of the configuration in force:
+what went to one that is taken out of it is counted under `other` until it is there again;
 the group `none` stands for connections that ended before they were given one. A lone node has no series
 of `tcpffee_raft_*`.
 

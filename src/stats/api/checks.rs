@@ -30,8 +30,11 @@ pub struct Check {
     pub observation: CheckState,
     /// What holds: for a lone node its observation, in a cluster what was agreed.
     pub verdict: CheckState,
-    /// Each of the group's distinct targets.
+    /// Each of the group's distinct targets: the first 1,000 of them, or its share of 4,000 where the
+    /// group has more than four checks.
     pub targets: Vec<CheckTarget>,
+    /// Targets beyond those.
+    pub targets_left_out: u64,
 }
 
 /// How a check checks.
@@ -76,6 +79,8 @@ pub struct CheckTarget {
     pub passed: u64,
     /// Checks that failed, likewise.
     pub failed: u64,
+    /// Checks that this host could not make, likewise; they say nothing about the target.
+    pub not_run: u64,
     /// The last results, oldest first, at most 30.
     pub history: Vec<PastResult>,
 }

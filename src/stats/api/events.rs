@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 pub struct Events {
     /// The events, newest first.
     pub events: Vec<Event>,
-    /// Whether older ones were dropped: the newest 256 are kept.
+    /// Older ones that were dropped since the start: the newest 256 are kept.
     pub dropped: u64,
 }
 

@@ -22,8 +22,10 @@ pub struct Group {
     pub weight: u32,
     /// Whether it takes new keys only while no other group is Up.
     pub backup: bool,
-    /// Where its connections go, by listened port.
+    /// Where its connections go, by listened port; the first 1,000 of them.
     pub targets: Vec<Target>,
+    /// Targets beyond those.
+    pub targets_left_out: u64,
     /// Stick entries that name it.
     pub sticks: u64,
     /// Connections now.

@@ -38,12 +38,12 @@ pub struct Overview {
     pub links: BTreeMap<String, String>,
 }
 
-/// Counts of the node as a whole; those without `now` in their description since the start.
+/// Counts of the node as a whole: how it is now where the description says so, else since the start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Totals {
     /// Connections now.
     pub connections: u64,
-    /// Most connections at once.
+    /// Most connections at once, as the configuration has it now.
     pub max_connections: u64,
     /// Connections accepted.
     pub accepted: u64,
@@ -59,7 +59,7 @@ pub struct Totals {
     pub slice_timeouts: u64,
     /// Connects that failed by the target's fault.
     pub connect_failures: u64,
-    /// Groups of the configuration.
+    /// Groups of the configuration now.
     pub groups: u64,
     /// Those of them that are Up now.
     pub groups_up: u64,

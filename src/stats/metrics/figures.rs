@@ -33,7 +33,7 @@ pub struct Figures {
     pub ended_without_group: [u64; End::ALL.len()],
     /// Groups of the configuration in force.
     pub groups: Vec<Group>,
-    /// What went to groups beyond the bound.
+    /// What went to groups beyond the bound, and to those that the configuration has no more.
     pub other_groups: GroupTraffic,
     /// Counts of the stick table.
     pub sticks: Counts,
@@ -126,10 +126,10 @@ impl Figures {
             ports: proxy.ports(),
             ended_without_group: End::ALL.map(|end| proxy.ended_without_group(end)),
             groups: groups.map(|group| Group::of(group, proxy)).collect(),
-            other_groups: proxy.other_groups(),
+            other_groups: proxy.other_groups(&generation),
             sticks: table.counts(),
             max_sticks: table.settings().max_entries as u64,
-            checks: health.checks(),
+            checks: health.counts(),
             check_durations: health.durations(),
             rest,
         }

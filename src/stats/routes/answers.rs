@@ -17,8 +17,6 @@ use crate::stick::{Cursor, Key};
 const MAX_LIMIT: usize = 1_000;
 /// The largest number of an event: the largest that every reader of JSON keeps exact.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
-/// Digits of a cursor, at most.
-const CURSOR_DIGITS: usize = 19;
 /// Entries of a page where nothing is said.
 const DEFAULT_LIMIT: usize = 100;
 
@@ -134,11 +132,7 @@ pub fn stick_table(request: &Request<'_>) -> Result<Answer, Answer> {
 }
 
 fn cursor(text: &str) -> Result<Cursor, String> {
-    let is_plain = text.len() <= CURSOR_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.parse().ok().filter(|_| is_plain);
-    number
-        .map(Cursor::from_u64)
-        .ok_or_else(|| "`next` of the page before".to_owned())
+    Cursor::parse(text).ok_or_else(|| "`next` of the page before".to_owned())
 }
 
 fn address(text: &str) -> Result<AddressFilter, String> {

@@ -1,39 +1,44 @@
 //! `/api/v1/healthchecks`: health checks, their targets and results.
 
 use super::{Sources, api, seconds};
-use crate::config::FallAction;
-use crate::health::{CheckView, CheckedAgo, Conclusion, State, TargetView};
+use crate::config::{FallAction, GroupId};
+use crate::health::{CheckView, CheckedAgo, Conclusion, MostTargets, State, TargetView};
 
 /// Targets after which a page of checks ends.
 const TARGETS_PER_PAGE: usize = 512;
+/// Targets that are listed: the rest is counted. With their last results these are some 12 MB.
+const MOST_TARGETS: MostTargets = MostTargets {
+    of_check: 1_000,
+    of_group: 4_000,
+};
 
 impl Sources {
     /// The checks of at most `limit` groups with larger ids than `after`, and whether more follow.
     /// A page of checks with very many targets ends sooner, but never within a group.
     pub fn checks_page(&self, limit: usize, after: Option<u32>) -> (Vec<api::Check>, bool) {
-        let checks = self.parts.health.checks().into_iter();
-        let mut following = checks
-            .filter(|check| after.is_none_or(|after| check.group.0 > after))
-            .peekable();
+        let health = &self.parts.health;
         let (mut page, mut groups, mut targets) = (Vec::new(), 0, 0);
-        let mut last = None;
-        while let Some(next) = following.peek() {
-            if last != Some(next.group) {
-                if groups == limit || targets >= TARGETS_PER_PAGE {
-                    return (page, true);
-                }
-                groups += 1;
-                last = Some(next.group);
+        let mut last = after.map(GroupId);
+        while let Some(group) = health.next_checked(last) {
+            if groups == limit || targets >= TARGETS_PER_PAGE {
+                return (page, true);
             }
-            targets += next.targets.len();
-            page.extend(following.next().map(check));
+            let checks = self.checks_of(group);
+            targets += checks
+                .iter()
+                .map(|check| check.targets.len())
+                .sum::<usize>();
+            groups += 1;
+            page.extend(checks);
+            last = Some(group);
         }
         (page, false)
     }
 
-    /// Every health check of the configuration in force, by group and id.
-    pub fn checks(&self) -> Vec<api::Check> {
-        self.parts.health.checks().into_iter().map(check).collect()
+    /// The health checks of a group of the configuration in force, by id.
+    pub(super) fn checks_of(&self, group: GroupId) -> Vec<api::Check> {
+        let checks = self.parts.health.checks_of(group, MOST_TARGETS);
+        checks.into_iter().map(check).collect()
     }
 }
 
@@ -61,6 +66,7 @@ fn check(view: CheckView) -> api::Check {
         observation: state(view.observation),
         verdict: state(view.verdict),
         targets: view.targets.into_iter().map(target).collect(),
+        targets_left_out: view.targets_left_out as u64,
     }
 }
 
@@ -76,6 +82,7 @@ fn target(view: TargetView) -> api::CheckTarget {
         checked_seconds_ago: last.map(|last| seconds(last.ago)),
         passed: view.passed,
         failed: view.failed,
+        not_run: view.not_run,
         history: view.history.iter().map(past).collect(),
     }
 }

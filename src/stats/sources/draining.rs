@@ -56,27 +56,24 @@ impl Sources {
     }
 
     /// How long the last stick of a group without connections has left. The table is looked through
-    /// at most once a second, for all such groups at once.
+    /// at most once a second, for all such groups at once. What has passed since is not taken off: a
+    /// client may have come back meanwhile, and this says "at most".
     fn last_stick(&self, id: GroupId, generation: &Generation) -> Duration {
         let mut last_sticks = self
             .last_sticks
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let passed = match &last_sticks.found {
-            Some((at, _)) if at.elapsed() < GOOD_FOR => at.elapsed(),
-            _ => {
-                let groups = generation.groups.iter();
-                let draining = groups.filter(|group| group.status() == Status::Draining);
-                let ids: BTreeSet<GroupId> = draining.map(|group| group.id).collect();
-                let now = self.parts.clock.now();
-                let found = self.parts.table.last_remaining(&ids, MOST_SLOTS, now);
-                last_sticks.found = Some((Instant::now(), found));
-                Duration::ZERO
-            }
-        };
+        let is_good = |(at, _): &(Instant, _)| at.elapsed() < GOOD_FOR;
+        if !last_sticks.found.as_ref().is_some_and(is_good) {
+            let groups = generation.groups.iter();
+            let draining = groups.filter(|group| group.status() == Status::Draining);
+            let ids: BTreeSet<GroupId> = draining.map(|group| group.id).collect();
+            let now = self.parts.clock.now();
+            let found = self.parts.table.last_remaining(&ids, MOST_SLOTS, now);
+            last_sticks.found = Some((Instant::now(), found));
+        }
         let found = last_sticks.found.as_ref();
         let left = found.and_then(|(_, by_group)| by_group.get(&id).copied());
         left.unwrap_or(generation.config.expiration)
-            .saturating_sub(passed)
     }
 }

@@ -1,6 +1,6 @@
 //! `/api/v1/groups`: server groups and their targets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::{Sources, api};
@@ -10,30 +10,21 @@ use crate::proxy::{End, Generation};
 
 /// Targets, those of health checks included, after which a page of groups ends.
 const TARGETS_PER_PAGE: usize = 8_192;
+/// Targets of one group that are listed: the rest is counted.
+const MOST_TARGETS: usize = 1_000;
 
 impl Sources {
-    /// Every group of the configuration in force, by id.
-    pub fn groups(&self) -> Vec<api::Group> {
-        let generation = self.parts.proxy.generation();
-        let mut checks = self.checks_by_group();
-        let groups = generation.groups.iter();
-        groups
-            .map(|group| self.shown(group, &generation, &mut checks))
-            .collect()
-    }
-
     /// One group.
     pub fn group(&self, id: u32) -> Option<api::Group> {
         let generation = self.parts.proxy.generation();
         let group = generation.groups.get(GroupId(id))?;
-        Some(self.shown(group, &generation, &mut self.checks_by_group()))
+        Some(self.shown(group, &generation))
     }
 
     /// At most `limit` groups with larger ids than `after`, and whether more follow. A page of
     /// groups with very many targets is shorter, but never empty where there are groups.
     pub fn groups_page(&self, limit: usize, after: Option<u32>) -> (Vec<api::Group>, bool) {
         let generation = self.parts.proxy.generation();
-        let mut checks = self.checks_by_group();
         let groups = generation.groups.iter();
         let mut following = groups
             .filter(|group| after.is_none_or(|after| group.id.0 > after))
@@ -43,7 +34,7 @@ impl Sources {
             && targets < TARGETS_PER_PAGE
             && let Some(group) = following.next()
         {
-            let shown = self.shown(group, &generation, &mut checks);
+            let shown = self.shown(group, &generation);
             let checked = shown
                 .healthchecks
                 .iter()
@@ -54,20 +45,7 @@ impl Sources {
         (page, following.peek().is_some())
     }
 
-    fn checks_by_group(&self) -> HashMap<u32, Vec<api::Check>> {
-        let mut by_group: HashMap<u32, Vec<api::Check>> = HashMap::new();
-        for check in self.checks() {
-            by_group.entry(check.group).or_default().push(check);
-        }
-        by_group
-    }
-
-    fn shown(
-        &self,
-        group: &Group,
-        generation: &Generation,
-        checks: &mut HashMap<u32, Vec<api::Check>>,
-    ) -> api::Group {
+    fn shown(&self, group: &Group, generation: &Generation) -> api::Group {
         let status = group.status();
         let sticks = group.counters.sticks.load(Ordering::Relaxed);
         let traffic = self.parts.proxy.group(group.id);
@@ -82,6 +60,7 @@ impl Sources {
             weight: group.weight,
             backup: group.backup,
             targets: targets(group),
+            targets_left_out: group.targets().len().saturating_sub(MOST_TARGETS) as u64,
             sticks,
             connections: traffic.connections,
             connections_total: traffic.connections_total,
@@ -92,13 +71,13 @@ impl Sources {
                 .collect::<BTreeMap<_, _>>(),
             drained: status != Status::Up && !is_left,
             draining: self.draining(group, generation, (sticks, traffic.connections)),
-            healthchecks: checks.remove(&group.id.0).unwrap_or_default(),
+            healthchecks: self.checks_of(group.id),
         }
     }
 }
 
 fn targets(group: &Group) -> Vec<api::Target> {
-    let targets = group.targets().iter();
+    let targets = group.targets().iter().take(MOST_TARGETS);
     targets
         .map(|(&port, target)| api::Target {
             port,

@@ -107,24 +107,13 @@ fn out_of_cluster(name: &str, group: &api::RaftGroup) -> Vec<String> {
 
 /// What new clients would be refused for: no group Up at all, or none with a target for a port.
 fn unserved(generation: &Generation) -> Option<String> {
-    let ports = &generation.config.ports;
-    let mut up = generation
-        .groups
-        .iter()
-        .filter(|group| group.status() == Status::Up)
-        .peekable();
-    if up.peek().is_none() {
+    let mut groups = generation.groups.iter();
+    if groups.all(|group| group.status() != Status::Up) {
         return Some("no group is Up".to_owned());
     }
-    let mut missing: BTreeSet<u16> = ports.iter().copied().collect();
-    for group in up {
-        let targets = group.targets().iter();
-        for (port, _) in targets.filter(|(_, target)| target.address().is_some()) {
-            missing.remove(port);
-        }
-        if missing.is_empty() {
-            return None;
-        }
+    let missing = generation.groups.unserved(&generation.config.ports);
+    if missing.is_empty() {
+        return None;
     }
     let count = missing.len();
     let ports = config::show_ports(missing);

@@ -47,8 +47,8 @@ impl Informant for Sources {
 impl Sources {
     fn stick_query(&self, question: &SticksQuestion) -> Result<StickQuery, String> {
         let after = question.after.as_ref().map(|text| {
-            let number = text.parse().map(Cursor::from_u64);
-            number.map_err(|_| format!("{text:?} is no place in the stick table"))
+            let place = Cursor::parse(text);
+            place.ok_or_else(|| format!("{text:?} is no place in the stick table"))
         });
         let group = question.group.as_ref().map(|wanted| {
             let generation = self.parts.proxy.generation();

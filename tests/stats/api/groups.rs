@@ -95,6 +95,7 @@ fn groups_are_told_with_all_that_belongs_to_them() {
         target["last_error"].as_str().unwrap().contains("503"),
         "{target}"
     );
+    assert_eq!(target["not_run"], 0);
     assert!(target["failed"].as_u64().unwrap() >= 2 && !list(&target["history"]).is_empty());
     let first = http::json(server, "/api/v1/groups/0");
     assert_eq!(first["healthchecks"][0]["id"], check["id"]);
@@ -144,6 +145,23 @@ fn lists_come_in_pages() {
     }
     let rest = http::json(server, "/api/v1/groups?after=245");
     assert_eq!((list(&rest).len(), &rest[0]["id"]), (1, &json!(250)));
+}
+
+#[test]
+fn of_very_many_targets_the_first_are_listed_and_the_rest_is_counted() {
+    let fleet = Fleet::on_ports(1, &[PORT]);
+    let host = fleet.block.backend(0);
+    let many: Vec<(u16, String)> = (0..1_200)
+        .map(|number| (20_000 + number, format!("{host}:{}", 20_000 + number)))
+        .collect();
+    let settings = fleet.settings.clone().set("ports", vec!["20000-21199"]);
+    let settings = settings.group_ports(0, &many).check(0, "interval = 600");
+    let proxy = Proxy::start(&settings);
+    let group = http::json(proxy.statistics(), "/api/v1/groups/0");
+    for list_with_rest in [&group, &group["healthchecks"][0]] {
+        assert_eq!(list(&list_with_rest["targets"]).len(), 1_000);
+        assert_eq!(list_with_rest["targets_left_out"], 200);
+    }
 }
 
 #[test]

@@ -194,12 +194,16 @@ fn a_save_that_fails_is_a_warning_with_its_reason() {
 #[test]
 fn the_configuration_in_force_is_told_without_secrets() {
     let (_fleet, _ward, settings) = scene();
-    let secret =
-        "http_headers = { Authorization = \"Bearer hunter2\" }\nhttp_target = \"/x\"\nport = 8080";
-    let mut proxy = Proxy::start(&settings.clone().check(1, secret));
+    let secret = |word| {
+        format!(
+            "http_headers = {{ Authorization = \"Bearer {word}\" }}\n\
+             http_body = \"password={word}\"\nhttp_target = \"/x\"\nport = 8080"
+        )
+    };
+    let mut proxy = Proxy::start(&settings.clone().check(1, &secret("hunter2")));
     let server = proxy.statistics();
     let answer = http::get(server, "/api/v1/config");
-    assert!(!answer.text().contains("hunter2"), "{}", answer.text());
+    assert!(!answer.text().contains("hunter"), "{}", answer.text());
     let config = answer.json();
     assert_eq!(
         (&config["generation"], &config["ports"]),
@@ -226,14 +230,21 @@ fn the_configuration_in_force_is_told_without_secrets() {
             "groups.1.healthchecks[0].http_headers",
             "Authorization (values not shown)",
         ),
+        ("groups.1.healthchecks[0].http_body", "given (not shown)"),
     ] {
         assert_eq!(settings_told.get(key), Some(&value), "{key}");
     }
     assert!(settings_told.contains_key("groups.1.portmap"));
     let loaded = config["loaded"].clone();
+    let reload = proxy.reload(&settings.clone().check(1, &secret("hunter3")));
+    let told = reload.text;
+    assert!(told.contains("http_body"), "{told}");
+    let events = http::get(server, "/api/v1/events").text();
+    assert!(events.contains("http_body"), "{events}");
+    assert!(!told.contains("hunter") && !events.contains("hunter"));
     proxy.reload_ok(&settings);
     let config = http::json(server, "/api/v1/config");
-    assert_eq!(config["generation"], 2);
+    assert_eq!(config["generation"], 3);
     assert_ne!(config["loaded"], loaded);
 }
 

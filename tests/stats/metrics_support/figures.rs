@@ -145,6 +145,7 @@ fn check() -> CheckView {
         observation: State::Failing,
         verdict: State::Failing,
         targets: vec![target],
+        targets_left_out: 0,
     }
 }
 

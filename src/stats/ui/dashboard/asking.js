@@ -8,7 +8,8 @@ export class NoAnswer extends Error {}
 let last = Promise.resolve();
 
 /**
- * The answer to a GET, as `{status, body}`; the body is JSON. Whoever asks while another request
+ * The answer to a GET, as `{status, body, next}`; the body is JSON, `next` the path of the page behind
+ * this one, null where there is none. Whoever asks while another request
  * is on its way waits for its end: a slow proxy never gets more than one request of this page.
  */
 export function ask(path) {
@@ -26,10 +27,16 @@ async function fetchJson(path) {
       headers: { Accept: "application/json" },
       signal: AbortSignal.timeout(TIME_LIMIT_MS),
     });
-    return { status: response.status, body: await response.json() };
+    return { status: response.status, body: await response.json(), next: nextOf(response.headers.get("Link")) };
   } catch (error) {
     throw new NoAnswer(wordsOf(error), { cause: error });
   }
+}
+
+/** What a header `Link` names as the next page, relative to this page as every path here. */
+function nextOf(link) {
+  const path = /^<\/([^>]*)>; rel="next"$/.exec(link ?? "");
+  return path && path[1];
 }
 
 function wordsOf({ name, message }) {
@@ -41,11 +48,27 @@ function wordsOf({ name, message }) {
 
 /** The body of an answer that must be 200. */
 export async function askFor(path) {
-  const { status, body } = await ask(path);
-  if (status !== 200) {
-    throw new NoAnswer(body.detail ?? `${path} answered ${status}`);
+  return (await page(path)).body;
+}
+
+/** The first `most` items of a list that comes in pages, at most so many of them. */
+export async function askForList(path, most, mostPages) {
+  const items = [];
+  let next = `${path}?limit=${most}`;
+  for (let pages = 0; next !== null && pages < mostPages && items.length < most; pages += 1) {
+    const answer = await page(next);
+    items.push(...answer.body);
+    next = answer.next;
   }
-  return body;
+  return items.slice(0, most);
+}
+
+async function page(path) {
+  const answer = await ask(path);
+  if (answer.status !== 200) {
+    throw new NoAnswer(answer.body.detail ?? `${path} answered ${answer.status}`);
+  }
+  return answer;
 }
 
 /** The health: answered with 503 where the node is unhealthy. */

@@ -1,7 +1,7 @@
 // Health checks: what each target is, its last results as bars, and what went wrong.
 
-import { el, follow, mark, say, set, setMark, svg } from "./dom.js";
-import { count, duration } from "./format.js";
+import { el, follow, mark, say, set, setMark, show, svg } from "./dom.js";
+import { count, counted, duration } from "./format.js";
 
 const BARS = 30;
 const PITCH = 5;
@@ -11,10 +11,13 @@ const HEIGHT = 18;
 export function checkView() {
   const what = el("h4");
   const targets = el("ul");
+  const rest = el("p", { class: "note" });
   return {
-    element: el("section", { class: "check" }, what, targets),
+    element: el("section", { class: "check" }, what, targets, rest),
     update(check) {
       say(what, title(check));
+      say(rest, `and ${counted(check.targets_left_out, "more target")}`);
+      show(rest, check.targets_left_out > 0);
       follow(targets, check.targets, (target) => target.target, targetView);
     },
   };

@@ -44,7 +44,7 @@ function groupView({ group }) {
       showState(part, group, since);
       showFigures(part, series, group);
       part.chart.draw(now, [series.connections], (most) => counted(most, "connection"));
-      follow(part.targets, targetLines(group.targets), (line) => line.key, targetView);
+      follow(part.targets, targetLines(group.targets, group.targets_left_out), (line) => line.key, targetView);
       follow(part.checks, group.healthchecks, (check) => check.id, checkView);
     },
   };

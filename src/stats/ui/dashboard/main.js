@@ -1,6 +1,6 @@
 // The dashboard: asks the proxy every second and shows what it answers.
 
-import { NoAnswer, askFor, askForHealth } from "./asking.js";
+import { NoAnswer, askFor, askForHealth, askForList } from "./asking.js";
 import { showCluster } from "./cluster.js";
 import { showEvents } from "./events.js";
 import { showGroups } from "./groups.js";
@@ -14,8 +14,10 @@ const PERIOD_MS = 1000;
 const HIDDEN_PERIOD_MS = 5000;
 /** Events and the cluster are asked for every so many rounds. */
 const SLOW_ROUNDS = 3;
-/** Most groups of a page that is read every second. */
+/** Most groups that are read every second. */
 const MAX_GROUPS = 200;
+/** The pages that they may come in: one of groups with very many targets has fewer. */
+const MAX_PAGES = 20;
 
 let round = 0;
 let answered = new Date();
@@ -27,7 +29,7 @@ async function look() {
   const overview = await askFor("api/v1/");
   const now = Date.now();
   const health = await askForHealth();
-  const groups = await askFor(`api/v1/groups?limit=${MAX_GROUPS}`);
+  const groups = await askForList("api/v1/groups", MAX_GROUPS, MAX_PAGES);
   const raft = round % SLOW_ROUNDS === 0 ? await askFor("api/v1/raft") : null;
   if (round % SLOW_ROUNDS === 0) {
     events = await askFor("api/v1/events");

@@ -7,8 +7,11 @@ import { Growth } from "./series.js";
 /** More lines than this tell less: the rest is counted. */
 const MAX_LINES = 6;
 
-/** Lines of `{key, ports, place, failures, isAbsent}`, those in trouble first. */
-export function targetLines(targets) {
+/**
+ * Lines of `{key, ports, place, failures, isAbsent}`, those in trouble first; `leftOut` targets are
+ * not among those that were told.
+ */
+export function targetLines(targets, leftOut) {
   const places = new Map();
   for (const target of targets) {
     const { key, place } = placeOf(target);
@@ -25,7 +28,7 @@ export function targetLines(targets) {
     isAbsent: one.isAbsent,
   }));
   lines.sort((a, b) => b.isAbsent - a.isAbsent || b.failures - a.failures);
-  return cut(lines);
+  return cut(lines, leftOut);
 }
 
 /** The same port on the same server is told by the server alone. */
@@ -38,11 +41,11 @@ function placeOf({ port, target, address }) {
   return { key: `${place} ${isSamePort} ${address === null}`, place };
 }
 
-function cut(lines) {
-  if (lines.length <= MAX_LINES) {
+function cut(lines, leftOut) {
+  const left = Math.max(lines.length - MAX_LINES, 0) + leftOut;
+  if (left === 0) {
     return lines;
   }
-  const left = lines.length - MAX_LINES;
   const rest = { key: "", ports: "", place: `and ${count(left)} more`, failures: 0, isAbsent: false };
   return [...lines.slice(0, MAX_LINES), rest];
 }
