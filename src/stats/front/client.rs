@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 
 use super::head::{self, Head, MAX_HEAD_BYTES, Parsed};
+use crate::stats::answer::Answer;
 
 /// What a client may take to send a whole head: from the accept, or from its first byte.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
@@ -44,7 +45,7 @@ enum Phase {
     /// Its request is not there as a whole.
     Reading,
     /// Its request waits for the answer.
-    Waiting { keeps_alive: bool },
+    Waiting { is_head: bool, keeps_alive: bool },
     /// It is sent its answer.
     Writing {
         answer: Vec<u8>,
@@ -152,7 +153,7 @@ impl Client {
 
     /// Gives it the answer that it waits for: whole as it came from the backend.
     pub fn answer(&mut self, wire: Vec<u8>, now: Instant) {
-        let Phase::Waiting { keeps_alive } = self.phase else {
+        let Phase::Waiting { keeps_alive, .. } = self.phase else {
             return;
         };
         self.served += 1;
@@ -166,8 +167,9 @@ impl Client {
     }
 
     /// Refuses it the answer that it waits for; its connection ends with that.
-    pub fn refuse(&mut self, wire: Vec<u8>, now: Instant) {
-        if matches!(self.phase, Phase::Waiting { .. }) {
+    pub fn refuse(&mut self, answer: Answer, now: Instant) {
+        if let Phase::Waiting { is_head, .. } = self.phase {
+            let wire = answer.finished(false).to_wire(is_head);
             self.send(with_connection(wire, Then::Linger), Then::Linger, now);
         }
     }
@@ -207,8 +209,12 @@ impl Client {
                 Parsed::Partial => {}
                 Parsed::Whole(head) => {
                     self.head.drain(..head.length);
-                    let keeps_alive = head.keeps_alive;
-                    self.enter(Phase::Waiting { keeps_alive }, MADE_LIMIT, now);
+                    let (is_head, keeps_alive) = (head.is_head, head.keeps_alive);
+                    let phase = Phase::Waiting {
+                        is_head,
+                        keeps_alive,
+                    };
+                    self.enter(phase, MADE_LIMIT, now);
                     return Reading::Request(head);
                 }
                 Parsed::Refused(answer) => {
