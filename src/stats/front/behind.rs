@@ -82,6 +82,11 @@ impl Behind {
         askers
     }
 
+    /// Links at work.
+    pub fn busy(&self) -> usize {
+        self.links.iter().filter(|link| !link.is_free()).count()
+    }
+
     /// A link without work.
     pub fn free(&self) -> Option<usize> {
         self.links.iter().position(Link::is_free)

@@ -44,9 +44,6 @@ pub const MAX_CLIENTS: usize = 256;
 /// sockets and their directory, the listener, the event loop, and one client more while another gives way.
 pub const OTHER_DESCRIPTORS: usize = LINKS * 3 + 8;
 
-/// Requests that wait for a link: three in four of a full house. The dearest take 10 ms of one of
-/// two threads, so the last of them waits for a second.
-const QUEUE_REQUESTS: usize = 192;
 /// Bytes of answers that are held for their clients, all together.
 const MAX_HELD_BYTES: usize = 32 << 20;
 /// Clients let in before others get their turn.
@@ -73,6 +70,10 @@ pub struct Front {
     free: Vec<usize>,
     last_serial: u64,
     queue: Queue,
+    /// Most clients that wait for an answer: three in four of a full house, so that there is always
+    /// room to let a newcomer in and hear it. The dearest answers take 10 ms of one of two threads,
+    /// so in the largest house the last waits for a second.
+    max_waiting: usize,
     behind: Behind,
     answers: Arc<dyn Answers>,
     own_name: String,
@@ -110,6 +111,7 @@ impl Front {
             free: (0..max_clients).rev().collect(),
             last_serial: 0,
             queue: Queue::default(),
+            max_waiting: (max_clients * 3 / 4).max(1),
             behind,
             answers,
             own_name: super::host_name(),
@@ -188,7 +190,7 @@ impl Front {
             self.make_room();
         }
         let Some(slot) = self.free.pop() else {
-            return; // all wait for their answers
+            return; // cannot be: fewer wait for their answers than have room
         };
         let _ = stream.set_nodelay(true);
         self.last_serial += 1;
@@ -250,7 +252,7 @@ impl Front {
     /// Lets a request wait for a link. Where too many wait, one of them gives way.
     fn enqueue(&mut self, queued: Queued) {
         self.queue.push(queued);
-        if self.queue.len() <= QUEUE_REQUESTS {
+        if self.queue.len() + self.behind.busy() <= self.max_waiting {
             return;
         }
         if let Some(refused) = self.queue.give_way() {

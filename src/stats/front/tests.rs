@@ -154,3 +154,32 @@ fn who_waits_too_long_is_told() {
     house.answers.release();
     assert!(house.get("/late").ends_with("late"));
 }
+
+#[test]
+fn a_house_of_any_size_has_room_for_a_newcomer_who_is_told_to_come_back() {
+    for (max_clients, may_wait) in [(4, 3), (12, 9)] {
+        let house = House::open(max_clients);
+        let waiting: Vec<TcpStream> = (0..may_wait).map(|_| house.ask("/late")).collect();
+        // One of those that are not being answered gives way for each that comes: all but the
+        // last of it are there still, and nobody is dropped without a word.
+        let newcomers: Vec<TcpStream> = (0..20).map(|_| house.ask("/late")).collect();
+        let streams = waiting.into_iter().chain(newcomers);
+        let answers = std::thread::scope(|scope| {
+            let readers: Vec<_> = streams
+                .map(|stream| scope.spawn(move || answer(stream)))
+                .collect();
+            let refused = |reader: &&std::thread::ScopedJoinHandle<'_, _>| reader.is_finished();
+            let begun = Instant::now();
+            while readers.iter().filter(refused).count() < 20 {
+                assert!(begun.elapsed() < PATIENCE);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            house.answers.release();
+            let join = |reader: std::thread::ScopedJoinHandle<'_, String>| reader.join().unwrap();
+            readers.into_iter().map(join).collect::<Vec<String>>()
+        });
+        let refused = answers.iter().filter(|answer| is_refused(answer)).count();
+        let answered = answers.iter().filter(|answer| answer.ends_with("late"));
+        assert_eq!((refused, answered.count()), (20, may_wait), "{answers:?}");
+    }
+}
