@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
-use super::head::{self, Head, MAX_HEAD_BYTES, Parsed};
+use super::head::{self, Head, MAX_HEAD_BYTES, MAX_LINE_BYTES, Parsed};
 use crate::stats::answer::Answer;
 
 /// What a client may take to send a whole head: from the accept, or from its first byte.
@@ -38,6 +38,8 @@ pub struct Client {
     stream: TcpStream,
     phase: Phase,
     head: Vec<u8>,
+    /// Bytes of the head when it was parsed last.
+    parsed: usize,
     served: u32,
 }
 
@@ -99,6 +101,7 @@ impl Client {
             stream,
             phase: Phase::Reading,
             head: Vec::new(),
+            parsed: 0,
             served: 0,
         }
     }
@@ -200,6 +203,10 @@ impl Client {
                         self.enter(Phase::Reading, HEAD_LIMIT, now);
                     }
                     self.head.extend_from_slice(&buffer[..count]);
+                    if !self.is_worth_parsing(count) {
+                        continue;
+                    }
+                    self.parsed = self.head.len();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Reading::More,
@@ -209,6 +216,7 @@ impl Client {
                 Parsed::Partial => {}
                 Parsed::Whole(head) => {
                     self.head.drain(..head.length);
+                    self.parsed = 0;
                     let (is_head, keeps_alive) = (head.is_head, head.keeps_alive);
                     let phase = Phase::Waiting {
                         is_head,
@@ -224,6 +232,18 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Whether the last `count` bytes may have made a difference to the head. Parsed for each byte
+    /// that drips in, a large one would cost the square of its size.
+    fn is_worth_parsing(&self, count: usize) -> bool {
+        let length = self.head.len();
+        let before = length - count;
+        let has_passed = |bound: usize| before < bound && bound <= length;
+        self.head[before..].contains(&b'\n')
+            || length >= self.parsed * 2
+            || has_passed(MAX_LINE_BYTES + 1)
+            || has_passed(MAX_HEAD_BYTES)
     }
 
     /// Whether its connection stays open once the answer has been written; `None` until then.
