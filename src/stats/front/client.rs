@@ -226,7 +226,8 @@ impl Client {
                     return Reading::Request(head);
                 }
                 Parsed::Refused(answer) => {
-                    let wire = answer.finished(false).to_wire(false);
+                    let is_head = self.head.starts_with(b"HEAD ");
+                    let wire = answer.finished(false).to_wire(is_head);
                     self.send(with_connection(wire, Then::Linger), Then::Linger, now);
                     return Reading::Refused;
                 }

@@ -65,6 +65,11 @@ fn what_is_wrong_with_a_request_is_said_as_a_problem_document() {
     problem(&http::ask(server, stranger).unwrap(), 421, "DNS rebinding");
     let body = b"GET /api/v1/ HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
     problem(&http::ask(server, body).unwrap(), 413, "body");
+    let mut stream = client::connect(server.ip(), server).unwrap();
+    let refused = b"HEAD /api/v1/ HTTP/1.1\r\nHost: rebound.example\r\n\r\n";
+    stream.write_all(refused).unwrap();
+    assert_eq!(http::read_answer(&mut stream, true).unwrap().status, 421);
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "no body");
     let own = rustix::system::uname();
     for host in [
         "localhost",
