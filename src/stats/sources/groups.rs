@@ -12,16 +12,6 @@ use crate::proxy::{End, Generation};
 const TARGETS_PER_PAGE: usize = 8_192;
 
 impl Sources {
-    /// Every group of the configuration in force, by id.
-    pub fn groups(&self) -> Vec<api::Group> {
-        let generation = self.parts.proxy.generation();
-        let mut checks = self.checks_by_group();
-        let groups = generation.groups.iter();
-        groups
-            .map(|group| self.shown(group, &generation, &mut checks))
-            .collect()
-    }
-
     /// One group.
     pub fn group(&self, id: u32) -> Option<api::Group> {
         let generation = self.parts.proxy.generation();
