@@ -23,32 +23,40 @@ enum Manner {
     Silent,
     /// Says a byte now and then.
     Dripping,
-    /// Asks for much and reads nothing.
+    /// Asks for much and reads nothing for a long while.
     Deaf,
 }
+
+/// Much: more than fits into the buffers of a connection.
+const LARGE: &str = "/ui/v1/swagger-ui.js";
+/// Steps that a deaf client reads nothing.
+const DEAF_STEPS: u32 = 30;
 
 /// A bad client, which comes back whenever it is thrown out.
 struct Nuisance {
     manner: Manner,
     from: IpAddr,
     stream: Option<TcpStream>,
+    /// Steps since it came.
+    steps: u32,
 }
 
 impl Nuisance {
     fn step(&mut self, server: SocketAddr, come: &AtomicU64) {
         match &mut self.stream {
             None => {
-                self.stream = self.connect(server);
+                (self.stream, self.steps) = (self.connect(server), 0);
                 if self.stream.is_some() {
                     come.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Some(stream) => {
+                self.steps += 1;
                 let is_gone = match self.manner {
                     // Looks whether it was thrown out.
                     Manner::Silent => is_closed(stream.read(&mut [0])),
                     Manner::Dripping => is_closed(stream.write(b"x")),
-                    Manner::Deaf => stream.take_error().is_ok_and(|error| error.is_some()),
+                    Manner::Deaf => self.steps > DEAF_STEPS && has_ended(stream),
                 };
                 if is_gone {
                     self.stream = None;
@@ -71,11 +79,36 @@ impl Nuisance {
         let first: &[u8] = match self.manner {
             Manner::Silent => b"",
             Manner::Dripping => b"GET / HTTP/1.1\r\nHost: x\r\nA: ",
-            Manner::Deaf => b"GET /ui/v1/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n",
+            Manner::Deaf => return asked_for_large(stream),
         };
         stream.write_all(first).ok()?;
         Some(stream)
     }
+}
+
+fn asked_for_large(mut stream: TcpStream) -> Option<TcpStream> {
+    let request = format!("GET {LARGE} HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    Some(stream)
+}
+
+/// Reads what there is: is that the end?
+fn has_ended(stream: &mut TcpStream) -> bool {
+    let mut buffer = vec![0; 64 * 1_024];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(count) if count > 0 => {}
+            outcome => return is_closed(outcome),
+        }
+    }
+}
+
+/// There is much to ask for.
+fn large_answer(server: SocketAddr) -> usize {
+    let answer = http::get(server, LARGE);
+    assert_eq!(answer.status, 200, "{LARGE}");
+    assert!(answer.body.len() > 1_000_000, "{}", answer.body.len());
+    answer.body.len()
 }
 
 fn is_closed(outcome: std::io::Result<usize>) -> bool {
@@ -112,6 +145,7 @@ fn two_thousand_slow_clients_keep_nobody_out_and_do_not_touch_the_proxy() {
     let fleet = Fleet::on_ports(1, &[PORT]);
     let proxy = Proxy::start(&fleet.settings);
     let (server, to) = (proxy.statistics(), fleet.listener(PORT));
+    large_answer(server);
     let before = proxy.settled_descriptors();
     let lasting = Duration::from_secs(scaled(6, 60));
     let quiet = traffic::round_trips(fleet.block.client(1), to, 2_000, || false);
@@ -128,6 +162,7 @@ fn two_thousand_slow_clients_keep_nobody_out_and_do_not_touch_the_proxy() {
                     },
                     from: block.client(1_000 + thread * 500 + number),
                     stream: None,
+                    steps: 0,
                 };
                 let mut crowd: Vec<Nuisance> = (0..500).map(nuisance).collect();
                 while !stop.load(Ordering::Relaxed) {
