@@ -26,6 +26,25 @@ const THREADS: usize = 2;
 /// Names tried for the socket's directory before giving up.
 const MAX_NAMES: u32 = 100;
 
+/// Makes answers. A trait, so that the front can be tested with answers that are late, or too large.
+pub trait Answers: Send + Sync {
+    /// The answer to a target: a path and what stands behind its question mark.
+    fn answer(&self, target: &str) -> Answer;
+
+    /// Called once a second.
+    fn tick(&self);
+}
+
+impl Answers for Sources {
+    fn answer(&self, target: &str) -> Answer {
+        routes::answer(target, self)
+    }
+
+    fn tick(&self) {
+        Sources::tick(self);
+    }
+}
+
 /// tiny_http at work. At drop it ends, with all its threads.
 pub struct Backend {
     /// There until the drop.
@@ -33,6 +52,9 @@ pub struct Backend {
     threads: Vec<JoinHandle<()>>,
     /// The socket, which has no name any more.
     socket: File,
+    /// The directory that the socket was in, gone but held: the library keeps the socket's name, and
+    /// at its end looks there once more.
+    _directory: File,
 }
 
 impl Backend {
@@ -42,38 +64,49 @@ impl Backend {
     /// # Errors
     /// The system has no directory, socket or thread for it.
     pub fn start(
-        sources: &Arc<Sources>,
+        answers: &Arc<dyn Answers>,
         directory: &Path,
     ) -> io::Result<(Backend, Vec<UnixStream>)> {
         let directory = Directory::make(directory)?;
-        let path = directory.0.join("socket");
+        let held = open_path(&directory.0)?;
+        // A socket's name has at most 107 bytes: by this one it fits wherever the directory is.
+        let path = PathBuf::from(format!("/proc/self/fd/{}/socket", held.as_raw_fd()));
         let listener = UnixListener::bind(&path)?;
-        let socket = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_PATH)
-            .open(&path)?;
+        let socket = open_path(&path)?;
         let connect = |_| UnixStream::connect(&path);
         let links = (0..LINKS).map(connect).collect::<io::Result<Vec<_>>>()?;
         drop(directory);
         let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
-        let server = Arc::new(server);
         let mut backend = Backend {
-            server: Some(Arc::clone(&server)),
+            server: Some(Arc::new(server)),
             threads: Vec::new(),
             socket,
+            _directory: held,
         };
         for number in 0..THREADS {
-            let (server, sources) = (Arc::clone(&server), Arc::clone(sources));
-            let thread = thread::Builder::new().name(format!("stats-{number}"));
-            let thread = thread.spawn(move || {
-                while let Ok(request) = server.recv() {
-                    serve(request, &sources);
-                }
-            })?;
-            backend.threads.push(thread);
+            backend.start_thread(number, Arc::clone(answers))?;
         }
         Ok((backend, links))
     }
+
+    fn start_thread(&mut self, number: usize, answers: Arc<dyn Answers>) -> io::Result<()> {
+        let server = self.server.clone();
+        let thread = thread::Builder::new().name(format!("stats-{number}"));
+        self.threads.push(thread.spawn(move || {
+            while let Some(Ok(request)) = server.as_ref().map(|server| server.recv()) {
+                serve(request, &*answers);
+            }
+        })?);
+        Ok(())
+    }
+}
+
+/// A place in the file system, held.
+fn open_path(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(path)
 }
 
 impl Drop for Backend {
@@ -124,12 +157,12 @@ impl Drop for Directory {
 }
 
 /// Answers one request.
-fn serve(request: tiny_http::Request, sources: &Sources) {
+fn serve(request: tiny_http::Request, answers: &dyn Answers) {
     let encoding = request.headers().iter();
     let encoding = encoding
         .filter(|header| header.field.equiv("Accept-Encoding"))
         .any(|header| accepts_gzip(header.value.as_str()));
-    let answer = routes::answer(request.url(), sources).finished(encoding);
+    let answer = answers.answer(request.url()).finished(encoding);
     // Where the front has gone there is no one to tell.
     let _ = request.respond(response(answer));
 }

@@ -22,12 +22,13 @@ pub mod ui; // what a browser gets: the dashboard and the API's explorer
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use mio::Waker;
 
+use backend::Answers;
 use front::Front;
 
 pub use front::ListenError;
@@ -65,19 +66,37 @@ impl Server {
     /// for a moment, the socket of the server within.
     ///
     /// # Errors
-    /// The system gives no event loop or thread.
+    /// The system gives no event loop or thread, or no socket in `directory`.
     pub fn start(
         listener: TcpListener,
         descriptors: usize,
         directory: PathBuf,
         sources: Arc<Sources>,
     ) -> io::Result<Server> {
+        Server::serve(listener, descriptors, directory, sources)
+    }
+
+    fn serve(
+        listener: TcpListener,
+        descriptors: usize,
+        directory: PathBuf,
+        answers: Arc<dyn Answers>,
+    ) -> io::Result<Server> {
         let max_clients = descriptors.saturating_sub(OTHER_DESCRIPTORS);
-        let (front, waker) = Front::new(listener, max_clients, directory, sources)?;
         let is_stopped = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&is_stopped);
+        let (sender, started) = mpsc::channel();
         let thread = std::thread::Builder::new().name("stats".to_owned());
-        let thread = thread.spawn(move || front.run(&stopped))?;
+        let thread = thread.spawn(move || {
+            let front = Front::new(listener, max_clients, directory, answers);
+            let (front, waker) = front.map_or_else(|e| (None, Err(e)), |(f, w)| (Some(f), Ok(w)));
+            // Who started this waits for it.
+            let _ = sender.send(waker);
+            if let Some(front) = front {
+                front.run(&stopped);
+            }
+        })?;
+        let waker = started.recv().map_err(io::Error::other)??;
         Ok(Server {
             is_stopped,
             waker,

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
-use super::head::{self, Head, MAX_HEAD_BYTES, Parsed};
+use super::head::{self, Head, MAX_HEAD_BYTES, MAX_LINE_BYTES, Parsed};
+use crate::stats::answer::Answer;
 
 /// What a client may take to send a whole head: from the accept, or from its first byte.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
@@ -37,6 +38,8 @@ pub struct Client {
     stream: TcpStream,
     phase: Phase,
     head: Vec<u8>,
+    /// Bytes of the head when it was parsed last.
+    parsed: usize,
     served: u32,
 }
 
@@ -44,7 +47,7 @@ enum Phase {
     /// Its request is not there as a whole.
     Reading,
     /// Its request waits for the answer.
-    Waiting { keeps_alive: bool },
+    Waiting { is_head: bool, keeps_alive: bool },
     /// It is sent its answer.
     Writing {
         answer: Vec<u8>,
@@ -98,6 +101,7 @@ impl Client {
             stream,
             phase: Phase::Reading,
             head: Vec::new(),
+            parsed: 0,
             served: 0,
         }
     }
@@ -152,7 +156,7 @@ impl Client {
 
     /// Gives it the answer that it waits for: whole as it came from the backend.
     pub fn answer(&mut self, wire: Vec<u8>, now: Instant) {
-        let Phase::Waiting { keeps_alive } = self.phase else {
+        let Phase::Waiting { keeps_alive, .. } = self.phase else {
             return;
         };
         self.served += 1;
@@ -166,8 +170,9 @@ impl Client {
     }
 
     /// Refuses it the answer that it waits for; its connection ends with that.
-    pub fn refuse(&mut self, wire: Vec<u8>, now: Instant) {
-        if matches!(self.phase, Phase::Waiting { .. }) {
+    pub fn refuse(&mut self, answer: Answer, now: Instant) {
+        if let Phase::Waiting { is_head, .. } = self.phase {
+            let wire = answer.finished(false).to_wire(is_head);
             self.send(with_connection(wire, Then::Linger), Then::Linger, now);
         }
     }
@@ -198,6 +203,10 @@ impl Client {
                         self.enter(Phase::Reading, HEAD_LIMIT, now);
                     }
                     self.head.extend_from_slice(&buffer[..count]);
+                    if !self.is_worth_parsing(count) {
+                        continue;
+                    }
+                    self.parsed = self.head.len();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Reading::More,
@@ -207,17 +216,35 @@ impl Client {
                 Parsed::Partial => {}
                 Parsed::Whole(head) => {
                     self.head.drain(..head.length);
-                    let keeps_alive = head.keeps_alive;
-                    self.enter(Phase::Waiting { keeps_alive }, MADE_LIMIT, now);
+                    self.parsed = 0;
+                    let (is_head, keeps_alive) = (head.is_head, head.keeps_alive);
+                    let phase = Phase::Waiting {
+                        is_head,
+                        keeps_alive,
+                    };
+                    self.enter(phase, MADE_LIMIT, now);
                     return Reading::Request(head);
                 }
                 Parsed::Refused(answer) => {
-                    let wire = answer.finished(false).to_wire(false);
+                    let is_head = self.head.starts_with(b"HEAD ");
+                    let wire = answer.finished(false).to_wire(is_head);
                     self.send(with_connection(wire, Then::Linger), Then::Linger, now);
                     return Reading::Refused;
                 }
             }
         }
+    }
+
+    /// Whether the last `count` bytes may have made a difference to the head. Parsed for each byte
+    /// that drips in, a large one would cost the square of its size.
+    fn is_worth_parsing(&self, count: usize) -> bool {
+        let length = self.head.len();
+        let before = length - count;
+        let has_passed = |bound: usize| before < bound && bound <= length;
+        self.head[before..].contains(&b'\n')
+            || length >= self.parsed * 2
+            || has_passed(MAX_LINE_BYTES + 1)
+            || has_passed(MAX_HEAD_BYTES)
     }
 
     /// Whether its connection stays open once the answer has been written; `None` until then.

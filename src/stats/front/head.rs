@@ -4,9 +4,10 @@ use super::host;
 use crate::stats::answer::{Answer, accepts_gzip};
 
 /// The largest head.
-pub const MAX_HEAD_BYTES: usize = 8 * 1_024;
-/// The longest request line.
-pub const MAX_LINE_BYTES: usize = 4 * 1_024;
+pub const MAX_HEAD_BYTES: usize = 32 * 1_024;
+/// The longest request line. The slice of a key has up to 4,096 bytes, each of which may take six
+/// characters: `%5Cx00`.
+pub const MAX_LINE_BYTES: usize = 28 * 1_024;
 /// Most headers.
 pub const MAX_HEADERS: usize = 64;
 

@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_is_refused_or_understood(bytes in prop::collection::vec(any::<u8>(), 0..12_000)) {
+    fn garbage_is_refused_or_understood(bytes in prop::collection::vec(any::<u8>(), 0..40_000)) {
         check(&bytes)?;
     }
 }

@@ -7,7 +7,7 @@ use mio::net::UnixStream;
 use super::head::Head;
 
 /// The largest answer that is taken; the routes bound theirs far below.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+pub const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// Read at once.
 const READ_BYTES: usize = 64 * 1_024;
 
@@ -48,6 +48,11 @@ impl Link {
     /// Whether it has nothing to do.
     pub fn is_free(&self) -> bool {
         self.work.is_none()
+    }
+
+    /// Who waits for an answer of it.
+    pub fn asker(&self) -> Option<Asker> {
+        self.work.as_ref().map(|work| work.asker)
     }
 
     /// Gives a free connection a request.

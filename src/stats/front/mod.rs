@@ -9,14 +9,16 @@
 //! that has kept it longest without having delivered a request. So slow, silent and hostile clients
 //! keep nobody out, however many they are.
 
+mod behind; // the backend with the links to it
 mod client; // one client's connection
 mod head; // the head of a request
 mod host; // names that this server goes by
 mod link; // one connection to the backend
 mod listen; // the listening socket
+mod queue; // requests that wait for a link
+#[cfg(test)]
+mod tests;
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -27,32 +29,27 @@ use std::time::{Duration, Instant};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::Sources;
 use super::answer::Answer;
-use super::backend::{Backend, LINKS};
+use super::backend::{Answers, LINKS};
+use behind::Behind;
 use client::{Client, Standing, Turn};
-use head::Head;
 use link::{Asker, Link};
+use queue::{Queue, Queued};
 
 pub use listen::{ListenError, listen};
 
 /// Most clients at once.
 pub const MAX_CLIENTS: usize = 256;
 /// Descriptors besides the clients': both ends of each link, the backend's copies of its own, its
-/// sockets, the listener, the event loop, and one client more while another gives way.
+/// sockets and their directory, the listener, the event loop, and one client more while another gives way.
 pub const OTHER_DESCRIPTORS: usize = LINKS * 3 + 8;
 
-/// Requests that wait for a link: three in four of a full house. The dearest take 10 ms of one of
-/// two threads, so the last of them waits for a second.
-const QUEUE_REQUESTS: usize = 192;
 /// Bytes of answers that are held for their clients, all together.
 const MAX_HELD_BYTES: usize = 32 << 20;
 /// Clients let in before others get their turn.
 const ACCEPTS_PER_TURN: usize = 64;
 /// After a failed accept (out of descriptors, above all), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// After a backend could not be started, before the next attempt.
-const BACKEND_PAUSE: Duration = Duration::from_secs(1);
 /// The longest sleep: what changes by itself is looked at as often.
 const TICK: Duration = Duration::from_secs(1);
 /// How much less urgent than the proxy's workers this thread and those it starts are.
@@ -72,34 +69,31 @@ pub struct Front {
     clients: Vec<Option<Client>>,
     free: Vec<usize>,
     last_serial: u64,
-    queue: VecDeque<Queued>,
-    links: Vec<Link>,
-    backend: Option<Backend>,
-    backend_again: Instant,
-    directory: PathBuf,
-    sources: Arc<Sources>,
+    queue: Queue,
+    /// Most clients that wait for an answer: three in four of a full house, so that there is always
+    /// room to let a newcomer in and hear it. The dearest answers take 10 ms of one of two threads,
+    /// so in the largest house the last waits for a second.
+    max_waiting: usize,
+    behind: Behind,
+    answers: Arc<dyn Answers>,
     own_name: String,
     now: Instant,
 }
 
-/// A request that waits for a link.
-struct Queued {
-    asker: Asker,
-    address: IpAddr,
-    head: Head,
-}
-
 impl Front {
-    /// A front for at most `max_clients`, and what wakes it.
+    /// A front for at most `max_clients`, and what wakes it. To be made on the thread that runs it:
+    /// that one becomes less urgent, with those of the backend.
     ///
     /// # Errors
-    /// The system gives no event loop.
+    /// The system gives no event loop, or the backend cannot be started.
     pub fn new(
         listener: std::net::TcpListener,
         max_clients: usize,
         directory: PathBuf,
-        sources: Arc<Sources>,
+        answers: Arc<dyn Answers>,
     ) -> io::Result<(Front, Waker)> {
+        // Where it is refused, statistics are as urgent as connections.
+        let _ = rustix::process::nice(NICENESS);
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let mut listener = TcpListener::from_std(listener);
@@ -107,6 +101,7 @@ impl Front {
             .register(&mut listener, LISTENER, Interest::READABLE)?;
         let max_clients = max_clients.clamp(1, MAX_CLIENTS);
         let now = Instant::now();
+        let behind = Behind::start(poll.registry(), directory, Arc::clone(&answers), now)?;
         let front = Front {
             poll,
             listener,
@@ -115,12 +110,10 @@ impl Front {
             clients: (0..max_clients).map(|_| None).collect(),
             free: (0..max_clients).rev().collect(),
             last_serial: 0,
-            queue: VecDeque::new(),
-            links: Vec::new(),
-            backend: None,
-            backend_again: now,
-            directory,
-            sources,
+            queue: Queue::default(),
+            max_waiting: (max_clients * 3 / 4).max(1),
+            behind,
+            answers,
             own_name: super::host_name(),
             now,
         };
@@ -129,8 +122,6 @@ impl Front {
 
     /// Serves until told to stop.
     pub fn run(mut self, is_stopped: &AtomicBool) {
-        // Where it is refused, statistics are as urgent as connections.
-        let _ = rustix::process::nice(NICENESS);
         let mut events = Events::with_capacity(MAX_CLIENTS);
         let mut next_tick = self.now;
         while !is_stopped.load(Ordering::Acquire) {
@@ -149,10 +140,10 @@ impl Front {
             }
             self.accept();
             self.expire();
-            self.keep_backend();
+            self.behind.keep(self.poll.registry(), self.now);
             self.hand_out();
             if self.now >= next_tick {
-                self.sources.tick();
+                self.answers.tick();
                 next_tick = self.now + TICK;
             }
         }
@@ -166,7 +157,7 @@ impl Front {
             (true, again) => again,
             (false, _) => None,
         };
-        let first = deadlines.chain(accept).min();
+        let first = deadlines.chain(accept).chain(self.behind.due()).min();
         let until = first.map_or(TICK, |first| first.saturating_duration_since(self.now));
         // The event loop counts in whole milliseconds, rounded up: no spinning before a deadline.
         until.min(TICK)
@@ -199,7 +190,7 @@ impl Front {
             self.make_room();
         }
         let Some(slot) = self.free.pop() else {
-            return; // all wait for their answers
+            return; // cannot be: fewer wait for their answers than have room
         };
         let _ = stream.set_nodelay(true);
         self.last_serial += 1;
@@ -258,50 +249,38 @@ impl Front {
         }
     }
 
-    /// Lets a request wait for a link. Where too many wait, one of the address that most of them
-    /// come from gives way, whichever: that of a newcomer is no likelier than another.
+    /// Lets a request wait for a link. Where too many wait, one of them gives way.
     fn enqueue(&mut self, queued: Queued) {
-        self.queue.push_back(queued);
-        if self.queue.len() <= QUEUE_REQUESTS {
+        self.queue.push(queued);
+        if self.queue.len() + self.behind.busy() <= self.max_waiting {
             return;
         }
-        let mut by_address: HashMap<IpAddr, usize> = HashMap::new();
-        for queued in &self.queue {
-            *by_address.entry(queued.address).or_default() += 1;
+        if let Some(refused) = self.queue.give_way() {
+            let detail = "too many requests wait already; come back in a second";
+            self.refuse(refused.asker, detail);
         }
-        let most = by_address.values().max().copied();
-        let waiting = self.queue.iter().enumerate();
-        let of_most: Vec<usize> = waiting
-            .filter(|(_, queued)| by_address.get(&queued.address).copied() == most)
-            .map(|(at, _)| at)
-            .collect();
-        let chosen = RandomState::new().hash_one(self.last_serial) as usize % of_most.len().max(1);
-        let refused = of_most.get(chosen).copied();
-        if let Some(refused) = refused.and_then(|at| self.queue.remove(at)) {
-            let answer =
-                Answer::problem(503, "too many requests wait already; come back in a second")
-                    .with_header("Retry-After", "1")
-                    .finished(false);
-            let (asker, wire, now) = (
-                refused.asker,
-                answer.to_wire(refused.head.is_head),
-                self.now,
-            );
-            if let Some(client) = self.client_of(asker) {
-                client.refuse(wire, now);
-                self.turn_client(asker.slot);
-            }
+    }
+
+    /// Says to who waits for an answer that there will be none now.
+    fn refuse(&mut self, asker: Asker, detail: &str) {
+        let now = self.now;
+        if let Some(client) = self.client_of(asker) {
+            let answer = Answer::problem(503, detail).with_header("Retry-After", "1");
+            client.refuse(answer, now);
+            self.turn_client(asker.slot);
         }
     }
 
     /// Gives waiting requests to free links.
     fn hand_out(&mut self) {
-        while let Some(free) = self.links.iter().position(Link::is_free) {
-            let Some(queued) = self.queue.pop_front() else {
+        while let Some(free) = self.behind.free() {
+            let Some(queued) = self.queue.pop() else {
                 return;
             };
-            if self.client_of(queued.asker).is_some() {
-                self.links[free].give(queued.asker, &queued.head);
+            if self.client_of(queued.asker).is_some()
+                && let Some(link) = self.behind.link(free)
+            {
+                link.give(queued.asker, &queued.head);
                 self.turn_link(free);
             }
         }
@@ -313,18 +292,13 @@ impl Front {
     }
 
     fn turn_link(&mut self, at: usize) {
-        let Some(link) = self.links.get_mut(at) else {
-            return;
-        };
-        match link.advance() {
-            Ok(None) => {}
-            Ok(Some((asker, answer))) => {
-                self.deliver(asker, answer);
-            }
-            Err(error) => {
-                log::error!("the statistics server lost its backend ({error}) and starts another");
-                self.links.clear();
-                self.backend = None;
+        match self.behind.link(at).map(Link::advance) {
+            None | Some(Ok(None)) => {}
+            Some(Ok(Some((asker, answer)))) => self.deliver(asker, answer),
+            Some(Err(error)) => {
+                for asker in self.behind.lose(&error, self.now) {
+                    self.refuse(asker, "what makes the answer failed; come back in a second");
+                }
             }
         }
     }
@@ -353,53 +327,28 @@ impl Front {
         }
     }
 
-    /// Closes clients whose time is over.
+    /// Closes clients whose time is over; one that waits for its answer is told so.
     fn expire(&mut self) {
         for slot in 0..self.clients.len() {
-            let client = self.clients[slot].as_ref();
-            if client.is_some_and(|client| client.deadline <= self.now) {
-                self.close(slot);
+            match &self.clients[slot] {
+                Some(client) if client.deadline <= self.now => {
+                    let (standing, serial) = (client.standing(), client.serial);
+                    match standing {
+                        Standing::Waiting => self.give_up(Asker { slot, serial }),
+                        Standing::Asking | Standing::Taking => self.close(slot),
+                    }
+                }
+                _ => {}
             }
         }
     }
 
-    /// Starts a backend where there is none.
-    fn keep_backend(&mut self) {
-        if self.backend.is_some() || self.now < self.backend_again {
-            return;
-        }
-        match self.start_backend() {
-            Ok((backend, links)) => {
-                self.backend = Some(backend);
-                self.links = links;
-            }
-            Err(error) => {
-                let place = self.directory.display();
-                log::error!("cannot start the statistics server's backend in {place}: {error}");
-                self.backend_again = self.now + BACKEND_PAUSE;
-            }
-        }
-    }
-
-    fn start_backend(&self) -> io::Result<(Backend, Vec<Link>)> {
-        let (backend, streams) = Backend::start(&self.sources, &self.directory)?;
-        let mut links = Vec::new();
-        for (number, stream) in streams.into_iter().enumerate() {
-            stream.set_nonblocking(true)?;
-            let mut link = Link::new(mio::net::UnixStream::from_std(stream));
-            let both = Interest::READABLE | Interest::WRITABLE;
-            let token = Token(FIRST_LINK + number);
-            self.poll.registry().register(link.stream(), token, both)?;
-            links.push(link);
-        }
-        Ok((backend, links))
-    }
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        // The backend's threads end with the links that they serve.
-        self.links.clear();
+    fn give_up(&mut self, asker: Asker) {
+        self.queue.forget(asker);
+        self.refuse(
+            asker,
+            "the answer takes too long to be made; come back later",
+        );
     }
 }
 

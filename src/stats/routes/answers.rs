@@ -156,7 +156,7 @@ pub fn stick(request: &Request<'_>) -> Result<Answer, Answer> {
     Query::parse(request.query)?.finish()?;
     let key = Key::parse(request.parameter);
     let key = key.map_err(|error| Answer::problem(400, error.to_string()))?;
-    match request.sources.stick(&key) {
+    match request.sources.stick(key) {
         Some(stick) => Ok(Answer::json(&stick)),
         None => {
             let detail = format!("{} has no entry", shown(request.parameter));

@@ -67,8 +67,11 @@ impl Sources {
         }
     }
 
-    /// The entry of exactly this key.
-    pub fn stick(&self, key: &Key) -> Option<api::Stick> {
+    /// The entry of this key; any address of a network that makes one key names it.
+    pub fn stick(&self, key: Key) -> Option<api::Stick> {
+        let prefix = self.parts.proxy.generation().config.key_ipv6_prefix;
+        let ip = ClientIp::new(key.ip.ip(), prefix);
+        let key = Key { ip, ..key };
         let found = self.parts.table.get(key.as_ref(), self.parts.clock.now());
         found.as_ref().map(stick)
     }

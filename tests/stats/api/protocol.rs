@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::api::{PORT, scene};
 use crate::support::http::{self, Answer};
-use crate::support::{Fleet, Proxy, client};
+use crate::support::{Fleet, Proxy, client, eventually, netns};
 
 fn problem(answer: &Answer, status: u16, word: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
@@ -64,6 +65,11 @@ fn what_is_wrong_with_a_request_is_said_as_a_problem_document() {
     problem(&http::ask(server, stranger).unwrap(), 421, "DNS rebinding");
     let body = b"GET /api/v1/ HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
     problem(&http::ask(server, body).unwrap(), 413, "body");
+    let mut stream = client::connect(server.ip(), server).unwrap();
+    let refused = b"HEAD /api/v1/ HTTP/1.1\r\nHost: rebound.example\r\n\r\n";
+    stream.write_all(refused).unwrap();
+    assert_eq!(http::read_answer(&mut stream, true).unwrap().status, 421);
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "no body");
     let own = rustix::system::uname();
     for host in [
         "localhost",
@@ -223,4 +229,55 @@ fn the_server_ends_with_the_process_and_leaves_nothing_behind() {
         names()
     );
     assert!(!proxy.log.text().contains("ERROR"), "{}", proxy.log.text());
+}
+
+#[test]
+fn the_longest_key_fits_into_a_request() {
+    const LONGEST: usize = 4_096;
+    let fleet = Fleet::on_ports(1, &[PORT]);
+    let proxy = Proxy::builder(&fleet.settings)
+        .slice_key(0, LONGEST)
+        .start();
+    let server = proxy.statistics();
+    let mut stream = client::connect(fleet.block.client(1), fleet.listener(PORT)).unwrap();
+    stream.write_all(&[0; LONGEST]).unwrap();
+    let mut entries = json!(null);
+    eventually("the key is there", || {
+        entries = http::json(server, "/api/v1/stick_table")["entries"].take();
+        entries[0]["key"].is_string()
+    });
+    let key = entries[0]["key"].as_str().unwrap();
+    let encoded = key.replace('\\', "%5C").replace('/', "%2F");
+    assert!(encoded.len() > 6 * LONGEST, "{}", encoded.len());
+    let found = http::json(server, &format!("/api/v1/stick_table/{encoded}"));
+    assert_eq!(found["key"], key);
+    let longer = format!("/api/v1/stick_table/{encoded}{encoded}");
+    let mut stream = client::connect(server.ip(), server).unwrap();
+    stream
+        .write_all(format!("GET {longer}").as_bytes())
+        .unwrap();
+    problem(
+        &http::read_answer(&mut stream, false).unwrap(),
+        414,
+        "28672",
+    );
+}
+
+#[test]
+fn any_address_of_a_network_that_makes_one_key_names_it() {
+    netns::in_new_namespace(|| {
+        let fleet = Fleet::on_ports(1, &[PORT]);
+        let here = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        let settings = fleet.settings.clone().bind(&[here]);
+        let proxy = Proxy::start(&settings.set("key_ipv6_prefix", 64));
+        client::ask(here, SocketAddr::new(here, PORT)).unwrap();
+        for address in ["::1", "::7"] {
+            let path = format!("/api/v1/stick_table/{address}");
+            assert_eq!(
+                http::json(proxy.statistics(), &path)["key"],
+                "::",
+                "{address}"
+            );
+        }
+    });
 }
