@@ -78,7 +78,10 @@ pub enum Busy {}
 
 impl IntoResponses for Busy {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[("503", "Too many requests wait already")])
+        problems(&[(
+            "503",
+            "Too many requests wait already, or the answer takes too long to be made",
+        )])
     }
 }
 

@@ -245,7 +245,7 @@ pub fn events(request: &Request<'_>) -> Result<Answer, Answer> {
 #[utoipa::path(get, path = "/api/v1/health", tag = "node",
     responses(
         (status = 200, description = "It may", body = api::Health),
-        (status = 503, description = "It may not; as a problem: too many requests wait already",
+        (status = 503, description = "It may not; as a problem: too many requests wait already, or the answer takes too long to be made",
             content((api::Health = "application/json"), (api::Problem = "application/problem+json"))),
         Refused))]
 pub fn health(request: &Request<'_>) -> Result<Answer, Answer> {
