@@ -7,12 +7,15 @@ mod support;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use support::{Fleet, Proxy, client, eventually, http, parallel, process, scaled, traffic};
 
 const PORT: u16 = 5280;
+/// Held by each test with a crowd: two at once would take the machine's time from one another.
+static CROWD: Mutex<()> = Mutex::new(());
 /// Clients that are let in at once, and some of their kind.
 const FULL_HOUSE: usize = 256 + 32;
 
@@ -154,6 +157,7 @@ fn honest(server: SocketAddr, from: IpAddr, lasting: Duration) -> (Vec<Duration>
 
 #[test]
 fn two_thousand_slow_clients_keep_nobody_out_and_do_not_touch_the_proxy() {
+    let _alone = CROWD.lock().unwrap_or_else(PoisonError::into_inner);
     let fleet = Fleet::on_ports(1, &[PORT]);
     let proxy = Proxy::start(&fleet.settings);
     let (server, to) = (proxy.statistics(), fleet.listener(PORT));
@@ -309,6 +313,7 @@ fn insist(server: SocketAddr, from: IpAddr) -> (u32, u32) {
 
 #[test]
 fn hundreds_of_good_clients_at_once_are_all_answered_with_few_descriptors_too() {
+    let _alone = CROWD.lock().unwrap_or_else(PoisonError::into_inner);
     for (limit, askers) in [(8_192, 240), (512, 40)] {
         let fleet = Fleet::on_ports(1, &[PORT]);
         let proxy = Proxy::builder(&fleet.settings).descriptors(limit).start();
@@ -365,6 +370,7 @@ fn mutilated(number: u32) -> Vec<u8> {
 
 #[test]
 fn malformed_requests_by_the_hundred_harm_nobody() {
+    let _alone = CROWD.lock().unwrap_or_else(PoisonError::into_inner);
     let fleet = Fleet::on_ports(1, &[PORT]);
     let proxy = Proxy::start(&fleet.settings);
     let server = proxy.statistics();
