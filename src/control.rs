@@ -182,6 +182,9 @@ pub enum Kind {
     Failed,
 }
 
+/// The exit code of a client that was turned away, as of one that found nobody.
+const EXIT_TURNED_AWAY: u8 = 4;
+
 /// The exit code that goes with a failure where nothing more particular is given.
 pub const EXIT_FAILED: u8 = 1;
 

@@ -14,7 +14,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::lines::Lines;
-use super::{Answer, Command, Informant, Kind, NO_SUCH_REQUEST, Reply, Request, socket_path};
+use super::{
+    Answer, Command, EXIT_TURNED_AWAY, Informant, Kind, NO_SUCH_REQUEST, Reply, Request,
+    socket_path,
+};
 use crate::events::Event;
 use crate::groups::Status;
 use crate::operator::Order;
@@ -264,7 +267,9 @@ impl Door {
 /// Tells a client why it is not served; never waits.
 fn turn_away(stream: &UnixStream, text: String) {
     if stream.set_nonblocking(true).is_ok() {
-        let _ = write_answer(stream, &Answer::failed(text));
+        let mut answer = Answer::failed(text);
+        answer.exit = EXIT_TURNED_AWAY;
+        let _ = write_answer(stream, &answer);
     }
 }
 

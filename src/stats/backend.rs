@@ -21,8 +21,9 @@ use super::routes;
 
 /// Connections of the front, and so requests at once.
 pub const LINKS: usize = 4;
-/// Threads that make answers.
-const THREADS: usize = 2;
+/// Threads that make answers: one for each request at once, so that the one that may always go ahead
+/// finds one.
+const THREADS: usize = LINKS;
 /// Names tried for the socket's directory before giving up.
 const MAX_NAMES: u32 = 100;
 

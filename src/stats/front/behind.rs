@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use mio::{Interest, Registry, Token};
 
 use super::link::{Asker, Link};
+use super::queue::Rank;
 use crate::stats::backend::{Answers, Backend};
 
 /// From one start of a backend to the next.
@@ -87,9 +88,13 @@ impl Behind {
         self.links.iter().filter(|link| !link.is_free()).count()
     }
 
-    /// A link without work.
-    pub fn free(&self) -> Option<usize> {
-        self.links.iter().position(Link::is_free)
+    /// A link without work that a request of this rank may take.
+    pub fn free(&self, rank: Rank) -> Option<usize> {
+        let links = match rank {
+            Rank::Urgent => &self.links[..],
+            Rank::Ordinary => &self.links[..self.links.len().saturating_sub(1)],
+        };
+        links.iter().position(Link::is_free)
     }
 
     /// One of the links.

@@ -71,7 +71,7 @@ pub struct Front {
     last_serial: u64,
     queue: Queue,
     /// Most clients that wait for an answer: three in four of a full house, so that there is always
-    /// room to let a newcomer in and hear it. The dearest answers take 10 ms of one of two threads,
+    /// room to let a newcomer in and hear it. The dearest answers take 10 ms of one of three threads,
     /// so in the largest house the last waits for a second.
     max_waiting: usize,
     behind: Behind,
@@ -273,7 +273,7 @@ impl Front {
 
     /// Gives waiting requests to free links.
     fn hand_out(&mut self) {
-        while let Some(free) = self.behind.free() {
+        while let Some(free) = self.queue.next().and_then(|rank| self.behind.free(rank)) {
             let Some(queued) = self.queue.pop() else {
                 return;
             };

@@ -17,47 +17,87 @@ pub struct Queued {
     pub head: Head,
 }
 
-/// Those that wait, in the order they came.
+/// What is asked by whoever decides about this node's traffic: an overload of anything else must not
+/// look like a node that is unwell.
+const URGENT: &str = "/api/v1/health";
+
+impl Queued {
+    /// Whether it goes before all others.
+    fn is_urgent(&self) -> bool {
+        let target = self.head.target.as_str();
+        target.split('?').next() == Some(URGENT)
+    }
+}
+
+/// Which link a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// Only one of those that are for all.
+    Ordinary,
+    /// The one that is kept free for it as well.
+    Urgent,
+}
+
+/// Those that wait, in the order they came, urgent ones first.
 #[derive(Default)]
 pub struct Queue {
+    urgent: VecDeque<Queued>,
     waiting: VecDeque<Queued>,
 }
 
 impl Queue {
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.waiting.len()
+        self.urgent.len() + self.waiting.len()
     }
 
     /// One more.
     pub fn push(&mut self, queued: Queued) {
-        self.waiting.push_back(queued);
+        match queued.is_urgent() {
+            true => self.urgent.push_back(queued),
+            false => self.waiting.push_back(queued),
+        }
+    }
+
+    /// What kind of link the next one may take; `None` where nobody waits.
+    pub fn next(&self) -> Option<Rank> {
+        match (self.urgent.is_empty(), self.waiting.is_empty()) {
+            (false, _) => Some(Rank::Urgent),
+            (true, false) => Some(Rank::Ordinary),
+            (true, true) => None,
+        }
     }
 
     /// The next.
     pub fn pop(&mut self) -> Option<Queued> {
-        self.waiting.pop_front()
+        self.urgent.pop_front().or_else(|| self.waiting.pop_front())
     }
 
     /// Takes out what this one asked.
     pub fn forget(&mut self, asker: Asker) {
+        self.urgent.retain(|queued| queued.asker != asker);
         self.waiting.retain(|queued| queued.asker != asker);
     }
 
     /// Takes out one of the address that most of them come from, whichever: that of a newcomer is
-    /// no likelier than another.
+    /// no likelier than another. Urgent ones only where there is no other.
     pub fn give_way(&mut self) -> Option<Queued> {
+        let waiting = match self.waiting.is_empty() {
+            true => &mut self.urgent,
+            false => &mut self.waiting,
+        };
         let mut by_address: HashMap<IpAddr, usize> = HashMap::new();
-        for queued in &self.waiting {
+        for queued in &*waiting {
             *by_address.entry(queued.address).or_default() += 1;
         }
         let most = by_address.values().max().copied();
-        let waiting = self.waiting.iter().enumerate();
         let of_most: Vec<usize> = waiting
+            .iter()
+            .enumerate()
             .filter(|(_, queued)| by_address.get(&queued.address).copied() == most)
             .map(|(at, _)| at)
             .collect();
         let chosen = RandomState::new().hash_one(of_most.len()) as usize % of_most.len().max(1);
-        self.waiting.remove(*of_most.get(chosen)?)
+        waiting.remove(*of_most.get(chosen)?)
     }
 }

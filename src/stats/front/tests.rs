@@ -147,6 +147,17 @@ fn who_waits_for_a_lost_backend_is_told_and_another_answers_the_next() {
 }
 
 #[test]
+fn whoever_decides_about_traffic_is_answered_before_all_others() {
+    let house = House::open(64);
+    let waiting: Vec<TcpStream> = (0..60).map(|_| house.ask("/late")).collect();
+    for target in ["/api/v1/health", "/api/v1/health?probe=1"] {
+        assert!(house.get(target).ends_with("well"), "{target}");
+    }
+    house.answers.release();
+    drop(waiting);
+}
+
+#[test]
 fn who_waits_too_long_is_told() {
     let house = House::open(16);
     let answer = house.get("/late");

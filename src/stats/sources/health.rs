@@ -53,10 +53,25 @@ impl Sources {
         }
         let (entries, settings) = (self.parts.table.entries(), self.parts.table.settings());
         let most = settings.max_entries as u64;
-        if entries.saturating_mul(100) >= most.saturating_mul(NEARLY_FULL_PERCENT) {
+        if entries >= most {
             warnings.push(format!(
-                "the stick table is nearly full: {entries} of {most} entries \
-                 (stick_table_max_entries)"
+                "the stick table is full ({most} entries): new clients are refused, or take the \
+                 place of others, as stick_table_full says; raise stick_table_max_entries"
+            ));
+        } else if entries.saturating_mul(100) >= most.saturating_mul(NEARLY_FULL_PERCENT) {
+            warnings.push(format!(
+                "the stick table is nearly full: {entries} of {most} entries; raise \
+                 stick_table_max_entries"
+            ));
+        }
+        let (open, most) = (
+            self.parts.proxy.connections(),
+            self.parts.proxy.max_connections(),
+        );
+        if open >= most {
+            warnings.push(format!(
+                "{open} connections are open, as many as may be (max_connections): further \
+                 clients wait"
             ));
         }
         let now = Instant::now();

@@ -135,7 +135,7 @@ fn health_says_whether_traffic_may_come_and_why_not() {
         told["warnings"][0]
             .as_str()
             .unwrap()
-            .contains("nearly full: 10 of 10"),
+            .contains("is full (10 entries)"),
         "{told}"
     );
     assert_eq!(status, 200);

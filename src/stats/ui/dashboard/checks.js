@@ -26,7 +26,8 @@ export function checkView() {
 function title({ kind, path, interval_seconds: interval, fall_action: action, observation, verdict }) {
   const what = [kind.toUpperCase(), path].filter(Boolean).join(" ");
   const differs = observation === verdict ? "" : `, ${observation} here, agreed ${verdict}`;
-  const consequence = verdict === "failing" ? `, makes the group ${action}` : "";
+  const effect = action === "Up" ? ", only watches" : `, makes the group ${action}`;
+  const consequence = verdict === "failing" ? effect : "";
   return `${what} every ${duration(interval)}${consequence}${differs}`;
 }
 

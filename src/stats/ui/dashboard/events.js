@@ -6,10 +6,11 @@ import { clock, count } from "./format.js";
 const SHOWN = 40;
 
 /** Shows the newest events. */
-export function showEvents({ events, dropped }) {
+export function showEvents({ events }) {
   const newest = events.slice(0, SHOWN);
   follow(byId("events"), newest, (event) => `${event.number} ${event.time}`, eventView);
-  const older = events.length - newest.length + dropped;
+  // They are numbered from 1.
+  const older = events.length > 0 ? events[0].number - newest.length : 0;
   show(byId("events-none"), events.length === 0);
   show(byId("events-left"), older > 0);
   say(byId("events-left"), `and ${count(older)} older`);
