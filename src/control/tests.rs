@@ -312,7 +312,8 @@ fn silent_clients_delay_nobody_and_are_bounded() {
             .unwrap();
         let mut text = [0; 4_096];
         let read = (&mut &*stream).read(&mut text).unwrap_or(0);
-        String::from_utf8_lossy(&text[..read]).contains("try again")
+        let text = String::from_utf8_lossy(&text[..read]);
+        text.contains("try again") && text.contains(r#""exit":4"#)
     });
     assert!(turned_away);
     // The silent ones are cut off after their five seconds.
