@@ -257,13 +257,18 @@ fn a_run_that_was_broken_off_does_not_come_back_after_a_crash() {
     // Two failures of three, kept by orderly stops.
     ward.play("--+-");
     let mut proxy = Proxy::builder(&settings).env("RUST_LOG", debug).start();
+    let path = proxy.state().health_path();
+    let saved = || fs::read_to_string(&path).unwrap();
+    let mut at_stop = String::new();
     for _ in 0..2 {
         checked(&proxy, ": failed in");
         assert_eq!(proxy.stop(), 0);
+        at_stop = saved();
         proxy = proxy.start_again(&settings);
     }
-    // A success ends the run, and a crash comes before anything else is saved.
+    // A success ends the run, and a crash comes before anything is saved but that it is taken up.
     checked(&proxy, ": passed in");
+    eventually("the run is out of the file", || saved() != at_stop);
     proxy.kill9();
     let proxy = proxy.start_again(&settings);
     checked(&proxy, ": failed in");
