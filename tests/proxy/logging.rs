@@ -114,7 +114,7 @@ fn lost_lines_are_reported_and_the_others_are_whole() {
             }
             None => {
                 assert!(
-                    line.ends_with("xxxx") && line.contains("[INFO ] logging: line"),
+                    line.ends_with("xxxx") && line.contains("[INFO ] proxy::logging: line"),
                     "{line}"
                 );
                 said += 1;
