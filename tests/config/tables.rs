@@ -192,6 +192,18 @@ fn health_checks_are_checked() {
     assert!(
         refused("http_headers = { X = 1 }").starts_with(&format!("{at}.http_headers.X: found"))
     );
+    for keys in [
+        "http_headers = \"Bearer secret\"",
+        "http_headers = { Authorization = [\"secret\"] }",
+        "http_headers = { Authorization = \"secret\\r\\n\" }",
+        "http_body = [\"secret\"]",
+    ] {
+        let said = refused(keys);
+        assert!(
+            !said.contains("secret") && said.contains("(not shown)"),
+            "{said}"
+        );
+    }
     assert!(refused("http_headers = { X = \"a\\r\\nb\" }").contains("without control characters"));
     assert!(refused("http_headers = { \"a b\" = \"c\" }").contains("a header's name"));
     let list = file("", "healthchecks = 5");
