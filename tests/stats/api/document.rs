@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::api::{PORT, keys, scene};
 use crate::support::http::{self, Answer};
-use crate::support::{Proxy, client, eventually};
+use crate::support::{Proxy, client, eventually, scaled};
 
 /// The schema of an answer, with the components that it refers to.
 fn schema(document: &Value, path: &str, answer: &Answer) -> Option<Value> {
@@ -96,7 +96,7 @@ fn schemathesis_finds_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new("timeout");
     command
-        .args(["--kill-after=5", "120"])
+        .args(["--kill-after=5", scaled("120", "900")])
         .arg(&program)
         .args(["run", &format!("http://{}/spec/v1/", proxy.statistics())])
         .args([
@@ -106,7 +106,7 @@ fn schemathesis_finds_nothing() {
             "10",
             "--no-color",
             "--max-time",
-            "60",
+            scaled("30", "600"),
         ])
         // Addresses and keys have more rules than a schema can say.
         .args(["--exclude-checks", "positive_data_acceptance"])
