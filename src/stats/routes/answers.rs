@@ -42,7 +42,7 @@ pub fn overview(request: &Request<'_>) -> Result<Answer, Answer> {
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "Most groups of the page; 100 where nothing is said. A page of groups with very many targets is shorter."),
-        ("after" = Option<u32>, Query, minimum = 0, maximum = 4294967295_u64,
+        ("after" = Option<u64>, Query, minimum = 0, maximum = 4294967295_u64,
             description = "Only groups with larger ids than this one"),
     ),
     responses(
@@ -77,7 +77,7 @@ fn page_of(path: &str, page: &impl Serialize, limit: usize, after: Option<u32>) 
 
 /// One server group
 #[utoipa::path(get, path = "/api/v1/groups/{id}", tag = "groups",
-    params(("id" = u32, Path, minimum = 0, maximum = 4294967295_u64, description = "N of `[groups.N]`")),
+    params(("id" = u64, Path, minimum = 0, maximum = 4294967295_u64, description = "N of `[groups.N]`")),
     responses(
         (status = 200, description = "The group", body = api::Group),
         (status = 404, description = "The configuration has no such group",
@@ -113,7 +113,7 @@ pub fn group(request: &Request<'_>) -> Result<Answer, Answer> {
             description = "Most entries of the page; 100 where nothing is said. A page of long slices is shorter."),
         ("after" = Option<String>, Query, pattern = "^[0-9]{1,19}$",
             description = "`next` of the page before"),
-        ("group" = Option<u32>, Query, minimum = 0, maximum = 4294967295_u64,
+        ("group" = Option<u64>, Query, minimum = 0, maximum = 4294967295_u64,
             description = "Only entries of this group"),
         ("ip" = Option<String>, Query, example = "192.0.2.77",
             description = "Only entries of this address, or of this network (`192.0.2.0/24`)"),
@@ -173,7 +173,7 @@ pub fn stick(request: &Request<'_>) -> Result<Answer, Answer> {
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "Most groups whose checks the page has; 100 where nothing is said. A page of checks with very many targets is shorter."),
-        ("after" = Option<u32>, Query, minimum = 0, maximum = 4294967295_u64,
+        ("after" = Option<u64>, Query, minimum = 0, maximum = 4294967295_u64,
             description = "Only checks of groups with larger ids than this one"),
     ),
     responses(
