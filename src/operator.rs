@@ -11,7 +11,7 @@ use crate::clock::Millis;
 use crate::config::{self, GroupId};
 use crate::groups::{Group, Groups, Status, operators_reason};
 use crate::proxy::{Generation, Proxy};
-use crate::stick::{ClientIp, EntryView, Key, Table};
+use crate::stick::{EntryView, Key, Table};
 
 /// Groups that an answer lists at most.
 const MAX_LISTED: usize = 20;
@@ -217,13 +217,12 @@ pub fn remove_stick(
     now: Millis,
 ) -> Result<Done, String> {
     let key = Key::parse(text).map_err(|error| error.to_string())?;
-    // Any address of a network that makes one key names it.
-    let ip = ClientIp::new(key.ip.ip(), generation.config.key_ipv6_prefix);
-    let key = Key { ip, ..key };
+    let key = key.cut_to(generation.config.key_ipv6_prefix);
     let Some(removed) = table.remove(key.as_ref(), now) else {
         return Err(format!(
-            "no stick entry has the key {}; `tcpffee sticks --ip {ip}` shows those of its address",
-            key.as_ref()
+            "no stick entry has the key {}; `tcpffee sticks --ip {}` shows those of its address",
+            key.as_ref(),
+            key.ip
         ));
     };
     let text = removal(&removed, generation);

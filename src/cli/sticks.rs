@@ -1,7 +1,6 @@
 //! `tcpffee sticks`: the stick table, page after page.
 
 use std::io::Write;
-use std::net::IpAddr;
 use std::process::ExitCode;
 
 use serde::Deserialize;
@@ -10,8 +9,8 @@ use serde_json::Value;
 use crate::cli::ask::{Asking, Refused};
 use crate::cli::words::{line, plain, span};
 use crate::cli::{Exit, complain};
-use crate::config;
 use crate::control::{Command, SticksQuestion};
+use crate::stick::AddressFilter;
 
 /// Names of the columns.
 const HEAD: [&str; 4] = ["KEY", "GROUP", "EXPIRES IN", "CONNECTIONS"];
@@ -39,12 +38,9 @@ pub struct SticksFilter {
 
 /// Whether it is an address or a network; what the process is asked is the text itself.
 fn network(text: &str) -> Result<String, String> {
-    match text.parse::<IpAddr>() {
+    match AddressFilter::parse(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => match config::network(text) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(expected) => Err(format!("expected an IP address, or {expected}")),
-        },
+        Err(expected) => Err(format!("expected {expected}")),
     }
 }
 

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::answer::Answer;
+use crate::stick::key::hex_digit;
 
 /// The parameters of a request. Each is taken once; in the end none may be left.
 #[derive(Debug)]
@@ -121,7 +122,10 @@ pub fn decoded(text: &str, plus: Plus) -> Result<Cow<'_, str>, Answer> {
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
             b'%' => {
-                let digits = rest.next().and_then(hex).zip(rest.next().and_then(hex));
+                let digits = rest
+                    .next()
+                    .and_then(hex_digit)
+                    .zip(rest.next().and_then(hex_digit));
                 let wrong = || {
                     let detail = format!("a % without two hexadecimal digits in {}", shown(text));
                     Answer::problem(400, detail)
@@ -136,11 +140,6 @@ pub fn decoded(text: &str, plus: Plus) -> Result<Cow<'_, str>, Answer> {
     let text = String::from_utf8(bytes);
     text.map(Cow::Owned)
         .map_err(|_| Answer::problem(400, "what is percent-encoded is not UTF-8"))
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    let value = char::from(digit).to_digit(16)?;
-    u8::try_from(value).ok()
 }
 
 /// What a problem repeats of a text from outside.

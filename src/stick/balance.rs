@@ -1,7 +1,6 @@
 //! How a new key gets its group.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use crate::config::{Balance, GroupId};
@@ -84,7 +83,7 @@ impl Balancer {
 }
 
 fn sticks(group: &Group) -> u64 {
-    group.counters.sticks.load(Ordering::Relaxed)
+    group.counters.sticks()
 }
 
 /// The candidate with the least load for its weight; where the first measure is equal the second

@@ -77,6 +77,13 @@ impl Key {
 }
 
 impl Key {
+    /// The key that this one is where so many bits of an IPv6 address count: any address of its
+    /// network names it.
+    pub fn cut_to(self, ipv6_prefix: u8) -> Key {
+        let ip = ClientIp::new(self.ip.ip(), ipv6_prefix);
+        Key { ip, ..self }
+    }
+
     /// Reads the form that [`KeyRef`] is displayed in.
     ///
     /// # Errors
@@ -138,7 +145,7 @@ fn parse_slice(text: &str) -> Result<Vec<u8>, KeyError> {
         let (value, taken) = match (byte, after) {
             (b'\\', [b'\\', ..]) => (b'\\', 2),
             (b'\\', [b'x', high, low, ..]) => {
-                let digits = hex(*high).zip(hex(*low));
+                let digits = hex_digit(*high).zip(hex_digit(*low));
                 let (high, low) = digits.ok_or(KeyError::Escape { at })?;
                 (high << 4 | low, 4)
             }
@@ -155,7 +162,8 @@ fn parse_slice(text: &str) -> Result<Vec<u8>, KeyError> {
     Ok(bytes)
 }
 
-fn hex(digit: u8) -> Option<u8> {
+/// The value of a hexadecimal digit.
+pub(crate) fn hex_digit(digit: u8) -> Option<u8> {
     let value = char::from(digit).to_digit(16)?;
     u8::try_from(value).ok()
 }

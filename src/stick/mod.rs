@@ -35,7 +35,7 @@ use crate::groups::Groups;
 pub use counts::Counts;
 pub use key::{ClientIp, Key, KeyError, KeyRef};
 pub use restore::{Remaining, RestoredEntry};
-pub use search::Search;
+pub use search::{AddressFilter, Search};
 pub use table::{Settings, Table};
 pub use view::{Cursor, EntryView};
 

@@ -4,11 +4,12 @@
 //! more than 4,096 slots.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::clock::Millis;
-use crate::config::GroupId;
+use crate::config::{self, GroupId, IpNetwork};
 
 use super::entry::{Entry, State};
 use super::hash::shard_of;
@@ -17,6 +18,29 @@ use super::shard::ENTRIES_PER_HOLD;
 use super::table::Table;
 use super::view::view;
 use super::{Cursor, EntryView};
+
+/// Which addresses' entries are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressFilter {
+    /// One.
+    One(IpAddr),
+    /// All of a network.
+    Network(IpNetwork),
+}
+
+impl AddressFilter {
+    /// Reads an address, or a network in CIDR notation.
+    ///
+    /// # Errors
+    /// What was expected, where the text is neither.
+    pub fn parse(text: &str) -> Result<AddressFilter, String> {
+        if text.contains('/') {
+            return config::network(text).map(AddressFilter::Network);
+        }
+        let address = text.parse().map(AddressFilter::One);
+        address.map_err(|_| "an IP address, or a network such as \"10.0.0.0/8\"".to_owned())
+    }
+}
 
 /// Bounds of one page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,14 +4,13 @@
 use serde::Serialize;
 
 use super::Request;
-use crate::config;
 use crate::stats::answer::{Answer, JSON};
 use crate::stats::api;
 use crate::stats::metrics;
 use crate::stats::query::{Query, shown};
-use crate::stats::sources::{AddressFilter, StickQuery};
+use crate::stats::sources::StickQuery;
 use crate::stats::spec::{self, Busy, Refused};
-use crate::stick::{Cursor, Key};
+use crate::stick::{AddressFilter, Cursor, Key};
 
 /// Entries of a page, at most.
 const MAX_LIMIT: usize = 1_000;
@@ -53,20 +52,20 @@ pub fn groups(request: &Request<'_>) -> Result<Answer, Answer> {
     let mut query = Query::parse(request.query)?;
     let (limit, after) = (limit(&mut query)?, query.number("after", 0..=u32::MAX)?);
     query.finish()?;
-    let (page, has_more) = request.sources.groups_page(limit, after);
-    let last = page.last().map(|group| group.id);
-    Ok(page_of(
-        "/api/v1/groups",
-        &page,
-        limit,
-        last.filter(|_| has_more),
-    ))
+    let page = request.sources.groups_page(limit, after);
+    Ok(page_of("/api/v1/groups", page, limit, |group| group.id))
 }
 
-/// A JSON array with a link to the page behind it.
-fn page_of(path: &str, page: &impl Serialize, limit: usize, after: Option<u32>) -> Answer {
-    let answer = Answer::json(page);
-    match after {
+/// A JSON array with a link to the page behind it, where there is one: from the group of the last
+/// element on.
+fn page_of<T: Serialize>(
+    path: &str,
+    (page, has_more): (Vec<T>, bool),
+    limit: usize,
+    group_of: impl Fn(&T) -> u32,
+) -> Answer {
+    let answer = Answer::json(&page);
+    match page.last().filter(|_| has_more).map(group_of) {
         None => answer,
         Some(after) => {
             let link = format!("<{path}?limit={limit}&after={after}>; rel=\"next\"");
@@ -125,7 +124,7 @@ pub fn stick_table(request: &Request<'_>) -> Result<Answer, Answer> {
         limit: limit(&mut query)?,
         after: query.take("after", cursor)?,
         group: query.number("group", 0..=u32::MAX)?,
-        address: query.take("ip", address)?,
+        address: query.take("ip", AddressFilter::parse)?,
     };
     query.finish()?;
     Ok(Answer::json(&request.sources.sticks(&asked)))
@@ -133,14 +132,6 @@ pub fn stick_table(request: &Request<'_>) -> Result<Answer, Answer> {
 
 fn cursor(text: &str) -> Result<Cursor, String> {
     Cursor::parse(text).ok_or_else(|| "`next` of the page before".to_owned())
-}
-
-fn address(text: &str) -> Result<AddressFilter, String> {
-    if text.contains('/') {
-        return config::network(text).map(AddressFilter::Network);
-    }
-    let address = text.parse().map(AddressFilter::One);
-    address.map_err(|_| "an IP address, or a network such as \"10.0.0.0/8\"".to_owned())
 }
 
 /// One entry of the stick table
@@ -184,14 +175,10 @@ pub fn healthchecks(request: &Request<'_>) -> Result<Answer, Answer> {
     let mut query = Query::parse(request.query)?;
     let (limit, after) = (limit(&mut query)?, query.number("after", 0..=u32::MAX)?);
     query.finish()?;
-    let (page, has_more) = request.sources.checks_page(limit, after);
-    let last = page.last().map(|check| check.group);
-    Ok(page_of(
-        "/api/v1/healthchecks",
-        &page,
-        limit,
-        last.filter(|_| has_more),
-    ))
+    let page = request.sources.checks_page(limit, after);
+    Ok(page_of("/api/v1/healthchecks", page, limit, |check| {
+        check.group
+    }))
 }
 
 /// The Raft groups of this node

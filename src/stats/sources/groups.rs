@@ -1,7 +1,6 @@
 //! `/api/v1/groups`: server groups and their targets.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use super::{Sources, api};
 use crate::config::GroupId;
@@ -47,7 +46,7 @@ impl Sources {
 
     fn shown(&self, group: &Group, generation: &Generation) -> api::Group {
         let status = group.status();
-        let sticks = group.counters.sticks.load(Ordering::Relaxed);
+        let sticks = group.counters.sticks();
         let traffic = self.parts.proxy.group(group.id);
         let ended = End::ALL.into_iter().zip(traffic.ended);
         let ended = ended.filter(|&(_, count)| count > 0);

@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{AddressFilter, Sources, StickQuery};
-use crate::config;
+use super::{Sources, StickQuery};
 use crate::control::{Answer, Informant, Kind, SticksQuestion};
 use crate::operator;
-use crate::stick::Cursor;
+use crate::stick::{AddressFilter, Cursor};
 
 /// Entries of a page of the stick table.
 const STICKS_PER_PAGE: usize = 1_000;
@@ -66,13 +65,8 @@ impl Sources {
 }
 
 fn address(text: &str) -> Result<AddressFilter, String> {
-    if let Ok(address) = text.parse() {
-        return Ok(AddressFilter::One(address));
-    }
-    match config::network(text) {
-        Ok(network) => Ok(AddressFilter::Network(network)),
-        Err(expected) => Err(format!("{text:?} found, expected {expected}")),
-    }
+    let refused = |expected| format!("{text:?} found, expected {expected}");
+    AddressFilter::parse(text).map_err(refused)
 }
 
 fn told(kind: Kind, data: Result<Value, String>) -> Answer {

@@ -26,7 +26,7 @@ impl Sources {
         Reloads {
             succeeded: reloads.counts.succeeded,
             refused: reloads.counts.refused,
-            last_succeeded: !reloads.last_was_refused,
+            last_succeeded: !reloads.last_was_refused(),
             last_success_unix_seconds: unix_seconds(reloads.last_success.unwrap_or(self.started)),
         }
     }

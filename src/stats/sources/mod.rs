@@ -30,7 +30,7 @@ use crate::stick::{Table, save};
 use draining::LastSticks;
 use recently::Recently;
 
-pub use sticks::{AddressFilter, StickQuery};
+pub use sticks::StickQuery;
 
 /// Tells how a Raft group of this node stands.
 pub type RaftStatus = Box<dyn Fn() -> tcpffee_raft::driver::Status + Send + Sync>;
@@ -79,7 +79,13 @@ struct Reloads {
     loaded: Option<SystemTime>,
     /// When one was last put in force, changed or not.
     last_success: Option<SystemTime>,
-    last_was_refused: bool,
+}
+
+impl Reloads {
+    /// Whether the last one was; a refusal has its reasons.
+    fn last_was_refused(&self) -> bool {
+        !self.counts.last_problems.is_empty()
+    }
 }
 
 impl Sources {
@@ -100,7 +106,6 @@ impl Sources {
         let now = SystemTime::now();
         let mut reloads = self.reloads();
         reloads.counts.last = Some(moment(now));
-        reloads.last_was_refused = outcome.is_err();
         match outcome {
             Ok(changes) => {
                 reloads.counts.succeeded += 1;
@@ -119,7 +124,7 @@ impl Sources {
 
     /// To be called once a second: notes what is remembered for a minute.
     pub fn tick(&self) {
-        let pauses = self.parts.proxy.totals().accept_pauses;
+        let pauses = self.parts.proxy.accept_pauses();
         let lost = crate::logging::lines_lost();
         self.recently().note(pauses, lost, Instant::now());
     }
@@ -150,15 +155,13 @@ impl Sources {
     fn totals(&self, generation: &proxy::Generation) -> api::Totals {
         let proxy = &self.parts.proxy;
         let totals = proxy.totals();
-        let ended = End::ALL.into_iter();
+        let ended = End::ALL.into_iter().zip(proxy.ends());
         let groups = || generation.groups.iter();
         api::Totals {
             connections: proxy.connections(),
             max_connections: proxy.max_connections(),
             accepted: totals.accepted,
-            ended: ended
-                .map(|end| (end.to_string(), proxy.ended(end)))
-                .collect(),
+            ended: ended.map(|(end, count)| (end.to_string(), count)).collect(),
             bytes_in: totals.bytes_in,
             bytes_out: totals.bytes_out,
             accept_pauses: totals.accept_pauses,

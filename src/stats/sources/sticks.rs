@@ -1,10 +1,8 @@
 //! `/api/v1/stick_table`: which key belongs to which group.
 
-use std::net::IpAddr;
-
 use super::{Sources, api, seconds};
 use crate::config::{GroupId, IpNetwork};
-use crate::stick::{ClientIp, Cursor, EntryView, Key, KeyRef, Search};
+use crate::stick::{AddressFilter, ClientIp, Cursor, EntryView, Key, KeyRef, Search};
 
 /// Bytes of slices after which a page ends: a hostile client's slices are long, and each of their
 /// bytes may take ten in JSON.
@@ -23,15 +21,6 @@ pub struct StickQuery {
     pub group: Option<u32>,
     /// Of these addresses only.
     pub address: Option<AddressFilter>,
-}
-
-/// Which addresses are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddressFilter {
-    /// One.
-    One(IpAddr),
-    /// All of a network.
-    Network(IpNetwork),
 }
 
 impl Sources {
@@ -69,9 +58,7 @@ impl Sources {
 
     /// The entry of this key; any address of a network that makes one key names it.
     pub fn stick(&self, key: Key) -> Option<api::Stick> {
-        let prefix = self.parts.proxy.generation().config.key_ipv6_prefix;
-        let ip = ClientIp::new(key.ip.ip(), prefix);
-        let key = Key { ip, ..key };
+        let key = key.cut_to(self.parts.proxy.generation().config.key_ipv6_prefix);
         let found = self.parts.table.get(key.as_ref(), self.parts.clock.now());
         found.as_ref().map(stick)
     }
