@@ -9,6 +9,7 @@ pub mod clock; // monotonic milliseconds
 pub mod cluster; // `tcpffee cluster form` over the Raft groups of the process
 pub mod config; // the configuration: schema, defaults, loading, errors
 pub mod control; // the control socket: how commands reach the running process
+pub mod counted; // counts in sentences
 pub mod demo; // a stage for `tcpffee demo`
 pub mod events; // what the outside asks of the running process
 pub mod fault; // failed connects: whose fault it was

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::cluster;
 use crate::config::{self, Config, Environment, TargetAddr};
 use crate::control::{self, Informant, Reply};
+use crate::counted::counted;
 use crate::events::Event;
 use crate::groups::GroupRegistry;
 use crate::health::{self, Health};
@@ -468,15 +469,6 @@ impl Supervisor {
             totals.moves,
             totals.buffer_pressure,
         );
-    }
-}
-
-/// `1 change`, `2 changes`.
-fn counted(count: u64, what: &str) -> String {
-    if count == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{count} {what}s")
     }
 }
 

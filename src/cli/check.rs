@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::cli::{Exit, complain, say};
 use crate::config::{self, Balance, Config, Environment, GroupConfig, KeyType, TargetAddr};
+use crate::counted::counted;
 use crate::groups::{GroupRegistry, HealthStatus, Status};
 use crate::logging;
 use crate::paths;
@@ -66,7 +67,7 @@ pub fn check(config_path: Option<&Path>) -> ExitCode {
 
 fn refuse(what: &str, problems: &config::Problems) -> ExitCode {
     complain(&problems.to_string());
-    let count = counted(problems.error_count(), "error");
+    let count = counted_or_none(problems.error_count(), "error");
     complain(&format!("{what} is refused: {count}"));
     Exit::Refused.into()
 }
@@ -101,7 +102,7 @@ fn report(path: &Path, config: &Config, key_type: KeyType, warnings: &[String]) 
             let _ = writeln!(text, "      {line}");
         }
     }
-    let _ = write!(text, "{}", counted(warnings.len(), "warning"));
+    let _ = write!(text, "{}", counted_or_none(warnings.len(), "warning"));
     for warning in warnings {
         let _ = write!(text, "\n  {warning}");
     }
@@ -155,7 +156,7 @@ fn group_line(group: &GroupConfig) -> String {
     match group.healthchecks.len() {
         0 => {}
         count => {
-            let _ = write!(line, ", {}", counted(count, "health check"));
+            let _ = write!(line, ", {}", counted_or_none(count, "health check"));
         }
     }
     line
@@ -197,10 +198,9 @@ fn target_lines(group: &GroupConfig) -> Vec<String> {
     lines
 }
 
-fn counted(count: usize, what: &str) -> String {
+fn counted_or_none(count: usize, what: &str) -> String {
     match count {
         0 => format!("no {what}s"),
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
+        _ => counted(count as u64, what),
     }
 }

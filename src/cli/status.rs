@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::ask::{Asking, Refused};
-use crate::cli::words::{bytes, counted, plain, span, table};
+use crate::cli::words::{bytes, plain, span, table};
 use crate::cli::{Exit, complain, say};
 use crate::control::Command;
+use crate::counted::counted;
 
 /// Between two looks with `--watch`.
 const LOOK: Duration = Duration::from_secs(1);

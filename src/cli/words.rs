@@ -33,14 +33,6 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
-/// `1 connection`, `2 connections`.
-pub(super) fn counted(count: u64, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
-}
-
 /// A text from elsewhere, without anything that a terminal would act upon.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());

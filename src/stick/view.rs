@@ -10,7 +10,7 @@ use super::entry::{Entry, State};
 use super::hash::{SHARDS, shard_of};
 use super::shard::ENTRIES_PER_HOLD;
 use super::table::Table;
-use super::{Key, KeyRef};
+use super::{Key, KeyRef, Search};
 
 /// A place in the table's order, from which listing goes on. Good at any later time: entries
 /// never change their place, so one that is there throughout a listing is listed once.
@@ -74,22 +74,12 @@ impl Table {
         limit: usize,
         now: Millis,
     ) -> (Vec<EntryView>, Option<Cursor>) {
-        let expiration = self.settings().expiration;
-        let mut entries = Vec::new();
-        let mut next = Some(from);
-        while let Some(cursor) = next
-            && entries.len() < limit
-        {
-            next = self.visit(cursor, |entry| {
-                entries.push(view(entry, now, expiration));
-                if entries.len() < limit {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            });
-        }
-        (entries, next)
+        let search = Search {
+            limit,
+            slice_bytes: usize::MAX,
+            slots: usize::MAX,
+        };
+        self.search(from, search, now, |_, _| true)
     }
 
     /// The entry of exactly this key.
