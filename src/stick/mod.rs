@@ -16,6 +16,7 @@ pub mod key;
 mod recent;
 mod remove;
 mod rendezvous;
+pub mod replicated;
 mod restore;
 mod room;
 pub mod save;
