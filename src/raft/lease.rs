@@ -102,6 +102,16 @@ impl LeaseReader {
         self.may_hit(boot_time(), entry_expires, expiration_ms)
     }
 
+    /// The latest that the log's time may be at `now`, whether there still is a lease or not;
+    /// the end of all times before the first one.
+    pub fn latest_time(&self, now: NodeTime) -> LogTime {
+        let held = self.held.load();
+        if held == NONE || now < held.stamp {
+            return LogTime(u64::MAX);
+        }
+        LogTime(held.time.0.saturating_add(with_drift(now.since(held.stamp))))
+    }
+
     /// Until when there is a lease at `now`; none without.
     pub fn until(&self, now: NodeTime) -> Option<NodeTime> {
         let held = self.held.load();
@@ -148,6 +158,18 @@ mod tests {
         assert_eq!(reader.until(NodeTime(11_500)), Some(NodeTime(11_500)));
         writer.end();
         assert!(!reader.may_hit(NodeTime(10_000), LogTime(1 << 40), 1000));
+    }
+
+    #[test]
+    fn the_log_s_time_is_never_taken_for_earlier_than_it_may_be() {
+        let (writer, reader) = granted();
+        assert_eq!(reader.latest_time(NodeTime(10_000)), LogTime(500));
+        assert_eq!(reader.latest_time(NodeTime(11_000)), LogTime(1510));
+        // It goes on to be a bound after the lease has run out.
+        assert_eq!(reader.latest_time(NodeTime(20_000)), LogTime(10_600));
+        assert_eq!(reader.latest_time(NodeTime(1)), LogTime(u64::MAX));
+        writer.end();
+        assert_eq!(reader.latest_time(NodeTime(11_000)), LogTime(u64::MAX));
     }
 
     #[test]
