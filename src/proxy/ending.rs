@@ -32,6 +32,10 @@ pub enum End {
     TableFull,
     /// The stick table did not answer in time.
     Unanswered,
+    /// No leader of the cluster answered, and `no_quorum` is `refuse`.
+    NoQuorum,
+    /// The cluster does not take this node.
+    Barred,
     /// The entry changed again and again while its connection was being made.
     Unsettled,
     /// `idle_timeout` passed without a byte.
@@ -48,7 +52,7 @@ pub enum End {
 
 impl End {
     /// Every reason, in the order of their counters.
-    pub const ALL: [End; 20] = [
+    pub const ALL: [End; 22] = [
         End::ClientFinished,
         End::TargetFinished,
         End::ClientReset,
@@ -63,6 +67,8 @@ impl End {
         End::NoTarget,
         End::TableFull,
         End::Unanswered,
+        End::NoQuorum,
+        End::Barred,
         End::Unsettled,
         End::IdleTimeout,
         End::HalfClosedTimeout,
@@ -88,6 +94,8 @@ impl End {
             End::NoTarget => "no_target",
             End::TableFull => "table_full",
             End::Unanswered => "unanswered",
+            End::NoQuorum => "no_quorum",
+            End::Barred => "barred",
             End::Unsettled => "unsettled",
             End::IdleTimeout => "idle_timeout",
             End::HalfClosedTimeout => "half_closed_timeout",
@@ -113,9 +121,11 @@ impl End {
             End::ConnectTimeout => "its group's target did not answer within connect_timeout",
             End::LocalError => "this host had no descriptor, port or memory for it",
             End::NoGroup => "no group is Up with a target for the port",
-            End::NoTarget => "its group has no target for the port",
+            End::NoTarget => "its group has no target for the port here",
             End::TableFull => "the stick table is full (stick_table_max_entries)",
             End::Unanswered => "the stick table did not answer in time",
+            End::NoQuorum => "no leader of the cluster answers (no_quorum)",
+            End::Barred => "the cluster does not take this node, see /api/v1/health",
             End::Unsettled => "its stick entry changed again and again",
             End::IdleTimeout => "idle_timeout passed without a byte",
             End::HalfClosedTimeout => "half_closed_timeout passed without a byte",

@@ -236,8 +236,14 @@ impl Worker {
         match self.arena.get_mut(id) {
             Some(Session {
                 phase: Phase::Waiting { .. },
+                tried,
                 ..
-            }) => self.follow(id, route),
+            }) => {
+                if !tried.is_empty() && matches!(route, Route::Group(_)) {
+                    self.counters().moves.add(1);
+                }
+                self.follow(id, route);
+            }
             _ => {
                 if let Route::Group(answer) = route {
                     self.shared.sticks.abandoned(answer.stick, self.now);
@@ -255,6 +261,9 @@ impl Worker {
                     Refusal::NoGroup => End::NoGroup,
                     Refusal::NoTarget => End::NoTarget,
                     Refusal::TableFull => End::TableFull,
+                    Refusal::NoQuorum => End::NoQuorum,
+                    Refusal::Barred => End::Barred,
+                    Refusal::Unreached => return self.end(id, End::ConnectFailed),
                 };
                 if let Some(left_out) = REFUSED.admit(self.now) {
                     let session = self.session(id);
@@ -432,6 +441,7 @@ impl Worker {
                 self.counters().moves.add(1);
                 self.connect(id, answer);
             }
+            AfterFailure::Wait(_) => self.await_answer(id),
             AfterFailure::Reset if error == Errno::TIMEDOUT => self.end(id, End::ConnectTimeout),
             AfterFailure::Reset => self.end(id, End::ConnectFailed),
         }

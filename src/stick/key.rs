@@ -57,6 +57,16 @@ pub struct KeyRef<'a> {
     pub slice: Option<&'a [u8]>,
 }
 
+impl KeyRef<'_> {
+    /// The key, owned.
+    pub fn to_key(self) -> Key {
+        Key {
+            ip: self.ip,
+            slice: self.slice.map(Into::into),
+        }
+    }
+}
+
 /// A key, owned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {

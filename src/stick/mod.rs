@@ -106,6 +106,12 @@ pub enum Refusal {
     NoTarget,
     /// The table is full.
     TableFull,
+    /// No leader has answered for `no_quorum_after`, and `no_quorum` is `refuse`.
+    NoQuorum,
+    /// This node may not serve: the cluster does not take it.
+    Barred,
+    /// The entry may not be moved after its failed connect.
+    Unreached,
 }
 
 /// Names one entry of the table, for as long as its version holds. Stale references do nothing.
@@ -126,6 +132,8 @@ pub enum AfterFailure {
     Moved(Answer),
     /// Reset the connection; nothing of it is left in the table.
     Reset,
+    /// Whether the entry may be moved is told later, through the completion of the ticket.
+    Wait(Ticket),
 }
 
 /// The entry changed while its connection was being made: ask again.

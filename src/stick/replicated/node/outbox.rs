@@ -1,0 +1,98 @@
+//! Operations on their way into the log: gathered while batches are out, so that many travel in
+//! one proposal and one sync.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use tcpffee_raft::ids::LogTime;
+
+use crate::stick::Key;
+use crate::stick::replicated::command::Op;
+
+use super::record::{Question, Waiter};
+
+/// Batches without an answer; further operations gather meanwhile.
+const MAX_OUT: usize = 4;
+/// Operations of one batch.
+pub(super) const MAX_OPS: usize = 512;
+
+/// An operation, and whom its outcome concerns.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub op: Op,
+    pub about: About,
+}
+
+/// Whom an outcome concerns.
+#[derive(Debug)]
+pub(super) enum About {
+    /// The connections that ask for a record.
+    Question { key: Key, question: Question },
+    /// The connection that wants its entry moved.
+    Move {
+        key: Key,
+        serial: u64,
+        waiter: Waiter,
+    },
+    /// What the log is told of an entry.
+    Telling { key: Key, serial: u64, what: Told },
+    /// A key whose group was given alone.
+    Offer { key: Key, serial: u64 },
+    /// Nobody.
+    Nobody,
+}
+
+/// What the log is told of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// A connection was active at this time.
+    Activity(LogTime),
+    /// Connections are open.
+    Held,
+    /// None is open any more, since this time.
+    Released(LogTime),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    inside: Mutex<Inside>,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    queue: VecDeque<Queued>,
+    out: usize,
+}
+
+impl Outbox {
+    pub fn push(&self, queued: Queued) {
+        self.lock().queue.push_back(queued);
+    }
+
+    /// The next batch, unless enough are out; it is out from now on.
+    pub fn next_batch(&self) -> Option<Vec<Queued>> {
+        let mut inside = self.lock();
+        if inside.queue.is_empty() || inside.out >= MAX_OUT {
+            return None;
+        }
+        inside.out += 1;
+        let most = inside.queue.len().min(MAX_OPS);
+        Some(inside.queue.drain(..most).collect())
+    }
+
+    /// A batch is out no more.
+    pub fn returned(&self) {
+        let mut inside = self.lock();
+        inside.out = inside.out.saturating_sub(1);
+    }
+
+    /// Operations that wait, and batches that are out.
+    pub fn lengths(&self) -> (usize, usize) {
+        let inside = self.lock();
+        (inside.queue.len(), inside.out)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
