@@ -32,8 +32,9 @@ pub enum Op {
     Assign {
         /// Who the client is.
         client: Wanted,
-        /// The group where there is no valid entry on a usable one.
-        group: GroupId,
+        /// The group where there is no valid entry on a usable one; none: then the answer is
+        /// [`Outcome::NotUp`].
+        group: Option<GroupId>,
     },
     /// The connection that made the entry could not reach its group: another one, where the entry
     /// still is provisional and nobody else was given it.
