@@ -14,6 +14,7 @@ mod agreed;
 mod codec;
 pub mod command; // what nodes put into the log, and what comes back
 mod machine;
+pub mod node; // one node's decisions
 mod replica;
 mod snapshot;
 

@@ -5,6 +5,7 @@ use tcpffee_raft::ids::{Index, NodeTime};
 use tcpffee_raft::proposals::ProposalError;
 
 use crate::logging::RateLimit;
+use crate::stick::replicated::encode;
 use crate::stick::replicated::command::{Answer, Batch, Given, Outcome, VERSION};
 use crate::stick::{Key, KeyRef, Refusal, Route};
 
@@ -51,7 +52,7 @@ impl Node {
             me.answered(number, abouts, result);
         });
         let deadline = NodeTime(now.0 + PATIENCE_MS);
-        self.outside.propose(batch.encode(), VERSION, deadline, done);
+        self.outside.propose(encode(&batch), VERSION, deadline, done);
     }
 
     /// What became of a batch.
