@@ -125,9 +125,11 @@ impl Group {
         }
     }
 
-    /// What holds now: the most severe of what is stated and what the health checks found.
+    /// What holds now: the most severe of what is stated, what the health checks found, and what the
+    /// cluster has agreed on.
     pub fn status(&self) -> Status {
-        self.stated().max(self.health.status())
+        let found = self.health.status().max(self.counters.agreed.status());
+        self.stated().max(found)
     }
 
     /// What the file and the operator make of it, whatever the health checks found: the more severe
@@ -149,8 +151,9 @@ impl Group {
     pub fn reason(&self) -> String {
         let (health, found) = self.health.with_reason();
         let said = self.operator.get();
+        let (agreed, why_agreed) = self.counters.agreed.with_reason();
         let stated = self.stated();
-        let holds = stated.max(health);
+        let holds = stated.max(health).max(agreed);
         if holds == Status::Up {
             return String::new();
         }
@@ -166,6 +169,10 @@ impl Group {
         }
         if health == holds {
             reasons.push(&*found);
+        }
+        // What this node says itself stands there already, in its own words.
+        if reasons.is_empty() {
+            reasons.push(&*why_agreed);
         }
         reasons.join("; ")
     }

@@ -7,11 +7,10 @@
 
 use log::Level;
 
-use crate::clock::Millis;
 use crate::config::{self, GroupId};
 use crate::groups::{Group, Groups, Status, operators_reason};
 use crate::proxy::{Generation, Proxy};
-use crate::stick::{EntryView, Key, Table};
+use crate::stick::{EntryView, Key};
 
 /// Groups that an answer lists at most.
 const MAX_LISTED: usize = 20;
@@ -209,20 +208,19 @@ pub fn forget_words(proxy: &Proxy) {
 /// Takes an entry out of the stick table.
 ///
 /// # Errors
-/// When the text is no key, or the table has no such entry.
+/// When the text is no key, the table has no such entry, or it cannot be removed.
 pub fn remove_stick(
-    table: &Table,
     generation: &Generation,
     text: &str,
-    now: Millis,
+    remove: impl FnOnce(Key) -> Result<Option<EntryView>, String>,
 ) -> Result<Done, String> {
     let key = Key::parse(text).map_err(|error| error.to_string())?;
     let key = key.cut_to(generation.config.key_ipv6_prefix);
-    let Some(removed) = table.remove(key.as_ref(), now) else {
+    let shown = (key.as_ref().to_string(), key.ip);
+    let Some(removed) = remove(key)? else {
         return Err(format!(
             "no stick entry has the key {}; `tcpffee sticks --ip {}` shows those of its address",
-            key.as_ref(),
-            key.ip
+            shown.0, shown.1
         ));
     };
     let text = removal(&removed, generation);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::clock::Clock;
-use crate::cluster;
+use crate::cluster::{self, Cluster};
 use crate::config::{self, Config, Environment, TargetAddr};
 use crate::control::{self, Informant, Reply};
 use crate::counted::counted;
@@ -28,7 +28,7 @@ use crate::resolve::Names;
 use crate::state_file::{LockError, PathLock, lock_path};
 use crate::stats::{self, Sources};
 use crate::stick::save::{self, Keeper, KeyShape};
-use crate::stick::{self, Table};
+use crate::stick::{self, Book, Table};
 
 /// How long the start and a reload wait for first answers about host names.
 const FIRST_LOOKUPS: Duration = Duration::from_secs(3);
@@ -72,6 +72,9 @@ pub enum StartError {
     /// The statistics server's socket.
     #[error(transparent)]
     Statistics(#[from] stats::ListenError),
+    /// The node of a cluster.
+    #[error(transparent)]
+    Cluster(#[from] cluster::StartError),
     /// The system gave no event loop or thread for statistics.
     #[error("cannot start the statistics server: {0}")]
     StatisticsThread(#[source] io::Error),
@@ -81,9 +84,8 @@ pub enum StartError {
 pub struct Supervisor {
     proxy: Proxy,
     health: Health,
-    table: Arc<Table>,
+    sticking: Sticking,
     clock: Clock,
-    keeper: Keeper,
     /// Held until everything is saved.
     path_lock: PathLock,
     names: Arc<Names>,
@@ -95,6 +97,14 @@ pub struct Supervisor {
     statistics: stats::Server,
     environment: Environment,
     config_path: Option<PathBuf>,
+}
+
+/// Who decides which key belongs to which group.
+enum Sticking {
+    /// This node alone.
+    Lone { table: Arc<Table>, keeper: Keeper },
+    /// The cluster.
+    Agreed(Cluster),
 }
 
 impl Supervisor {
@@ -113,7 +123,6 @@ impl Supervisor {
         let history = Arc::new(History::default());
         let workers = config.workers.unwrap_or_else(available_cpus);
         let registry = Arc::new(GroupRegistry::new(workers));
-        let table = Arc::new(Table::new(table_settings(&config), Arc::clone(&registry)));
         let names_changed = Arc::new(AtomicBool::new(false));
         let changed = Arc::clone(&names_changed);
         let names = Arc::new(Names::new(Box::new(move |_| {
@@ -129,15 +138,35 @@ impl Supervisor {
         let path = environment.stick_table_save_path.clone();
         let path_lock = lock_path(&path)?;
         let restored = save::load(&path, &shape, SystemTime::now())?;
-        let count = table.restore(restored.entries, clock.now());
-        log::info!("{count} stick entries restored from {}", path.display());
+        let alone = config.peers.is_empty();
+        let mut sticking = match alone {
+            true => {
+                let table = Table::new(table_settings(&config), Arc::clone(&registry));
+                let table = Arc::new(table);
+                let count = table.restore(restored.entries, clock.now());
+                log::info!("{count} stick entries restored from {}", path.display());
+                let interval = config.stick_table_save_interval;
+                // Before the first client: from then on the journal knows every stick.
+                let keeper = Keeper::start(Arc::clone(&table), &path, shape, interval, clock)?;
+                Sticking::Lone { table, keeper }
+            }
+            false => Sticking::Agreed(Cluster::start(cluster::Parts {
+                config: &config,
+                environment: &environment,
+                registry: Arc::clone(&registry),
+                names: Arc::clone(&names),
+                history: Arc::clone(&history),
+                lone: restored.entries,
+                lone_path: path.clone(),
+            })?),
+        };
         let prepared = health::Prepared::new(&config, &environment.healthcheck_save_path)?;
         let (failed_sender, failed_targets) = bounded(health::QUEUE_FAILED_TARGETS);
         let descriptor_limit = proxy::raise_limit();
         let parts = Parts {
             workers,
             key_type: environment.key_type,
-            sticks: Arc::clone(&table) as Arc<dyn stick::Sticks>,
+            sticks: sticking.sticks(),
             registry,
             clock,
             failed_targets: failed_sender,
@@ -145,11 +174,8 @@ impl Supervisor {
             statistics_descriptors: stats::descriptors(descriptor_limit),
             history: Arc::clone(&history),
         };
-        let save_interval = config.stick_table_save_interval;
-        let ready = ready_line(&config, workers);
+        let ready = ready_line(&config, workers, &sticking);
         let statistics_listener = stats::listen(config.stats_bind_socket)?;
-        // Before the first client: from then on the journal knows every stick.
-        let keeper = Keeper::start(Arc::clone(&table), &path, shape, save_interval, clock)?;
         let plan = prepared.plan();
         let checks = proxy::Health {
             of: &|id| plan.status(id),
@@ -166,19 +192,20 @@ impl Supervisor {
             failed_targets,
             descriptor_limit,
         })?;
+        if let Sticking::Agreed(cluster) = &mut sticking {
+            let (completer, view) = (proxy.completer(), proxy.view());
+            cluster.connect(completer, view, proxy.statuses(), Box::new(Vec::new))?;
+        }
         let sources = Arc::new(Sources::new(stats::Parts {
             clock,
             key_type: environment.key_type,
             config_path: config_path.clone(),
             proxy: proxy.view(),
             health: health.view(),
-            table: Arc::clone(&table),
-            saves: keeper.watch(),
+            table: sticking.book(),
+            saves: sticking.saves(),
             history: Arc::clone(&history),
-            // No Raft group runs in this version.
-            node: None,
-            raft_stick_table: None,
-            raft_healthchecks: None,
+            cluster: sticking.observed(),
         }));
         let statistics = stats::Server::start(
             statistics_listener,
@@ -192,9 +219,8 @@ impl Supervisor {
         Ok(Supervisor {
             proxy,
             health,
-            table,
+            sticking,
             clock,
-            keeper,
             path_lock,
             names,
             names_changed,
@@ -221,8 +247,7 @@ impl Supervisor {
                 Ok(Event::Reload(reply)) => self.reload(reply),
                 Ok(Event::NamesChanged) => {} // looked at above
                 Ok(Event::Operator { order, reply }) => self.operate(&order, reply),
-                // No Raft group runs in this version.
-                Ok(Event::ClusterForm { yes, reply }) => cluster::form(&mut [], yes, reply),
+                Ok(Event::ClusterForm { yes, reply }) => self.form_cluster(yes, reply),
                 Ok(Event::Stop(reply)) => return self.stop(reply, events),
                 Err(_) => return self.stop(None, events),
             }
@@ -232,6 +257,19 @@ impl Supervisor {
     fn refresh_targets(&mut self) {
         let names = Arc::clone(&self.names);
         self.proxy.refresh_targets(&|host| answer(&names, host));
+        if let Sticking::Agreed(cluster) = &self.sticking {
+            cluster.look_again(&self.proxy.generation().config);
+        }
+    }
+
+    fn form_cluster(&mut self, yes: bool, reply: Reply) {
+        match &mut self.sticking {
+            Sticking::Lone { .. } => cluster::form(&mut [], yes, reply),
+            Sticking::Agreed(cluster) => {
+                let generation = self.proxy.generation();
+                cluster.operate(&generation.config, |groups| cluster::form(groups, yes, reply));
+            }
+        }
     }
 
     fn operate(&self, order: &Order, reply: Reply) {
@@ -239,9 +277,22 @@ impl Supervisor {
             Order::SetStatus { group, status } => operator::set_status(&self.proxy, group, *status),
             Order::RemoveStick { key } => {
                 let generation = self.proxy.generation();
-                operator::remove_stick(&self.table, &generation, key, self.clock.now())
+                let book = self.sticking.book();
+                operator::remove_stick(&generation, key, |key| match &self.sticking {
+                    Sticking::Lone { table, .. } => Ok(table.remove(key.as_ref(), self.clock.now())),
+                    Sticking::Agreed(cluster) => {
+                        let found = book.get(key.as_ref(), self.clock.now());
+                        match found {
+                            Some(_) => cluster.remove(key).map(|()| found),
+                            None => Ok(None),
+                        }
+                    }
+                })
             }
         };
+        if let Sticking::Agreed(cluster) = &self.sticking {
+            cluster.look_again(&self.proxy.generation().config);
+        }
         match done {
             Ok(done) => {
                 let text = format!("{order}: {}", done.text);
@@ -325,14 +376,16 @@ impl Supervisor {
             return Err(changes.needs_restart.iter().map(say).collect());
         }
         let lines: Vec<String> = changes.changed.iter().map(ToString::to_string).collect();
+        self.sticking.check(&self.proxy.generation().config, &new)?;
         if lines.is_empty() {
             operator::forget_words(&self.proxy);
+            // The secret's file may say something else.
+            self.sticking.adopt(&new);
             return Ok(lines);
         }
         look_up_names(&self.names, &new);
         let names = Arc::clone(&self.names);
-        let settings = table_settings(&new);
-        let interval = new.stick_table_save_interval;
+        let in_force = new.clone();
         let used = host_names(&new);
         let change = self.health.change_to(&new);
         let checks = proxy::Health {
@@ -343,8 +396,7 @@ impl Supervisor {
             .reload(new, checks, &|host| answer(&names, host))
             .map_err(|error| vec![error.to_string()])?;
         change.adopt();
-        self.table.apply(settings);
-        self.keeper.set_save_interval(interval);
+        self.sticking.adopt(&in_force);
         self.names.retain(&used);
         Ok(lines)
     }
@@ -374,7 +426,7 @@ impl Supervisor {
         self.log_totals();
         let states_saved = self.health.stop();
         self.proxy.quit();
-        let table_saved = self.keeper.stop();
+        let table_saved = self.sticking.stop();
         drop(self.path_lock);
         drop(self.statistics);
         let mut text = match cut {
@@ -472,6 +524,88 @@ impl Supervisor {
     }
 }
 
+impl Sticking {
+    fn sticks(&self) -> Arc<dyn stick::Sticks> {
+        match self {
+            Sticking::Lone { table, .. } => Arc::clone(table) as Arc<dyn stick::Sticks>,
+            Sticking::Agreed(cluster) => cluster.node(),
+        }
+    }
+
+    fn book(&self) -> Book {
+        match self {
+            Sticking::Lone { table, .. } => Book::Lone(Arc::clone(table)),
+            Sticking::Agreed(cluster) => Book::Agreed(cluster.node()),
+        }
+    }
+
+    fn saves(&self) -> Option<save::Watch> {
+        match self {
+            Sticking::Lone { keeper, .. } => Some(keeper.watch()),
+            Sticking::Agreed(_) => None,
+        }
+    }
+
+    fn observed(&self) -> Option<stats::ObservedCluster> {
+        match self {
+            Sticking::Lone { .. } => None,
+            Sticking::Agreed(cluster) => {
+                let stick_table = cluster.stick_table();
+                Some(stats::ObservedCluster {
+                    id: cluster.id().to_string(),
+                    node: cluster.node(),
+                    stick_table: Box::new(move || stick_table.status()),
+                    healthchecks: None,
+                })
+            }
+        }
+    }
+
+    /// What speaks against another configuration.
+    fn check(&self, old: &Config, new: &Config) -> Result<(), Vec<String>> {
+        let refused = match (self, new.peers.is_empty()) {
+            (Sticking::Lone { .. }, true) => return Ok(()),
+            (Sticking::Lone { .. }, false) => {
+                "peers: a node that runs alone joins a cluster by a restart; its sticks come along"
+                    .to_owned()
+            }
+            (Sticking::Agreed(_), true) if old.peers.len() > 1 => {
+                "peers: this node belongs to a cluster with other members; have them leave it out of                  their [[peers]] first, then restart it to run alone"
+                    .to_owned()
+            }
+            (Sticking::Agreed(_), true) => {
+                "peers: a node leaves its cluster, to run alone, by a restart".to_owned()
+            }
+            (Sticking::Agreed(cluster), false) => match cluster.check(new) {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
+            },
+        };
+        Err(vec![refused])
+    }
+
+    /// Another configuration is in force.
+    fn adopt(&self, new: &Config) {
+        match self {
+            Sticking::Lone { table, keeper } => {
+                table.apply(table_settings(new));
+                keeper.set_save_interval(new.stick_table_save_interval);
+            }
+            Sticking::Agreed(cluster) => cluster.adopt(new),
+        }
+    }
+
+    fn stop(self) -> Result<(), save::StopError> {
+        match self {
+            Sticking::Lone { keeper, .. } => keeper.stop(),
+            Sticking::Agreed(cluster) => {
+                cluster.stop();
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Where the process may make short-lived files: beside its PID file.
 fn run_directory(environment: &Environment) -> PathBuf {
     let directory = environment.pid_path().parent().map(Path::to_owned);
@@ -496,12 +630,11 @@ fn host_names(config: &Config) -> BTreeSet<String> {
         .groups
         .iter()
         .flat_map(|group| group.targets.values());
-    targets
-        .filter_map(|target| match target {
-            TargetAddr::Name { host, .. } => Some(host.clone()),
-            TargetAddr::Socket(_) => None,
-        })
-        .collect()
+    let of_targets = targets.filter_map(|target| match target {
+        TargetAddr::Name { host, .. } => Some(host.clone()),
+        TargetAddr::Socket(_) => None,
+    });
+    of_targets.chain(cluster::host_names(config)).collect()
 }
 
 /// Has every name of a configuration looked up, and waits a moment for the first answers.
@@ -527,7 +660,7 @@ fn answer(names: &Names, host: &str) -> Option<IpAddr> {
 }
 
 /// The line that says that clients are let in.
-fn ready_line(config: &Config, workers: usize) -> String {
+fn ready_line(config: &Config, workers: usize, sticking: &Sticking) -> String {
     let addresses: Vec<String> = config.bind_addrs.iter().map(ToString::to_string).collect();
     let groups: Vec<String> = config
         .groups
@@ -540,7 +673,12 @@ fn ready_line(config: &Config, workers: usize) -> String {
     format!(
         "tcpffee {} ready: node {}, {} workers, listening on {} ports {}, groups {}",
         env!("CARGO_PKG_VERSION"),
-        node_name(),
+        match sticking {
+            Sticking::Lone { .. } => node_name(),
+            Sticking::Agreed(cluster) => {
+                format!("{} of a cluster of {}", cluster.id(), config.peers.len())
+            }
+        },
         workers,
         addresses.join(", "),
         config::show_ports(config.ports.iter().copied()),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
-use super::Status;
+use super::{HealthStatus, Status};
 use super::target::TargetState;
 use crate::clock::Millis;
 use crate::config::{GroupId, TargetAddr};
@@ -16,6 +16,9 @@ use crate::config::{GroupId, TargetAddr};
 pub struct GroupCounters {
     /// Stick entries that name the group.
     pub sticks: AtomicU64,
+    /// What the cluster has agreed on, whatever this node's own file and checks say; Up for a lone
+    /// node.
+    pub agreed: HealthStatus,
     /// In [`Millis`]; zero: it is not Draining.
     draining_since_ms: AtomicU64,
     connections: Box<[CachePadded<AtomicI64>]>,
@@ -26,6 +29,7 @@ impl GroupCounters {
     pub fn new(workers: usize) -> GroupCounters {
         GroupCounters {
             sticks: AtomicU64::new(0),
+            agreed: HealthStatus::up(),
             draining_since_ms: AtomicU64::new(0),
             connections: (0..workers)
                 .map(|_| CachePadded::new(AtomicI64::new(0)))

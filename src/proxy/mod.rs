@@ -138,6 +138,21 @@ pub struct Proxy {
     own_descriptors: usize,
 }
 
+/// Completes the tickets of connections that wait for the stick table.
+#[derive(Clone)]
+pub struct Completer {
+    handles: Vec<WorkerHandle>,
+}
+
+impl Completer {
+    /// Hands the answer to the connection that the ticket names; never waits for it.
+    pub fn complete(&self, ticket: Ticket, route: Route) {
+        if let Some(handle) = self.handles.get(ticket.worker as usize) {
+            handle.complete(ticket, route);
+        }
+    }
+}
+
 /// What becomes of what operators have said of the groups.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Words {
@@ -361,10 +376,10 @@ impl Proxy {
         }
     }
 
-    /// Completes the ticket of a connection that waits for the stick table.
-    pub fn complete(&self, ticket: Ticket, route: Route) {
-        if let Some(handle) = self.handles.get(ticket.worker as usize) {
-            handle.complete(ticket, route);
+    /// For whoever completes tickets.
+    pub fn completer(&self) -> Completer {
+        Completer {
+            handles: self.handles.clone(),
         }
     }
 

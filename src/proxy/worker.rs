@@ -77,11 +77,14 @@ impl WorkerHandle {
 
     /// Completes a ticket of this worker.
     pub fn complete(&self, ticket: Ticket, route: Route) {
-        self.answers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((ticket, route));
-        self.wake();
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.push((ticket, route));
+        // Where others wait already, the worker is on its way.
+        let is_first = answers.len() == 1;
+        drop(answers);
+        if is_first {
+            self.wake();
+        }
     }
 
     /// Has the worker bring open connections in line with the groups' statuses; never waits.

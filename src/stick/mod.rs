@@ -5,6 +5,7 @@
 
 mod balance;
 mod bell;
+mod book;
 mod counters;
 mod counts;
 mod entry;
@@ -33,6 +34,7 @@ use crate::clock::Millis;
 use crate::config::GroupId;
 use crate::groups::Groups;
 
+pub use book::Book;
 pub use counts::Counts;
 pub use key::{ClientIp, Key, KeyError, KeyRef};
 pub use restore::{Remaining, RestoredEntry};

@@ -8,7 +8,7 @@ use crate::health::{self, CheckView, Durations};
 use crate::proxy::{self, End, GroupTraffic, PortTraffic, Totals};
 use crate::stats::api;
 use crate::stick::save::KeeperCounts;
-use crate::stick::{Counts, Table};
+use crate::stick::{Counts, Book};
 
 /// All figures of a node at one moment.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Figures {
     pub fn gather(
         proxy: &proxy::View,
         health: &health::View,
-        table: &Table,
+        table: &Book,
         rest: Rest,
     ) -> Figures {
         let generation = proxy.generation();

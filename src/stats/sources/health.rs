@@ -48,7 +48,7 @@ impl Sources {
             };
             warnings.push(format!("the last reload was refused: {first}{more}"));
         }
-        if let Some(error) = self.parts.saves.last_error() {
+        if let Some(error) = self.saves().last_error {
             warnings.push(format!("the last save of the stick table failed: {error}"));
         }
         let (entries, settings) = (self.parts.table.entries(), self.parts.table.settings());

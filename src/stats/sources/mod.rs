@@ -26,7 +26,8 @@ use crate::config::{self, KeyType};
 use crate::groups::Status;
 use crate::history::{Happening, History, Kind};
 use crate::proxy::{self, End};
-use crate::stick::{Table, save};
+use crate::stick::replicated::node::Node;
+use crate::stick::{Book, save};
 use draining::LastSticks;
 use recently::Recently;
 
@@ -48,17 +49,25 @@ pub struct Parts {
     /// The health checks.
     pub health: crate::health::View,
     /// The stick table.
-    pub table: Arc<Table>,
-    /// Its saves.
-    pub saves: save::Watch,
+    pub table: Book,
+    /// A lone node's saves of it.
+    pub saves: Option<save::Watch>,
     /// What happened lately.
     pub history: Arc<History>,
-    /// This node's id in its cluster.
-    pub node: Option<String>,
-    /// The Raft group of the stick table, where there is one.
-    pub raft_stick_table: Option<RaftStatus>,
-    /// The Raft group of the health checks, likewise.
-    pub raft_healthchecks: Option<RaftStatus>,
+    /// The cluster; none for a lone node.
+    pub cluster: Option<ObservedCluster>,
+}
+
+/// A node of a cluster, as statistics see it.
+pub struct ObservedCluster {
+    /// This node's id.
+    pub id: String,
+    /// The stick table's node.
+    pub node: Arc<Node>,
+    /// The Raft group of the stick table.
+    pub stick_table: RaftStatus,
+    /// The Raft group of the health checks.
+    pub healthchecks: Option<RaftStatus>,
 }
 
 /// Makes every answer.
@@ -134,7 +143,7 @@ impl Sources {
         let generation = self.parts.proxy.generation();
         api::Overview {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: self.parts.node.clone(),
+            node: self.parts.cluster.as_ref().map(|cluster| cluster.id.clone()),
             key_type: match self.parts.key_type {
                 KeyType::Ip => "IP",
                 KeyType::IpWithFirstMessageSlice { .. } => "IP_WITH_FIRST_MESSAGE_SLICE",
@@ -191,11 +200,12 @@ impl Sources {
     }
 
     fn saves(&self) -> api::Saves {
-        let counts = self.parts.saves.counts();
+        let saves = self.parts.saves.as_ref();
+        let counts = saves.map(save::Watch::counts).unwrap_or_default();
         api::Saves {
             succeeded: counts.saves,
             failed: counts.save_failures,
-            last_error: self.parts.saves.last_error(),
+            last_error: saves.and_then(save::Watch::last_error),
         }
     }
 

@@ -10,13 +10,11 @@ use super::{Sources, api};
 impl Sources {
     /// The Raft groups of this node.
     pub fn raft(&self) -> api::Raft {
-        let group = |status: &Option<super::RaftStatus>| {
-            let status = status.as_ref()?;
-            Some(api::RaftGroup::from(status()))
-        };
+        let cluster = self.parts.cluster.as_ref();
+        let checks = cluster.and_then(|cluster| cluster.healthchecks.as_ref());
         api::Raft {
-            stick_table: group(&self.parts.raft_stick_table),
-            healthchecks: group(&self.parts.raft_healthchecks),
+            stick_table: cluster.map(|cluster| (cluster.stick_table)().into()),
+            healthchecks: checks.map(|status| status().into()),
         }
     }
 }

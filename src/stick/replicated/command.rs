@@ -171,6 +171,17 @@ pub struct Verdict {
     pub reason: String,
 }
 
+impl Verdict {
+    /// What the health checks make of a group, its reason cut to what travels.
+    pub fn new(group: GroupId, status: Status, reason: &str) -> Verdict {
+        Verdict {
+            group,
+            status,
+            reason: reason[..reason.floor_char_boundary(MAX_REASON_BYTES)].to_owned(),
+        }
+    }
+}
+
 /// Bytes of a reason.
 pub const MAX_REASON_BYTES: usize = 256;
 

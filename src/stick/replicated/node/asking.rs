@@ -28,8 +28,13 @@ impl Node {
         }
     }
 
-    /// Proposes a batch, whether this process is stated or not.
-    pub(super) fn propose(&self, batch: Vec<Queued>) {
+    /// Proposes a batch that did not wait in the outbox, whether this process is stated or not.
+    pub(super) fn propose_apart(&self, batch: Vec<Queued>) {
+        self.outbox.went_apart();
+        self.propose(batch);
+    }
+
+    fn propose(&self, batch: Vec<Queued>) {
         let Some(me) = self.me.upgrade() else {
             return;
         };
@@ -102,6 +107,8 @@ impl Node {
                 self.told(index, key.as_ref(), serial, what, &outcome);
             }
             (About::Offer { key, serial }, outcome) => self.offered(&key, serial, outcome),
+            // Whoever waited may have given up.
+            (About::Saying(told), outcome) => drop(told.send(outcome)),
             (About::Nobody, _) => {}
         }
     }
@@ -112,7 +119,7 @@ impl Node {
             About::Move { key, serial, waiter } => self.not_moved(&key, serial, waiter),
             About::Telling { key, serial, what } => self.not_told(key.as_ref(), serial, what),
             About::Offer { key, .. } => self.offer_again(key),
-            About::Nobody => {}
+            About::Saying(_) | About::Nobody => {}
         }
     }
 

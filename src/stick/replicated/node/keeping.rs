@@ -77,8 +77,8 @@ impl Node {
         // Only an answer tells that somebody is there again.
         if self.quorum.is_lost() && now.since(rounds.probed) >= PROBE_MS {
             rounds.probed = now;
-            if !self.quorum.is_asking() || self.outbox.lengths().1 == 0 {
-                self.propose(Vec::new());
+            if !self.quorum.is_asking() {
+                self.propose_apart(Vec::new());
             }
         }
     }
@@ -117,7 +117,7 @@ impl Node {
         let mut found = Vec::new();
         let mut from = 0;
         loop {
-            let mut shard = locked(shard);
+            let shard = locked(shard);
             let upto = shard.slots().min(from + RECORDS_PER_HOLD);
             for record in (from..upto).filter_map(|slot| shard.get(slot)) {
                 for question in [Question::Key, Question::Latest] {

@@ -18,7 +18,8 @@ mod deciding; // what a connection is answered at once
 mod keeping; // what comes with time: renewals, put-off questions, whether anybody answers
 mod outbox; // operations on their way into the log
 mod quorum; // whether anybody answers
-mod record; // what this node knows of its own connections' keys
+mod record;
+mod saying; // what others have said through it // what this node knows of its own connections' keys
 mod telling; // what the log is told of connections
 
 #[cfg(test)]
@@ -41,6 +42,9 @@ use crate::stick::hash::{KeyHasher, SHARDS, shard_of};
 use crate::stick::{Answer, Key, KeyRef, Route, StickRef, Ticket};
 
 use super::replica::Replica;
+pub use keeping::{Rounds, TICK_MS};
+pub use saying::Saying;
+
 use outbox::Outbox;
 use quorum::Quorum;
 use record::Shard;
@@ -203,6 +207,11 @@ impl Node {
     /// Whether no leader has answered for `no_quorum_after`.
     pub fn has_lost_quorum(&self) -> bool {
         self.quorum.is_lost()
+    }
+
+    /// How a new key gets its group.
+    pub fn balance(&self) -> Balance {
+        self.policy.load().balance
     }
 
     /// Another configuration is in force.

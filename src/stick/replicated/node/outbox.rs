@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use crossbeam_channel::Sender;
 use tcpffee_raft::ids::LogTime;
 
 use crate::stick::Key;
-use crate::stick::replicated::command::Op;
+use crate::stick::replicated::command::{Op, Outcome};
 
 use super::record::{Question, Waiter};
 
@@ -38,6 +39,8 @@ pub(super) enum About {
     Telling { key: Key, serial: u64, what: Told },
     /// A key whose group was given alone.
     Offer { key: Key, serial: u64 },
+    /// Who waits for it by a [`Saying`](super::Saying).
+    Saying(Sender<Outcome>),
     /// Nobody.
     Nobody,
 }
@@ -78,6 +81,11 @@ impl Outbox {
         inside.out += 1;
         let most = inside.queue.len().min(MAX_OPS);
         Some(inside.queue.drain(..most).collect())
+    }
+
+    /// A batch that never waited is out.
+    pub fn went_apart(&self) {
+        self.lock().out += 1;
     }
 
     /// A batch is out no more.

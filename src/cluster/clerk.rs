@@ -1,0 +1,333 @@
+//! What this node states in the stick table's log, and what its leader does there besides: ending
+//! sessions of nodes that are silent, copying health verdicts, saying what every node knows.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use log::Level;
+use tcpffee_raft::core::Role;
+use tcpffee_raft::driver::{Conflict, Handle, MakeMachine, Status, Trouble};
+use tcpffee_raft::ids::{Index, LogTime, NodeId};
+
+use super::milliseconds;
+use crate::config::GroupId;
+use crate::groups;
+use crate::proxy::{Generation, Statuses, View};
+use crate::stick::replicated::command::{Full, Op, StatedGroup, Statement, Verdict};
+use crate::stick::replicated::node::{Identity, Node, Saying};
+use crate::stick::replicated::{Agreed, AgreedMember, Listener, Replica, machine};
+
+/// What the health checks make of the groups that are not Up, with reasons.
+pub type Verdicts = Box<dyn Fn() -> Vec<(GroupId, groups::Status, String)> + Send>;
+
+/// Between two looks, where nothing wakes the clerk.
+const LOOK: Duration = Duration::from_millis(100);
+/// A node unheard for as long holds nothing any more.
+const SESSION_MS: u64 = 3_000;
+/// What a node unheard for as long states does not count any more.
+const ABSENCE_MS: u64 = 60_000;
+
+/// What the thread that applies tells the clerk.
+#[derive(Debug)]
+pub(super) struct Clerk {
+    identity: Identity,
+    leads: AtomicBool,
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Clerk {
+    pub fn new(identity: Identity) -> Clerk {
+        Clerk {
+            identity,
+            leads: AtomicBool::new(false),
+            thread: Mutex::default(),
+        }
+    }
+
+    /// There may be something to do.
+    pub fn wake(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = &*thread {
+            thread.unpark();
+        }
+    }
+
+    /// Makes the machines of the replica's log, with the clerk listening.
+    pub fn machines(self: &Arc<Clerk>, replica: Arc<Replica>, own: NodeId) -> MakeMachine {
+        let clerk = Arc::clone(self);
+        Box::new(move || {
+            let ear = Box::new(Ear(Arc::clone(&clerk)));
+            machine(Arc::clone(&replica), own, ear)
+        })
+    }
+}
+
+struct Ear(Arc<Clerk>);
+
+impl Listener for Ear {
+    fn agreed_changed(&mut self, _: &Arc<Agreed>) {
+        self.0.wake();
+    }
+
+    fn became_leader(&mut self) {
+        self.0.leads.store(true, Ordering::Release);
+        self.0.wake();
+    }
+
+    fn ceased_to_lead(&mut self) {
+        self.0.leads.store(false, Ordering::Release);
+    }
+
+    fn applied(&mut self, _: Index, _: LogTime) {}
+}
+
+/// The clerk's thread.
+pub(super) struct Run {
+    pub clerk: Arc<Clerk>,
+    pub node: Arc<Node>,
+    pub handle: Handle,
+    pub view: View,
+    pub statuses: Arc<Statuses>,
+    pub verdicts: Verdicts,
+    pub is_stopping: Arc<AtomicBool>,
+}
+
+/// What the clerk has said and not heard of yet, each of one kind at a time.
+#[derive(Default)]
+struct Said {
+    statement: Option<Saying>,
+    duties: Option<Saying>,
+    /// What was agreed on when it last took effect here.
+    shown: Option<Arc<Agreed>>,
+    /// Since when this node leads.
+    leads_since: Option<Instant>,
+    told_apart: Vec<String>,
+}
+
+impl Run {
+    pub fn run(self) {
+        *self
+            .clerk
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
+        let mut said = Said::default();
+        while !self.is_stopping.load(Ordering::Acquire) {
+            let agreed = self.node.replica().agreed();
+            self.show(&agreed, &mut said);
+            let status = self.handle.status();
+            self.node.bar(barred(&status));
+            self.state(&agreed, &mut said);
+            self.lead(&agreed, &status, &mut said);
+            std::thread::park_timeout(LOOK);
+        }
+    }
+
+    /// Has what is agreed on take effect on this node's groups.
+    fn show(&self, agreed: &Arc<Agreed>, said: &mut Said) {
+        let is_news = said
+            .shown
+            .as_ref()
+            .is_none_or(|shown| !Arc::ptr_eq(shown, agreed));
+        let generation = self.view.generation();
+        for group in generation.groups.iter() {
+            let (status, reason) = agreed_status(agreed, group.id);
+            let cell = &group.counters.agreed;
+            let (before, why) = cell.with_reason();
+            if before != status || *why != *reason {
+                cell.set(status, &reason);
+                self.statuses.review(group.id, &reason, Level::Debug);
+            }
+        }
+        if is_news {
+            self.tell_apart(agreed, said);
+            said.shown = Some(Arc::clone(agreed));
+        }
+    }
+
+    /// Says what this node's file says otherwise than the others'.
+    fn tell_apart(&self, agreed: &Agreed, said: &mut Said) {
+        let apart = differences(agreed, self.clerk.identity.node);
+        for line in apart.iter().filter(|line| !said.told_apart.contains(line)) {
+            log::warn!("{line}");
+        }
+        said.told_apart = apart;
+    }
+
+    /// Has the log know what this process states.
+    fn state(&self, agreed: &Agreed, said: &mut Said) {
+        let own = agreed.members.get(&self.clerk.identity.node);
+        let own = own.filter(|own| own.boot == self.clerk.identity.boot && own.present);
+        let wanted = statement(&self.view.generation());
+        self.node.set_stated(own.is_some());
+        if own.is_some_and(|own| *own.statement == wanted) {
+            said.statement = None;
+        } else if said.statement.as_ref().is_none_or(Saying::is_over) {
+            said.statement = Some(self.node.say(vec![Op::State(wanted)]));
+        }
+    }
+
+    /// What is a leader's to do.
+    fn lead(&self, agreed: &Agreed, status: &Status, said: &mut Said) {
+        if status.role != Role::Leader || !self.clerk.leads.load(Ordering::Acquire) {
+            said.leads_since = None;
+            said.duties = None;
+            return;
+        }
+        let since = *said.leads_since.get_or_insert_with(Instant::now);
+        if said.duties.as_ref().is_some_and(|duties| !duties.is_over()) {
+            return;
+        }
+        let mut ops = Vec::new();
+        for (&node, member) in &agreed.members {
+            ops.extend(about_member(node, member, status, milliseconds(since.elapsed())));
+        }
+        let verdicts = self.wanted_verdicts();
+        if verdicts != agreed.verdicts {
+            ops.push(Op::Verdicts(verdicts));
+        }
+        let newest_first = agreed.fences.last().into_iter().chain(agreed.fences.first());
+        ops.extend(
+            newest_first
+                .copied()
+                .find(|&index| self.handle.fence(index))
+                .map(Op::Passed),
+        );
+        said.duties = (!ops.is_empty()).then(|| self.node.say(ops));
+    }
+
+    fn wanted_verdicts(&self) -> Vec<Verdict> {
+        let mut verdicts: Vec<Verdict> = (self.verdicts)()
+            .into_iter()
+            .map(|(group, status, reason)| Verdict::new(group, status, &reason))
+            .collect();
+        verdicts.sort_by_key(|verdict| verdict.group);
+        verdicts
+    }
+}
+
+/// What a leader says of a member that it has not heard for a while.
+fn about_member(
+    node: NodeId,
+    member: &AgreedMember,
+    status: &Status,
+    leads_for_ms: u64,
+) -> Option<Op> {
+    if node == status.node {
+        return None;
+    }
+    let view = status.members.iter().find(|view| view.id == node);
+    let silent_ms = view.and_then(|view| view.silent_ms);
+    // Who has not been heard by this leader may have been by the one before.
+    let silent_ms = silent_ms.unwrap_or(leads_for_ms);
+    if member.present && silent_ms >= ABSENCE_MS {
+        return Some(Op::Absent { node });
+    }
+    let boot = member.boot;
+    (member.has_session && silent_ms >= SESSION_MS).then_some(Op::EndSession { node, boot })
+}
+
+/// What the cluster makes of a group, and why; Up before anything is agreed on.
+fn agreed_status(agreed: &Agreed, id: GroupId) -> (groups::Status, String) {
+    match agreed.groups.get(&id) {
+        Some(group) if group.takes_new => (groups::Status::Up, String::new()),
+        Some(group) => (
+            group.status.max(groups::Status::Draining),
+            group.reason.clone(),
+        ),
+        None if agreed.groups.is_empty() => (groups::Status::Up, String::new()),
+        None => (
+            groups::Status::Draining,
+            "the cluster has not agreed on it yet".to_owned(),
+        ),
+    }
+}
+
+/// What this node's file, and its operators, say.
+fn statement(generation: &Generation) -> Statement {
+    let config = &generation.config;
+    let groups = generation.groups.iter().map(|group| StatedGroup {
+        id: group.id,
+        status: group.stated(),
+        weight: group.weight,
+        backup: group.backup,
+    });
+    Statement {
+        expiration_ms: milliseconds(config.expiration),
+        max_entries: config.stick_table_max_entries as u64,
+        full: Full::from(config.stick_table_full),
+        groups: groups.collect(),
+    }
+}
+
+/// Where this node's file differs from what is agreed on, a line for each point.
+pub(super) fn differences(agreed: &Agreed, own: NodeId) -> Vec<String> {
+    let Some(member) = agreed.members.get(&own) else {
+        return Vec::new();
+    };
+    let stated = &member.statement;
+    let mut lines = Vec::new();
+    let mut apart = |key: &str, here: String, there: String| {
+        if here != there {
+            lines.push(format!(
+                "{key} is {here} in this node's file; the cluster has agreed on {there}"
+            ));
+        }
+    };
+    let seconds = |ms: u64| format!("{} s", Duration::from_millis(ms).as_secs_f64());
+    apart(
+        "expiration",
+        seconds(stated.expiration_ms),
+        seconds(agreed.expiration_ms),
+    );
+    apart(
+        "stick_table_max_entries",
+        stated.max_entries.to_string(),
+        agreed.max_entries.to_string(),
+    );
+    let full = |full: Full| match full {
+        Full::Refuse => "refuse".to_owned(),
+        Full::Evict => "evict".to_owned(),
+    };
+    apart("stick_table_full", full(stated.full), full(agreed.full));
+    for (id, group) in &agreed.groups {
+        let own = stated.groups.iter().find(|own| own.id == *id);
+        match own {
+            None if group.status.is_usable() => lines.push(format!(
+                "group {id} is not in this node's file, and is in others'"
+            )),
+            Some(own) if own.weight != group.weight => lines.push(format!(
+                "groups.{id}.weight is {} in this node's file; the cluster has agreed on {}",
+                own.weight, group.weight
+            )),
+            _ => {}
+        }
+    }
+    for (node, other) in agreed.members.iter().filter(|(_, other)| other.present) {
+        let theirs = |id| other.statement.groups.iter().any(|group| group.id == id);
+        let missing = stated.groups.iter().filter(|group| !theirs(group.id));
+        lines.extend(missing.map(|group| {
+            format!(
+                "group {} is not in the file of node {node}: it takes no new clients",
+                group.id
+            )
+        }));
+    }
+    lines
+}
+
+/// Why a node may not serve, by what its Raft group says.
+fn barred(status: &Status) -> Option<String> {
+    if let Some(trouble @ (Trouble::Dismissed | Trouble::Halted { .. })) = &status.trouble {
+        return Some(trouble.to_string());
+    }
+    let bars = |conflict: &&Conflict| {
+        matches!(
+            conflict,
+            Conflict::Agreement { .. } | Conflict::Impostor | Conflict::Cluster { .. }
+        )
+    };
+    status.conflicts.values().find(bars).map(ToString::to_string)
+}

@@ -1,0 +1,314 @@
+//! The cluster that this process is a node of: its Raft groups, and what they have to do with the
+//! rest of the process.
+//!
+//! ```text
+//! workers ─ Sticks ─▶ Node ─ Outside ─▶ Raft of the stick table ─▶ Replica
+//!                      ▲                        │ leader, agreed
+//!             keeper ──┘ (renewals)    clerk ◀──┘ statements, sessions, verdicts, fences
+//! ```
+
+mod addresses; // where the peers are
+mod clerk; // what this node states, and a leader's duties
+mod form; // `tcpffee cluster form`
+mod happenings; // what Raft tells, for people
+mod outside; // what surrounds the stick table's node
+mod seed; // a lone node's table, from which a cluster begins
+mod start; // what the Raft groups are started with
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tcpffee_raft::driver::{self, Handle};
+use tcpffee_raft::ids::NodeId;
+use tcpffee_raft::store::files::SystemFiles;
+
+use crate::config::{Config, Environment, Peer};
+use crate::groups::GroupRegistry;
+use crate::history::History;
+use crate::node_id::{self, NodeIdError, Own};
+use crate::proxy::{Completer, Statuses, View};
+use crate::resolve::Names;
+use crate::stick::replicated::Replica;
+use crate::stick::replicated::node::{Identity, Node, Policy, Rounds, TICK_MS};
+use crate::stick::{Key, RestoredEntry};
+
+use clerk::{Clerk, Verdicts};
+use outside::Surroundings;
+use start::Group;
+
+pub use form::{RaftGroup, form};
+pub use start::SecretFileError;
+
+/// A node of a cluster cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It is not clear which of the peers it is.
+    #[error(transparent)]
+    Own(#[from] NodeIdError),
+    /// The shared secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
+    /// A Raft group.
+    #[error(transparent)]
+    Raft(#[from] driver::StartError),
+    /// The system gave no thread.
+    #[error("cannot start the threads of the cluster: {0}")]
+    Thread(#[source] std::io::Error),
+    /// The system gave no random number.
+    #[error("cannot draw the number of this process: {0}")]
+    Random(#[source] std::io::Error),
+}
+
+/// What a node of a cluster needs.
+pub struct Parts<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The environment.
+    pub environment: &'a Environment,
+    /// Counters of the groups.
+    pub registry: Arc<GroupRegistry>,
+    /// Host names.
+    pub names: Arc<Names>,
+    /// Where elections are noted.
+    pub history: Arc<History>,
+    /// What a lone node has left behind.
+    pub lone: Vec<RestoredEntry>,
+    /// Where a lone node's table is saved.
+    pub lone_path: PathBuf,
+}
+
+/// This process as a node of its cluster.
+pub struct Cluster {
+    own: NodeId,
+    mac: Own,
+    node: Arc<Node>,
+    sticks: Handle,
+    surroundings: Arc<Surroundings>,
+    names: Arc<Names>,
+    clerk: Arc<Clerk>,
+    is_stopping: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Cluster {
+    /// Starts the Raft groups and joins, or forms, the cluster in the background. Connections
+    /// wait until [`Cluster::connect`] has been called.
+    ///
+    /// # Errors
+    /// Whatever keeps the node from starting; nothing is left behind.
+    pub fn start(parts: Parts<'_>) -> Result<Cluster, StartError> {
+        let Parts {
+            config,
+            environment,
+            ..
+        } = parts;
+        let mac = Own::find(environment.mac_address)?;
+        let own = node_id::node_id(node_id::own_peer(&config.peers, &mac)?.mac_address);
+        let secrets = start::secrets(config)?;
+        let identity = Identity {
+            node: own,
+            boot: start::draw().map_err(StartError::Random)?,
+        };
+        let replica = Replica::new(Arc::clone(&parts.registry));
+        let clerk = Arc::new(Clerk::new(identity));
+        let raft = start::config(Group::StickTable, config, environment, own, &parts.names, secrets);
+        let seed = seed::of(parts.lone, config);
+        let sticks = driver::start(
+            SystemFiles,
+            raft,
+            clerk.machines(Arc::clone(&replica), own),
+            seed,
+            happenings::notify(
+                Group::StickTable,
+                Arc::clone(&parts.history),
+                parts.lone_path.clone(),
+            ),
+        )?;
+        if sticks.status().cluster.is_some() {
+            // Whatever a lone node has left behind is older than the cluster.
+            seed::set_aside(&parts.lone_path);
+        }
+        let surroundings = Arc::new(Surroundings::new(sticks.clone(), Arc::clone(&parts.history)));
+        let node = Node::new(
+            identity,
+            replica,
+            parts.registry,
+            sticks.lease(),
+            policy(config),
+            Box::new(Arc::clone(&surroundings)),
+        );
+        Ok(Cluster {
+            own,
+            mac,
+            node,
+            sticks,
+            surroundings,
+            names: parts.names,
+            clerk,
+            is_stopping: Arc::default(),
+            threads: Vec::new(),
+        })
+    }
+
+    /// What the proxy asks for groups.
+    pub fn node(&self) -> Arc<Node> {
+        Arc::clone(&self.node)
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.own
+    }
+
+    /// The Raft group of the stick table.
+    pub fn stick_table(&self) -> Handle {
+        self.sticks.clone()
+    }
+
+    /// The proxy runs: connections that wait get their answers from now on, and what is agreed on
+    /// takes effect there.
+    ///
+    /// # Errors
+    /// The system gave no thread.
+    pub fn connect(
+        &mut self,
+        completer: Completer,
+        view: View,
+        statuses: Arc<Statuses>,
+        verdicts: Verdicts,
+    ) -> Result<(), StartError> {
+        self.surroundings.connect(completer, view.clone());
+        let (node, is_stopping) = (Arc::clone(&self.node), Arc::clone(&self.is_stopping));
+        self.spawn("sticks", move || {
+            let mut rounds = Rounds::default();
+            while !is_stopping.load(Ordering::Acquire) {
+                node.tick(&mut rounds);
+                std::thread::sleep(Duration::from_millis(TICK_MS));
+            }
+        })?;
+        let run = clerk::Run {
+            clerk: Arc::clone(&self.clerk),
+            node: Arc::clone(&self.node),
+            handle: self.sticks.clone(),
+            view,
+            statuses,
+            verdicts,
+            is_stopping: Arc::clone(&self.is_stopping),
+        };
+        self.spawn("clerk", move || run.run())
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        self.threads
+            .push(thread.spawn(run).map_err(StartError::Thread)?);
+        Ok(())
+    }
+
+    /// What speaks against putting another configuration in force.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check(&self, new: &Config) -> Result<(), String> {
+        node_id::own_peer(&new.peers, &self.mac)
+            .map_err(|error| error.to_string())
+            .and_then(|peer| match node_id::node_id(peer.mac_address) {
+                id if id == self.own => Ok(()),
+                other => Err(format!(
+                    "this node runs as {} and would be {other}: needs a restart",
+                    self.own
+                )),
+            })?;
+        start::secrets(new)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Another configuration is in force.
+    pub fn adopt(&self, new: &Config) {
+        self.node.set_policy(policy(new));
+        self.sticks.state(start::statement(&new.peers));
+        self.find_peers(new);
+        match start::secrets(new) {
+            Ok(secrets) => self.sticks.set_secrets(secrets),
+            Err(error) => log::error!("{error}; the secrets in use stay"),
+        }
+        self.clerk.wake();
+    }
+
+    /// An operator has said something of a group, or a name has another address.
+    pub fn look_again(&self, config: &Config) {
+        self.find_peers(config);
+        self.clerk.wake();
+    }
+
+    fn find_peers(&self, config: &Config) {
+        let peers = addresses::of(Group::StickTable, config, &self.names);
+        self.sticks.set_peers(peers);
+    }
+
+    /// Has an operator's wish that an entry be gone put into the log; waits for it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn remove(&self, key: Key) -> Result<(), String> {
+        self.node.remove(key)
+    }
+
+    /// The Raft groups, for whoever forms a cluster by hand.
+    pub fn operate<T>(&mut self, config: &Config, act: impl FnOnce(&mut [RaftGroup<'_>]) -> T) -> T {
+        let hosts = || {
+            let peers = config.peers.iter();
+            let named = peers.map(|peer| (node_id::node_id(peer.mac_address), peer.host.clone()));
+            named.collect()
+        };
+        act(&mut [RaftGroup {
+            name: "stick table",
+            operator: &mut self.sticks,
+            hosts: hosts(),
+        }])
+    }
+
+    /// Ends the node's part in good order: what it knows of connections is told, leadership is
+    /// handed over.
+    pub fn stop(mut self) {
+        self.node.tell_last();
+        self.is_stopping.store(true, Ordering::Release);
+        self.clerk.wake();
+        self.sticks.stop();
+        for thread in self.threads.drain(..) {
+            // One that panicked has ended the process.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The host names by which peers are known.
+pub fn host_names(config: &Config) -> BTreeSet<String> {
+    config.peers.iter().filter_map(addresses::name).collect()
+}
+
+/// Whether two lists name the same nodes, wherever they are.
+pub fn names_others(old: &[Peer], new: &[Peer]) -> bool {
+    let ids = |peers: &[Peer]| -> BTreeSet<_> { peers.iter().map(|peer| peer.mac_address).collect() };
+    ids(old) != ids(new)
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        balance: config.balance,
+        no_quorum: config.no_quorum,
+        no_quorum_after_ms: milliseconds(config.no_quorum_after),
+        connect_timeout_ms: milliseconds(config.connect_timeout),
+        max_entries: config.stick_table_max_entries,
+    }
+}
+
+/// Configured times are years at most.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
