@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tcpffee_raft::transport::PeerAddress;
 
+use super::StartError;
 use super::start::Group;
 use crate::config::{Config, Peer};
 use crate::node_id::node_id;
@@ -37,6 +38,42 @@ fn ip_of(peer: &Peer, names: &Names) -> Option<IpAddr> {
         let name = names.get(&peer.host).ok()?;
         name.answer.load().as_deref().copied()
     })
+}
+
+/// Sockets that only this host reaches are of no use where a peer is on another.
+///
+/// # Errors
+/// Where it is so.
+pub(super) fn check_reach(config: &Config, names: &Names) -> Result<(), StartError> {
+    let is_elsewhere = |peer: &&Peer| {
+        let is_here = |ip: IpAddr| ip.to_canonical().is_loopback();
+        ip_of(peer, names).map_or(peer.host != "localhost", |ip| !is_here(ip))
+    };
+    let Some(elsewhere) = config.peers.iter().find(is_elsewhere) else {
+        return Ok(());
+    };
+    let sockets = &config.raft_sockets;
+    let named = [
+        ("raft_healthchecks_logs_bind_socket", sockets.healthchecks_logs),
+        ("raft_stick_table_logs_bind_socket", sockets.stick_table_logs),
+        (
+            "raft_healthchecks_proposals_bind_socket",
+            sockets.healthchecks_proposals,
+        ),
+        (
+            "raft_stick_table_proposals_bind_socket",
+            sockets.stick_table_proposals,
+        ),
+    ];
+    let local = named.iter().filter(|(_, at)| at.ip().is_loopback());
+    let local: Vec<&str> = local.map(|(name, _)| *name).collect();
+    match local.is_empty() {
+        true => Ok(()),
+        false => Err(StartError::Unreachable {
+            sockets: local.join(", "),
+            host: elsewhere.host.clone(),
+        }),
+    }
 }
 
 /// An address, in brackets or not.

@@ -49,6 +49,17 @@ pub enum StartError {
     /// It is not clear which of the peers it is.
     #[error(transparent)]
     Own(#[from] NodeIdError),
+    /// Peers are on other hosts, and cannot reach this one.
+    #[error(
+        "the other peers cannot reach this node: {sockets} on a loopback address, and {host} is \
+         another host; give them an address that the other peers reach"
+    )]
+    Unreachable {
+        /// The settings.
+        sockets: String,
+        /// The peer.
+        host: String,
+    },
     /// The shared secret cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretFileError),
@@ -109,6 +120,7 @@ impl Cluster {
         let mac = Own::find(environment.mac_address)?;
         let own = node_id::node_id(node_id::own_peer(&config.peers, &mac)?.mac_address);
         let secrets = start::secrets(config)?;
+        addresses::check_reach(config, &parts.names)?;
         let identity = Identity {
             node: own,
             boot: start::draw().map_err(StartError::Random)?,

@@ -135,9 +135,9 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
     ports(&mut changes, old, new);
     changes.compare(settings::top(old), settings::top(new));
     groups(&mut changes, old, new);
-    let restart = takes_effect("peers[].host");
+    let live = takes_effect("peers[].host");
     let peers = (old.peers.as_slice(), new.peers.as_slice());
-    changes.compare_elements("peers", restart, peers, settings::peer);
+    changes.compare_elements("peers", live, peers, settings::peer);
     changes
 }
 

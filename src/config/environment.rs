@@ -180,7 +180,6 @@ impl<'v> Reader<'v> {
             rust_log: self.text(RUST_LOG).map(|set| set.text),
             warnings: Vec::new(),
         };
-        self.warn_of_unacted();
         let is_error = |problem: &Problem| problem.severity == Severity::Error;
         if self.problems.iter().any(is_error) {
             return Err(Problems(self.problems));
@@ -300,15 +299,6 @@ impl<'v> Reader<'v> {
                     name,
                     format!("without effect: {KEY_TYPE} is {TYPE_IP}"),
                 );
-            }
-        }
-    }
-
-    fn warn_of_unacted(&mut self) {
-        for row in VARIABLES.iter().filter(|variable| !variable.acted_on) {
-            if let Some((_, place)) = self.set(row.name) {
-                let sentence = "read and checked, but not acted upon by this version";
-                self.warn(place, row.name, sentence.to_owned());
             }
         }
     }

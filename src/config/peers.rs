@@ -25,7 +25,7 @@ pub(super) fn peers(top: &Section<'_>, sockets: &[NamedSocket]) -> Vec<Peer> {
     for section in &sections {
         peers.extend(peer(section, &peers));
     }
-    warn_of_unreachable_sockets(&entry, &peers, sockets);
+    look_at_unreachable_sockets(&entry, &peers, sockets);
     peers
 }
 
@@ -82,10 +82,12 @@ fn ports(section: &Section<'_>) -> PeerPorts {
     }
 }
 
-/// Sockets that only this host reaches, in a cluster that spans others. A warning as long as the
-/// cluster is not acted upon.
-fn warn_of_unreachable_sockets(entry: &Entry<'_>, peers: &[Peer], sockets: &[NamedSocket]) {
-    let Some(elsewhere) = peers.iter().find(|peer| !is_loopback(&peer.host)) else {
+/// Sockets that only this host reaches, in a cluster that spans others. Where a peer goes by a
+/// name, nobody knows yet that it is another host: that is found out at the start.
+fn look_at_unreachable_sockets(entry: &Entry<'_>, peers: &[Peer], sockets: &[NamedSocket]) {
+    let is_address = |peer: &&Peer| matches!(values::host(&peer.host), Some(Host::Ip(_)));
+    let mut others = peers.iter().filter(|peer| !is_loopback(&peer.host));
+    let Some(elsewhere) = others.clone().find(is_address).or_else(|| others.next()) else {
         return;
     };
     let local: Vec<&str> = sockets
@@ -93,12 +95,18 @@ fn warn_of_unreachable_sockets(entry: &Entry<'_>, peers: &[Peer], sockets: &[Nam
         .filter(|socket| socket.address.ip().to_canonical().is_loopback())
         .map(|socket| socket.name)
         .collect();
-    if !local.is_empty() {
-        entry.warn_at_key(format!(
-            "the cluster would not reach {}: {} on a loopback address",
-            elsewhere.host,
-            local.join(", ")
-        ));
+    if local.is_empty() {
+        return;
+    }
+    let sentence = format!(
+        "the cluster would not reach {}: {} on a loopback address; give them an address that the \
+         other peers reach",
+        elsewhere.host,
+        local.join(", ")
+    );
+    match values::host(&elsewhere.host) {
+        Some(Host::Ip(_)) => entry.error(sentence),
+        _ => entry.warn_at_key(sentence),
     }
 }
 

@@ -40,8 +40,6 @@ impl std::fmt::Display for TakesEffect {
 /// A subject whose settings this version reads and checks, but does not act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// Everything between peers.
-    Cluster,
     /// PROXY protocol headers, in and out.
     ProxyProtocol,
     /// Transparent proxying.
@@ -51,7 +49,6 @@ pub enum Subject {
 impl std::fmt::Display for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Subject::Cluster => "the cluster's settings",
             Subject::ProxyProtocol => "the PROXY protocol",
             Subject::Transparent => "transparent proxying",
         })

@@ -28,17 +28,8 @@ pub struct Variable {
     pub values: &'static str,
     /// What holds where it is unset or empty.
     pub default: &'static str,
-    /// Whether this version acts on it.
-    pub acted_on: bool,
     /// What it does, in one line.
     pub about: &'static str,
-}
-
-impl Variable {
-    const fn unacted(mut self) -> Variable {
-        self.acted_on = false;
-        self
-    }
 }
 
 const fn variable(
@@ -51,7 +42,6 @@ const fn variable(
         name,
         values,
         default,
-        acted_on: true,
         about,
     }
 }
@@ -68,9 +58,9 @@ pub static VARIABLES: &[Variable] = &[
     variable(STICK_TABLE_SAVE_PATH, "path", "/var/lib/tcpffee/stick_table",
         "Where a lone node saves its stick table."),
     variable(RAFT_PATH, "path", "/var/lib/tcpffee/raft",
-        "Directory of the cluster's logs.").unacted(),
+        "Directory of the cluster's logs."),
     variable(MAC_ADDRESS, "MAC address", "found on the interfaces",
-        "Which MAC address this node takes for its own, for containers and tests.").unacted(),
+        "Which MAC address this node takes for its own, for containers and tests."),
     variable(KEY_TYPE, "`IP`, `IP_WITH_FIRST_MESSAGE_SLICE`", "IP",
         "What a client is known by: its address, or its address and a slice of its first message."),
     variable(SLICE_START, "0 to 4095", "none",

@@ -102,8 +102,6 @@ fn variables_without_effect_are_warned_about() {
         [
             "environment: warning: TCPFFEE_KEY_FIRST_MESSAGE_SLICE_END: without effect: \
              TCPFFEE_KEY_TYPE is IP",
-            "environment: warning: TCPFFEE_RAFT_PATH: read and checked, but not acted upon by \
-             this version",
         ]
     );
 }
@@ -151,8 +149,6 @@ fn every_problem_is_reported_at_once() {
              02:00:00:00:00:01",
             "environment: TCPFFEE_KEY_TYPE: found \"IP_WITH_FIRST_MESAGE_SLICE\", expected IP or \
              IP_WITH_FIRST_MESSAGE_SLICE; did you mean IP_WITH_FIRST_MESSAGE_SLICE?",
-            "environment: warning: TCPFFEE_MAC_ADDRESS: read and checked, but not acted upon by \
-             this version",
         ]
     );
 }

@@ -256,7 +256,7 @@ fn peers_are_checked() {
 }
 
 #[test]
-fn a_cluster_on_loopback_sockets_is_warned_about() {
+fn a_cluster_on_loopback_sockets_is_refused_where_a_peer_certainly_is_elsewhere() {
     let elsewhere = PEER.replace("localhost", "192.0.2.9");
     let reach = |text: &str| {
         let found = problems(text).into_iter();
@@ -270,10 +270,16 @@ fn a_cluster_on_loopback_sockets_is_warned_about() {
             "raft_healthchecks_logs_bind_socket = \"192.0.2.1:2341\"",
             &elsewhere
         )),
-        ["warning: peers: the cluster would not reach 192.0.2.9: \
+        ["peers: the cluster would not reach 192.0.2.9: \
           raft_stick_table_logs_bind_socket, raft_healthchecks_proposals_bind_socket, \
-          raft_stick_table_proposals_bind_socket on a loopback address"]
+          raft_stick_table_proposals_bind_socket on a loopback address; give them an address that \
+          the other peers reach"]
     );
+    // Where a name leads is found out at the start.
+    let named = PEER.replace("localhost", "proxy-b.example");
+    let warned = reach(&file("", &named));
+    assert!(warned[0].starts_with("warning: peers: the cluster would not reach proxy-b.example"));
+    load(&file("", &named)).expect("only a warning");
 }
 
 #[test]
@@ -317,14 +323,12 @@ fn elections_come_well_after_heartbeats() {
 #[test]
 fn each_subject_that_nothing_acts_on_is_warned_about_once() {
     let top = "no_quorum = \"refuse\"\nno_quorum_after = 5\npeer_secret_file = \"/s\"";
+    assert_eq!(all_problems(&file(top, "")), [""; 0]);
     let group = "send_proxy = \"v1\"\ntransparent = true";
     let tail = "read and checked, but not acted upon by this version";
     assert_eq!(
         all_problems(&file(top, group)),
         [
-            format!(
-                "warning: the cluster's settings: {tail} (no_quorum, no_quorum_after, peer_secret_file)"
-            ),
             format!("warning: the PROXY protocol: {tail} (groups.N.send_proxy)"),
             format!("warning: transparent proxying: {tail} (groups.N.transparent)"),
         ],

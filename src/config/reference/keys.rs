@@ -54,7 +54,7 @@ const SOCKET: Kind = other(
 const PORT: Kind = integer(1, 65535);
 
 use Absent::{Required, Toml, Words as InWords};
-use Subject::{Cluster, ProxyProtocol, Transparent};
+use Subject::{ProxyProtocol, Transparent};
 use TakesEffect::{Live, NewConnections, Restart};
 
 /// Every key, in the order of the reference.
@@ -171,37 +171,37 @@ pub static KEYS: &[Key] = &[
 
     // Cluster
     key(Restart, "raft_healthchecks_logs_bind_socket", SOCKET, Toml("\"127.0.0.1:2341\""), "\"192.0.2.10:2341\"",
-        "Raft messages of the health checks; every peer must reach it, nobody else should.").unacted(Cluster),
+        "Raft messages of the health checks; every peer must reach it, nobody else should."),
     key(Restart, "raft_stick_table_logs_bind_socket", SOCKET, Toml("\"127.0.0.1:2342\""), "\"192.0.2.10:2342\"",
-        "Raft messages of the stick table.").unacted(Cluster),
+        "Raft messages of the stick table."),
     key(Restart, "raft_healthchecks_proposals_bind_socket", SOCKET, Toml("\"127.0.0.1:2343\""), "\"192.0.2.10:2343\"",
-        "Proposals for the health checks.").unacted(Cluster),
+        "Proposals for the health checks."),
     key(Restart, "raft_stick_table_proposals_bind_socket", SOCKET, Toml("\"127.0.0.1:2344\""), "\"192.0.2.10:2344\"",
-        "Proposals for the stick table.").unacted(Cluster),
+        "Proposals for the stick table."),
     key(Restart, "raft_heartbeat", seconds(1, 10_000), Toml("0.05"), "0.1",
-        "Time between the heartbeats of a leader.").unacted(Cluster),
+        "Time between the heartbeats of a leader."),
     key(Restart, "raft_election_timeout", other("array", "the shortest and the longest time in seconds, such as [0.3, 0.6], each from 0.01 to 60"),
         Toml("[0.3, 0.6]"), "[0.5, 1]",
-        "Silence of the leader after which a node stands for election, drawn anew each time; the shortest at least twice `raft_heartbeat`.").unacted(Cluster),
-    key(Restart, "peers[].host", other("string", "an IP address or a host name"),
+        "Silence of the leader after which a node stands for election, drawn anew each time; the shortest at least twice `raft_heartbeat`."),
+    key(Live, "peers[].host", other("string", "an IP address or a host name"),
         Required, "\"proxy-a.example\"",
-        "Where the other peers reach this one. The list holds every node, this one included.").unacted(Cluster),
-    key(Restart, "peers[].mac_address", other("string", "a MAC address such as \"02:00:00:00:00:01\""),
+        "Where the other peers reach this one. The list holds every node, this one included. A lone node joins a cluster, and a node leaves it to run alone, by a restart."),
+    key(Live, "peers[].mac_address", other("string", "a MAC address such as \"02:00:00:00:00:01\""),
         Required, "\"02:00:00:00:00:01\"",
-        "MAC address of one of the peer's interfaces: its node id.").unacted(Cluster),
-    key(Restart, "peers[].ports.healthchecks_logs", PORT, InWords("this node's own"), "12341",
-        "The peer's port of `raft_healthchecks_logs_bind_socket`, where it differs.").unacted(Cluster),
-    key(Restart, "peers[].ports.stick_table_logs", PORT, InWords("this node's own"), "12342",
-        "The peer's port of `raft_stick_table_logs_bind_socket`, where it differs.").unacted(Cluster),
-    key(Restart, "peers[].ports.healthchecks_proposals", PORT, InWords("this node's own"), "12343",
-        "The peer's port of `raft_healthchecks_proposals_bind_socket`, where it differs.").unacted(Cluster),
-    key(Restart, "peers[].ports.stick_table_proposals", PORT, InWords("this node's own"), "12344",
-        "The peer's port of `raft_stick_table_proposals_bind_socket`, where it differs.").unacted(Cluster),
-    key(Restart, "peer_secret_file", other("string", "the path of a file"),
+        "MAC address of one of the peer's interfaces: its node id."),
+    key(Live, "peers[].ports.healthchecks_logs", PORT, InWords("this node's own"), "12341",
+        "The peer's port of `raft_healthchecks_logs_bind_socket`, where it differs."),
+    key(Live, "peers[].ports.stick_table_logs", PORT, InWords("this node's own"), "12342",
+        "The peer's port of `raft_stick_table_logs_bind_socket`, where it differs."),
+    key(Live, "peers[].ports.healthchecks_proposals", PORT, InWords("this node's own"), "12343",
+        "The peer's port of `raft_healthchecks_proposals_bind_socket`, where it differs."),
+    key(Live, "peers[].ports.stick_table_proposals", PORT, InWords("this node's own"), "12344",
+        "The peer's port of `raft_stick_table_proposals_bind_socket`, where it differs."),
+    key(Live, "peer_secret_file", other("string", "the path of a file"),
         InWords("none"), "\"/etc/tcpffee/peer_secret\"",
-        "File with the shared secret that authenticates and encrypts everything between peers.").unacted(Cluster),
+        "File with the shared secret that authenticates and encrypts everything between peers, in a line of its own; with two lines both are accepted, and the first is used first: so it is replaced without a stop. Read again at each reload."),
     key(Live, "no_quorum", Kind::Choice(NO_QUORUM), Toml("\"assign\""), "\"refuse\"",
-        "What a node does with clients while no leader answers: give new keys a group by rendezvous hash, or reset them.").unacted(Cluster),
+        "What a node does with clients while no leader answers: give new keys a group by rendezvous hash, or reset them."),
     key(Live, "no_quorum_after", seconds(100, HOUR_MS), Toml("3"), "5",
-        "Silence of every leader after which `no_quorum` applies.").unacted(Cluster),
+        "Silence of every leader after which `no_quorum` applies."),
 ];
