@@ -17,5 +17,16 @@ mod cluster;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alone;
 mod caught;
+mod clocks;
+mod crashes;
+mod cuts;
+mod disks;
+mod expiry;
 mod harness;
+mod members;
+mod pauses;
+mod random;
+mod reloads;
+mod secrets;

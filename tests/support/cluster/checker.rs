@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::history::{Answer, History, Outage, Outcome};
+use super::history::{Answer, History, Outage};
 
 /// More answers at once are not sorted out.
 const MOST_AT_ONCE: usize = 8;
@@ -46,7 +46,7 @@ pub struct Violation {
 pub fn judge(history: &History) -> Verdict {
     let mut by_key: BTreeMap<u32, Vec<Answer>> = BTreeMap::new();
     for answer in &history.answers {
-        if matches!(answer.outcome, Outcome::Group(_)) {
+        if answer.is_served() {
             by_key.entry(answer.key).or_default().push(*answer);
         }
     }
@@ -157,9 +157,7 @@ fn add(states: &mut Vec<Entry>, new: Entry) {
 
 /// The entry after one more answer; none where it cannot have been given.
 fn step(history: &History, before: Option<Entry>, answer: &Answer) -> Option<Entry> {
-    let Outcome::Group(group) = answer.outcome else {
-        unreachable!("others were left out");
-    };
+    let group = answer.group().expect("others were left out");
     let own = valid_until(history, answer);
     let Some(before) = before else {
         return Some(Entry {

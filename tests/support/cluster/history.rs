@@ -83,6 +83,21 @@ impl History {
     }
 }
 
+impl Answer {
+    /// Whether a group answered.
+    pub fn is_served(&self) -> bool {
+        self.group().is_some()
+    }
+
+    /// The group that answered.
+    pub fn group(&self) -> Option<u32> {
+        match self.outcome {
+            Outcome::Group(group) => Some(group),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = Duration::as_secs_f64;

@@ -1,5 +1,7 @@
 //! What the nodes' files say.
 
+use std::collections::BTreeMap;
+
 use toml::{Table, Value};
 
 use super::network;
@@ -16,6 +18,7 @@ pub const STATISTICS: u16 = 2340;
 pub struct Plan {
     settings: Settings,
     peers: Vec<usize>,
+    macs: BTreeMap<usize, String>,
 }
 
 impl Plan {
@@ -29,6 +32,7 @@ impl Plan {
         let plan = Plan {
             settings,
             peers: Vec::new(),
+            macs: BTreeMap::new(),
         };
         (0..groups).fold(plan, |plan, group| {
             plan.with(|settings| settings.group(group, network::server(group)))
@@ -46,11 +50,17 @@ impl Plan {
         self
     }
 
+    /// With another MAC address for a node than its interface has.
+    pub fn mac(mut self, node: usize, mac: &str) -> Plan {
+        self.macs.insert(node, mac.to_owned());
+        self
+    }
+
     /// With other settings.
     pub fn with(self, change: impl FnOnce(Settings) -> Settings) -> Plan {
         Plan {
             settings: change(self.settings),
-            peers: self.peers,
+            ..self
         }
     }
 
@@ -80,7 +90,7 @@ impl Plan {
         if self.peers.is_empty() {
             return settings;
         }
-        let peers: Vec<Value> = self.peers.iter().map(|peer| peer_entry(*peer)).collect();
+        let peers: Vec<Value> = self.peers.iter().map(|peer| self.entry(*peer)).collect();
         settings.set("peers", peers)
     }
 
@@ -91,11 +101,13 @@ impl Plan {
         let whole = || value.as_integer().map(|seconds| seconds as f64);
         value.as_float().or_else(whole).expect("it is a number")
     }
-}
 
-fn peer_entry(peer: usize) -> Value {
-    let mut entry = Table::new();
-    entry.insert("host".to_owned(), network::address(peer).to_string().into());
-    entry.insert("mac_address".to_owned(), network::mac(peer).into());
-    Value::Table(entry)
+    fn entry(&self, peer: usize) -> Value {
+        let usual = || network::mac(peer);
+        let mac = self.macs.get(&peer).cloned().unwrap_or_else(usual);
+        let mut entry = Table::new();
+        entry.insert("host".to_owned(), network::address(peer).to_string().into());
+        entry.insert("mac_address".to_owned(), mac.into());
+        Value::Table(entry)
+    }
 }

@@ -237,6 +237,21 @@ impl Stage {
         others[usize::try_from(chosen).expect("few nodes")]
     }
 
+    /// Waits until these nodes, and no others, vote about the stick table.
+    pub fn wait_voters(&self, nodes: &[usize]) {
+        let wanted: Vec<String> = nodes.iter().map(|node| network::mac(*node)).collect();
+        eventually_within(SETTLING, &format!("the voters are {nodes:?}"), || {
+            let leader = self.leader_now();
+            let standing = leader.and_then(|leader| self.node(leader).standing());
+            standing.is_some_and(|standing| standing.voters == wanted)
+        });
+    }
+
+    /// Waits until every running node votes.
+    pub fn wait_all_vote(&self) {
+        self.wait_voters(&self.running_nodes());
+    }
+
     /// Lets time pass while clients go on.
     pub fn pass(&self, length: Duration) {
         std::thread::sleep(length);
@@ -307,10 +322,9 @@ impl Stage {
     /// The group that a node gives a key, which has to be given one.
     pub fn group_of(&mut self, key: u32, node: usize) -> u32 {
         let answer = self.ask(key, &[node], Duration::from_secs(10))[0];
-        match answer.outcome {
-            Outcome::Group(group) => group,
-            _ => panic!("no group: {answer}"),
-        }
+        answer
+            .group()
+            .unwrap_or_else(|| panic!("no group: {answer}"))
     }
 
     // The record.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::burst::{Call, burst};
 use super::host::Host;
 use super::plan::PORTS;
-use super::{Answer, Chronicle, Outcome, Random, network};
+use super::{Answer, Chronicle, Random, network};
 
 /// How clients behave.
 #[derive(Clone, Debug)]
@@ -165,7 +165,7 @@ impl Client {
             self.answers.push(held.close(&shared.chronicle));
         }
         for call in calls {
-            if matches!(call.answer.outcome, Outcome::Group(_)) {
+            if call.answer.is_served() {
                 shared.answered.fetch_add(1, Ordering::Relaxed);
             }
             let one_of = shared.habits.one_held_of;
