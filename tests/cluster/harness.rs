@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::cluster::{Network, Outcome, Plan, Stage, network};
+use crate::cluster::{Network, Outcome, Plan, Stage, network, wall_clock};
 use crate::support::eventually;
 
 /// Sends datagrams from one node to another until one arrives, or long enough to know that none
@@ -110,4 +110,23 @@ fn nothing_runs_on_after_its_stage() {
     eventually("the process is gone", || {
         !std::path::Path::new(&format!("/proc/{pid}")).exists()
     });
+}
+
+#[test]
+fn a_wall_clock_is_shifted_for_one_node_alone() {
+    if !wall_clock::can_be_shifted() {
+        return;
+    }
+    let Some(mut stage) = Stage::new(2, 1, Plan::alone(1)) else {
+        return;
+    };
+    wall_clock::shift(stage.node_mut(2), "+86400s");
+    stage.start(&[1, 2]);
+    let day = |node: usize| {
+        let log = &stage.node(node).running().log;
+        let line = log.wait("that it is ready", |line| line.contains("ready:"));
+        line[..10].to_owned()
+    };
+    assert!(day(1) < day(2), "{} and {}", day(1), day(2));
+    assert_eq!(stage.group_of(1, 2), 0);
 }

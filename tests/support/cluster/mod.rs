@@ -19,6 +19,7 @@ pub mod probe;
 #[path = "../../../src/raft/tests/linearizability/random.rs"]
 pub mod random;
 pub mod stage;
+pub mod wall_clock;
 pub mod workload;
 
 pub use chronicle::Chronicle;
