@@ -114,6 +114,18 @@ impl Node {
         self.process = None;
     }
 
+    /// Panics, with its log, if its process has ended by itself.
+    pub fn assert_alive(&mut self) {
+        let number = self.number;
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        if let Some(status) = process.poll_exit() {
+            process.log.wait_end();
+            panic!("node {number} has ended: {status}\n{}", process.log.text());
+        }
+    }
+
     /// Forgets a process that has ended by itself: whether it had.
     pub fn reap(&mut self) -> bool {
         let ended = self

@@ -150,7 +150,7 @@ impl Stage {
     }
 
     /// All cuts are over; waits until all nodes may get traffic.
-    pub fn heal(&self) {
+    pub fn heal(&mut self) {
         self.network.heal_all();
         let running = self.running_nodes();
         self.wait_healthy(&running);
@@ -203,10 +203,11 @@ impl Stage {
     // What is waited for.
 
     /// Waits until all of these may get traffic.
-    pub fn wait_healthy(&self, nodes: &[usize]) {
+    pub fn wait_healthy(&mut self, nodes: &[usize]) {
         for node in nodes {
             let mut last = None;
             let healthy = holds_within(SETTLING, || {
+                self.node_mut(*node).assert_alive();
                 last = probe::health(self.network.node(*node), *node);
                 matches!(last, Some((true, _)))
             });
@@ -364,8 +365,9 @@ impl Stage {
         verdict
     }
 
-    /// The promise was kept, to clients who were served.
+    /// The promise was kept, to clients who were served, and no process ended by itself.
     pub fn assert_kept(&mut self) {
+        self.nodes.iter_mut().for_each(Node::assert_alive);
         let verdict = self.verdict();
         verdict.assert_kept();
         assert!(verdict.answers > 0, "nobody was served");
