@@ -16,6 +16,7 @@ pub mod command; // what nodes put into the log, and what comes back
 mod machine;
 mod replica;
 mod snapshot;
+mod state;
 
 pub use agreed::{Agreed, AgreedGroup, AgreedMember};
 pub use codec::{CommandError, encode};
