@@ -165,6 +165,8 @@ impl Supervisor {
             }),
             failed_targets,
             descriptor_limit,
+            // No Raft group runs in this version.
+            council: None,
         })?;
         let sources = Arc::new(Sources::new(stats::Parts {
             clock,
