@@ -251,9 +251,9 @@ impl Health {
         let plan = Plan::of(config);
         let claim = self.board.claim();
         let mut next = claim.board().successor(&plan);
-        if let Some(seat) = self.seat() {
-            // Of checks that are new here the cluster may know something.
-            next.follow(&seat.agreed());
+        // Of checks that are new here the cluster may know something.
+        if let Some(agreed) = self.seat().and_then(|seat| seat.in_force()) {
+            next.follow(&agreed);
         }
         Change {
             health: self,

@@ -120,10 +120,10 @@ impl View {
         let Some(seat) = &self.seat else {
             return Vec::new();
         };
-        let board = self.board.look();
         let mut found = Vec::new();
         let mut last = None;
-        while let Some(group) = board.next_checked(last) {
+        while let Some(group) = self.next_checked(last) {
+            let board = self.board.look();
             for check in board.checks_of(group) {
                 let key = CheckKey {
                     group,

@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::Level;
-use tcpffee_raft::driver::Handle;
+use tcpffee_raft::driver::{Handle, boot_time};
 use tcpffee_raft::ids::{NodeId, Term};
+use tcpffee_raft::lease::LeaseReader;
 
 use crate::config::HealthCheck;
 use crate::health::SharedOnStatus;
@@ -30,6 +32,10 @@ use errand::Errand;
 
 /// As often the leader counts heads, and everything is looked at though nothing rang.
 const TICK: Duration = Duration::from_millis(500);
+/// How long the log may take to take what this node sees, before that is looked at anew.
+const SPEECH_PATIENCE: Duration = Duration::from_secs(5);
+/// The same for who is alive, which is out of date sooner.
+const HEADS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A node's membership in the Raft group of the health checks, to be given to
 /// [`Outside`](crate::health::Outside): with it verdicts are what the cluster has agreed.
@@ -46,6 +52,8 @@ pub(in crate::health) struct Seat {
     minutes: Minutes,
     node: NodeId,
     dissent: Mutex<Dissent>,
+    /// What the board has of what was agreed; changed under the board's claim.
+    in_force: ArcSwapOption<Agreed>,
 }
 
 /// The council at work. It ends when this is ended.
@@ -61,8 +69,8 @@ struct Clerk {
     boot: u64,
     board: Arc<SharedBoard>,
     on_status: SharedOnStatus,
-    /// What was agreed when it last took effect.
-    in_force: Option<Arc<Agreed>>,
+    /// Whether what this node's log amounts to is what was agreed, and not some time ago.
+    lease: LeaseReader,
     /// What this node has to say.
     speech: Errand,
     /// As leader: who is alive.
@@ -102,17 +110,18 @@ impl Council {
             minutes,
             node,
             dissent: Mutex::default(),
+            in_force: ArcSwapOption::empty(),
         });
         let now = Instant::now();
         let clerk = Clerk {
             seat: Arc::clone(&seat),
+            lease: handle.lease(),
             handle,
             boot,
             board,
             on_status,
-            in_force: None,
-            speech: Errand::new(now),
-            heads: Errand::new(now),
+            speech: Errand::new(SPEECH_PATIENCE, now),
+            heads: Errand::new(HEADS_PATIENCE, now),
             leads: None,
             heads_due: now,
         };
@@ -133,9 +142,14 @@ impl Sitting {
 }
 
 impl Seat {
-    /// What was agreed.
+    /// What was agreed, as far as this node's log has it.
     pub fn agreed(&self) -> Arc<Agreed> {
         self.minutes.agreed()
+    }
+
+    /// What the board has of it; to be asked by who has claimed the board.
+    pub fn in_force(&self) -> Option<Arc<Agreed>> {
+        self.in_force.load_full()
     }
 
     /// This node sees something else now, or has other checks.
@@ -177,20 +191,19 @@ impl Clerk {
         }
     }
 
-    /// Has what was agreed since the last time hold on the board. The board stays claimed until the
-    /// changes are told, as with results of checks.
-    fn take_effect(&mut self) {
-        let is_in_force = |agreed: &Arc<Agreed>| {
-            let in_force = self.in_force.as_ref();
-            in_force.is_some_and(|in_force| Arc::ptr_eq(in_force, agreed))
-        };
-        if is_in_force(&self.seat.agreed()) {
+    /// Has what was agreed since the last time hold on the board, while the log here is up to date:
+    /// a node that reads its log again, or catches up, does not pass through old verdicts. The board
+    /// stays claimed until the changes are told, as with results of checks.
+    fn take_effect(&self) {
+        if self.lease.until(boot_time()).is_none() {
             return;
         }
-        let board = Arc::clone(&self.board);
-        let claim = board.claim();
-        // Looked up under the claim: who had it before may have let something newer take effect.
         let agreed = self.seat.agreed();
+        let in_force = self.seat.in_force();
+        if in_force.is_some_and(|in_force| Arc::ptr_eq(&in_force, &agreed)) {
+            return;
+        }
+        let claim = self.board.claim();
         let decisions = claim.board().follow(&agreed);
         for decision in decisions {
             let level = match decision.state {
@@ -199,7 +212,7 @@ impl Clerk {
             };
             (self.on_status)(decision.group, &decision.because, level);
         }
-        self.in_force = Some(agreed);
+        self.seat.in_force.store(Some(agreed));
     }
 
     /// Has the log told what it lacks of this node.

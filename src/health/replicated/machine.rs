@@ -18,6 +18,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// the minutes say from now on.
 pub fn machine(minutes: &Minutes) -> Box<dyn StateMachine> {
     minutes.publish(Agreed::default());
+    minutes.set_leads(None);
     Box::new(Machine {
         agreed: Agreed::default(),
         minutes: minutes.clone(),

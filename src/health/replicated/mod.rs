@@ -11,7 +11,7 @@
 //! alive nodes that have the check. The machine writes it down in the [`Minutes`], where the node's
 //! [`Council`] finds it: a thread that compares what the log has of this node with what the node
 //! sees, has the log told of the difference for as long as there is one, and lets verdicts take
-//! effect. Without a leader the last verdicts hold.
+//! effect. Without a leader the last verdicts hold, and what a node sees meanwhile is told later.
 //!
 //! Whoever runs the Raft group starts it with [`machine`] as its state machine and [`VERSION`] as the
 //! version that it states, and gives a [`Council`] with its handle to

@@ -13,8 +13,8 @@ use crate::health::replicated::agreed::Agreed;
 use crate::health::replicated::codec;
 use crate::health::replicated::command::{Command, Outcome, VERSION};
 
-/// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long what was applied elsewhere is waited for here.
+const LAG: Duration = Duration::from_secs(5);
 /// How long nothing is proposed after a proposal came to nothing.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The same where it would come to nothing again.
@@ -26,6 +26,8 @@ pub(super) type Result = std::result::Result<Bytes, ProposalError>;
 /// One kind of proposals, of which one is on its way at most.
 pub(super) struct Errand {
     state: State,
+    /// How long an answer is waited for.
+    patience: Duration,
     done: Sender<Result>,
     answers: Receiver<Result>,
 }
@@ -40,10 +42,12 @@ enum State {
 }
 
 impl Errand {
-    pub fn new(now: Instant) -> Errand {
+    /// Of proposals that are waited for so long.
+    pub fn new(patience: Duration, now: Instant) -> Errand {
         let (done, answers) = unbounded();
         Errand {
             state: State::Free { from: now },
+            patience,
             done,
             answers,
         }
@@ -66,7 +70,7 @@ impl Errand {
     /// Sends one.
     pub fn send(&mut self, handle: &Handle, command: &Command) {
         self.state = State::Out;
-        let deadline = boot_time().plus(PATIENCE.as_millis() as u64);
+        let deadline = boot_time().plus(self.patience.as_millis() as u64);
         let done = self.done.clone();
         let done = Box::new(move |result| {
             // Who waits for it has ended otherwise.
@@ -89,7 +93,7 @@ impl Errand {
             Some(answer) if matches!(answer.outcome, Outcome::Done | Outcome::NoSession) => {
                 State::Applied {
                     there: answer.index,
-                    until: now + PATIENCE,
+                    until: now + LAG,
                 }
             }
             _ => {

@@ -248,6 +248,12 @@ impl Cluster {
         self.runs(number).status.with_reason().1.to_string()
     }
 
+    /// Whether what its log amounts to is in force.
+    pub fn is_up_to_date(&self, number: usize) -> bool {
+        let in_force = self.health(number).seat().and_then(|seat| seat.in_force());
+        in_force.is_some_and(|in_force| Arc::ptr_eq(&in_force, &self.agreed(number)))
+    }
+
     pub fn health(&self, number: usize) -> &Health {
         &self.runs(number).health
     }
@@ -293,6 +299,12 @@ impl Cluster {
     pub fn has_told(&self, number: usize, words: &str) -> bool {
         let told = self.nodes[number].told.lock().expect("no panic");
         told.iter().any(|line| line.contains(words))
+    }
+}
+
+impl Node {
+    pub fn forget_told(&self) {
+        self.told.lock().expect("no panic").clear();
     }
 }
 
