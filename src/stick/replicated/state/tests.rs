@@ -1,8 +1,9 @@
 mod agreement;
 mod assign;
 mod expiry;
-pub(in super::super) mod fixtures;
+pub mod fixtures;
 mod members;
 mod model;
 mod named;
 mod random;
+mod speed;

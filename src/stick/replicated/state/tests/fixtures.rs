@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tcpffee_raft::ids::{Index, LogTime, NodeId};
+use tcpffee_raft::machine::SnapshotSource;
 use tcpffee_raft::membership::{Member, Membership, Role};
 
 use crate::config::GroupId;
@@ -128,6 +129,13 @@ impl Lab {
         }
     }
 
+    /// Asks for some keys, whatever comes of it.
+    pub fn given_or_not(&mut self, node: NodeId, keys: u32) {
+        for number in 0..keys {
+            self.assign(node, &key(number), 1);
+        }
+    }
+
     pub fn hold(&mut self, node: NodeId, key: &Key, version: Index) -> Outcome {
         let key = key.clone();
         self.op(node, Op::Hold { key, version })
@@ -242,5 +250,17 @@ pub fn sliced(number: u32, slice: &str) -> Key {
     Key {
         ip: ip(number),
         slice: Some(slice.as_bytes().into()),
+    }
+}
+
+/// All bytes of a snapshot; nothing where another was begun meanwhile.
+pub fn try_read(source: &mut dyn SnapshotSource) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let before = bytes.len();
+        source.next_piece(&mut bytes).ok()?;
+        if bytes.len() == before {
+            return Some(bytes);
+        }
     }
 }

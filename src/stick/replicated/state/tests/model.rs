@@ -43,7 +43,6 @@ pub struct Model {
     pub time: u64,
     serial: u64,
     pub entries: Vec<Entry>,
-    /// In the order in which they came: who leaves hands on by it.
     members: BTreeMap<NodeId, Member>,
     slots: BTreeMap<NodeId, usize>,
     verdicts: Vec<Verdict>,
@@ -101,12 +100,7 @@ impl Model {
         }
         self.entries
             .retain(|entry| entry.kind == Kind::Active || !entry.nodes.is_empty());
-        let slots = &self.slots;
-        for entry in &mut self.entries {
-            if entry.maker.is_some_and(|maker| !nodes.contains(&maker)) {
-                entry.maker = entry.nodes.iter().copied().min_by_key(|node| slots[node]);
-            }
-        }
+        self.hand_on();
         for &node in nodes {
             self.members.entry(node).or_default();
             let taken: Vec<usize> = self.slots.values().copied().collect();
@@ -114,6 +108,19 @@ impl Model {
             self.slots.entry(node).or_insert(free);
         }
         self.reckon(index);
+    }
+
+    /// Of those that were given a provisional entry, the first stands in for who made it.
+    fn hand_on(&mut self) {
+        let slots = &self.slots;
+        for entry in &mut self.entries {
+            if entry
+                .maker
+                .is_some_and(|maker| !entry.nodes.contains(&maker))
+            {
+                entry.maker = entry.nodes.iter().copied().min_by_key(|node| slots[node]);
+            }
+        }
     }
 
     pub fn op(&mut self, index: u64, from: NodeId, boot: u64, op: &Op) -> Outcome {
@@ -151,6 +158,7 @@ impl Model {
                     }
                     self.entries
                         .retain(|entry| entry.kind == Kind::Active || !entry.nodes.is_empty());
+                    self.hand_on();
                     Outcome::Done
                 }
             },

@@ -48,7 +48,7 @@ fn an_entry_goes_once_all_have_given_up_that_were_given_it() {
     lab.given(B, &key(1), 1);
     assert_eq!(lab.give_up(C, &key(1), given.version), Outcome::Done);
     assert_eq!(lab.give_up(A, &key(1), given.version), Outcome::Done);
-    assert_eq!(lab.look(&key(1)).unwrap().made_by, Some(A));
+    assert_eq!(lab.look(&key(1)).unwrap().made_by, Some(B), "B stands in");
     assert_eq!(lab.give_up(B, &key(1), Index(1)), Outcome::Stale);
     assert_eq!(lab.give_up(B, &key(1), given.version), Outcome::Done);
     assert!(lab.look(&key(1)).is_none());
