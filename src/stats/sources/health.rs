@@ -54,7 +54,9 @@ impl Sources {
         }
         let (entries, settings) = (self.parts.table.entries(), self.parts.table.settings());
         let most = settings.max_entries as u64;
-        if entries >= most {
+        if most == 0 {
+            // No cluster has agreed on it yet.
+        } else if entries >= most {
             warnings.push(format!(
                 "the stick table is full ({most} entries): new clients are refused, or take the \
                  place of others, as stick_table_full says; raise stick_table_max_entries"

@@ -16,6 +16,7 @@ mod alone; // without a leader
 mod asking; // questions to the log, and their answers
 mod deciding; // what a connection is answered at once
 mod keeping; // what comes with time: renewals, put-off questions, whether anybody answers
+mod mutation; // faults on purpose
 mod outbox; // operations on their way into the log
 mod quorum; // whether anybody answers
 mod record;
