@@ -191,10 +191,14 @@ impl Supervisor {
             }),
             failed_targets,
             descriptor_limit,
+            // No Raft group runs in this version.
+            council: sticking.council(),
         })?;
         if let Sticking::Agreed(cluster) = &mut sticking {
             let (completer, view) = (proxy.completer(), proxy.view());
-            cluster.connect(completer, view, proxy.statuses(), Box::new(Vec::new))?;
+            let verdicts = health.view();
+            let verdicts = Box::new(move || verdicts.statuses());
+            cluster.connect(completer, view, proxy.statuses(), verdicts)?;
         }
         let sources = Arc::new(Sources::new(stats::Parts {
             clock,
@@ -536,6 +540,13 @@ impl Sticking {
         }
     }
 
+    fn council(&self) -> Option<health::replicated::Council> {
+        match self {
+            Sticking::Lone { .. } => None,
+            Sticking::Agreed(cluster) => Some(cluster.council()),
+        }
+    }
+
     fn book(&self) -> Book {
         match self {
             Sticking::Lone { table, .. } => Book::Lone(Arc::clone(table)),
@@ -555,11 +566,12 @@ impl Sticking {
             Sticking::Lone { .. } => None,
             Sticking::Agreed(cluster) => {
                 let stick_table = cluster.stick_table();
+                let checks = cluster.health_checks();
                 Some(stats::ObservedCluster {
                     id: cluster.id().to_string(),
                     node: cluster.node(),
                     stick_table: Box::new(move || stick_table.status()),
-                    healthchecks: None,
+                    healthchecks: Some(Box::new(move || checks.status())),
                 })
             }
         }

@@ -10,10 +10,10 @@ use crate::history::{History, Kind};
 
 /// Notes what one Raft group tells; its log lines are its own. Once the node belongs to a
 /// cluster, the table of the time when it ran alone is set aside.
-pub(super) fn notify(group: Group, history: Arc<History>, lone_path: PathBuf) -> Notify {
+pub(super) fn notify(group: Group, history: Arc<History>, lone_path: Option<PathBuf>) -> Notify {
     Box::new(move |event| {
-        if let (Event::Joined(_), Group::StickTable) = (&event, group) {
-            seed::set_aside(&lone_path);
+        if let (Event::Joined(_), Some(path)) = (&event, &lone_path) {
+            seed::set_aside(path);
         }
         if let Some((is_warning, text)) = words(&event) {
             history.note(

@@ -28,6 +28,7 @@ use tcpffee_raft::store::files::SystemFiles;
 
 use crate::config::{Config, Environment, Peer};
 use crate::groups::GroupRegistry;
+use crate::health::replicated::{Council, Minutes, machine as health_machine};
 use crate::history::History;
 use crate::node_id::{self, NodeIdError, Own};
 use crate::proxy::{Completer, Statuses, View};
@@ -98,6 +99,8 @@ pub struct Cluster {
     mac: Own,
     node: Arc<Node>,
     sticks: Handle,
+    checks: Handle,
+    minutes: Minutes,
     surroundings: Arc<Surroundings>,
     names: Arc<Names>,
     clerk: Arc<Clerk>,
@@ -144,13 +147,26 @@ impl Cluster {
             happenings::notify(
                 Group::StickTable,
                 Arc::clone(&parts.history),
-                parts.lone_path.clone(),
+                Some(parts.lone_path.clone()),
             ),
         )?;
         if sticks.status().cluster.is_some() {
             // Whatever a lone node has left behind is older than the cluster.
             seed::set_aside(&parts.lone_path);
         }
+        let minutes = Minutes::default();
+        let raft = start::config(
+            Group::HealthChecks,
+            config,
+            environment,
+            own,
+            &parts.names,
+            start::secrets(config)?,
+        );
+        let made = minutes.clone();
+        let notify = happenings::notify(Group::HealthChecks, Arc::clone(&parts.history), None);
+        let make = Box::new(move || health_machine(&made));
+        let checks = driver::start(SystemFiles, raft, make, None, notify)?;
         let surroundings = Arc::new(Surroundings::new(
             sticks.clone(),
             Arc::clone(&parts.history),
@@ -168,6 +184,8 @@ impl Cluster {
             mac,
             node,
             sticks,
+            checks,
+            minutes,
             surroundings,
             names: parts.names,
             clerk,
@@ -189,6 +207,16 @@ impl Cluster {
     /// The Raft group of the stick table.
     pub fn stick_table(&self) -> Handle {
         self.sticks.clone()
+    }
+
+    /// The Raft group of the health checks.
+    pub fn health_checks(&self) -> Handle {
+        self.checks.clone()
+    }
+
+    /// What has health checks voted on.
+    pub fn council(&self) -> Council {
+        Council::new(self.minutes.clone(), self.checks.clone())
     }
 
     /// The proxy runs: connections that wait get their answers from now on, and what is agreed on
@@ -253,10 +281,15 @@ impl Cluster {
     /// Another configuration is in force.
     pub fn adopt(&self, new: &Config) {
         self.node.set_policy(policy(new));
-        self.sticks.state(start::statement(&new.peers));
+        for handle in [&self.sticks, &self.checks] {
+            handle.state(start::statement(&new.peers));
+        }
         self.find_peers(new);
         match start::secrets(new) {
-            Ok(secrets) => self.sticks.set_secrets(secrets),
+            Ok(secrets) => {
+                self.sticks.set_secrets(secrets.clone());
+                self.checks.set_secrets(secrets);
+            }
             Err(error) => log::error!("{error}; the secrets in use stay"),
         }
         self.clerk.wake();
@@ -269,8 +302,12 @@ impl Cluster {
     }
 
     fn find_peers(&self, config: &Config) {
-        let peers = addresses::of(Group::StickTable, config, &self.names);
-        self.sticks.set_peers(peers);
+        for (group, handle) in [
+            (Group::StickTable, &self.sticks),
+            (Group::HealthChecks, &self.checks),
+        ] {
+            handle.set_peers(addresses::of(group, config, &self.names));
+        }
     }
 
     /// Has an operator's wish that an entry be gone put into the log; waits for it.
@@ -292,11 +329,18 @@ impl Cluster {
             let named = peers.map(|peer| (node_id::node_id(peer.mac_address), peer.host.clone()));
             named.collect()
         };
-        act(&mut [RaftGroup {
-            name: "stick table",
-            operator: &mut self.sticks,
-            hosts: hosts(),
-        }])
+        act(&mut [
+            RaftGroup {
+                name: Group::StickTable.name(),
+                operator: &mut self.sticks,
+                hosts: hosts(),
+            },
+            RaftGroup {
+                name: Group::HealthChecks.name(),
+                operator: &mut self.checks,
+                hosts: hosts(),
+            },
+        ])
     }
 
     /// Ends the node's part in good order: what it knows of connections is told, leadership is
@@ -305,7 +349,11 @@ impl Cluster {
         self.node.tell_last();
         self.is_stopping.store(true, Ordering::Release);
         self.clerk.wake();
-        self.sticks.stop();
+        // Each hands leadership over first, where it has it: both at once.
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.checks.stop());
+            self.sticks.stop();
+        });
         for thread in self.threads.drain(..) {
             // One that panicked has ended the process.
             let _ = thread.join();

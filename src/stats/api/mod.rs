@@ -15,7 +15,7 @@ mod overview; // the node as a whole
 mod problem; // errors, as RFC 9457 has them
 mod sticks; // the stick table
 
-pub use checks::{Check, CheckKind, CheckResult, CheckState, CheckTarget, PastResult};
+pub use checks::{Check, CheckKind, CheckResult, CheckState, CheckTarget, CheckVote, PastResult};
 pub use cluster::{Member, Raft, RaftGroup, RaftRole};
 pub use config::{Configuration, Setting};
 pub use events::{Event, EventKind, Events};

@@ -26,6 +26,7 @@ impl Sources {
         for (name, group) in raft_groups(&raft) {
             reasons.extend(out_of_cluster(name, group));
         }
+        reasons.extend(few(self.parts.health.disagreements(), "health checks"));
         api::Health {
             status: match reasons.is_empty() {
                 true => api::HealthStatus::Ok,
@@ -102,6 +103,16 @@ fn raft_groups(raft: &api::Raft) -> impl Iterator<Item = (&'static str, &api::Ra
     let checks = raft.healthchecks.as_ref();
     let checks = checks.map(|group| ("Raft of the health checks", group));
     stick_table.into_iter().chain(checks)
+}
+
+/// The first lines, and how many more of these there are.
+fn few(mut lines: Vec<String>, of_what: &str) -> Vec<String> {
+    let more = lines.len().saturating_sub(MOST_NAMED);
+    lines.truncate(MOST_NAMED);
+    if more > 0 {
+        lines.push(format!("{more} more {of_what}"));
+    }
+    lines
 }
 
 /// What keeps a node of a cluster from answering by itself.

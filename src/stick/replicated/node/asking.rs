@@ -177,6 +177,7 @@ impl Node {
             let is_same = entry.version == given.version;
             if is_same {
                 entry.expires = entry.expires.max(given.expires);
+                entry.asked = Some(asking.asked);
             } else if entry.version == ALONE {
                 self.note_yielded(key, entry.group, given.group);
             }
@@ -189,6 +190,7 @@ impl Node {
         if let Some(entry) = shard.get_mut(slot).and_then(|record| record.entry.as_mut())
             && !is_known
         {
+            entry.asked = Some(asking.asked);
             entry.is_provisional = given.provisional;
             entry.is_movable = given.created && alone;
         }
@@ -259,6 +261,7 @@ impl Node {
         if entry.is_none_or(|entry| entry.serial == serial) {
             shard.give(slot, given.group, given.version, given.expires);
             if let Some(entry) = shard.get_mut(slot).and_then(|record| record.entry.as_mut()) {
+                entry.asked = Some(waiter.since);
                 entry.is_provisional = true;
                 entry.is_movable = true;
             }

@@ -243,13 +243,20 @@ impl Node {
         if entry.is_alone() {
             return false;
         }
+        let agreed = self.replica.agreed_ref();
+        // The answer to a question is as good as a lease, for this one entry: it was renewed after
+        // the question was put. Only what makes the group unusable may have come since.
+        let is_fresh = entry.asked.is_some_and(|asked| {
+            let since_ms = now.since(asked);
+            (since_ms + since_ms / 32) * 2 < agreed.expiration_ms
+        });
         match self.replica.look(key) {
-            Some(seen) if seen.version == entry.version => self.holds(&seen, now),
-            // The answer came before the replica had it: the entry is as the answer said.
-            _ if self.replica.applied() < entry.version => {
-                let agreed = self.replica.agreed_ref();
-                self.lease.may_hit(now, entry.expires, agreed.expiration_ms)
+            Some(seen) if seen.version == entry.version => {
+                let is_usable = !seen.removed && agreed.is_usable(seen.group);
+                (is_fresh && is_usable) || self.holds(&seen, now)
             }
+            // The answer came before the replica had it: the entry is as the answer said.
+            _ if self.replica.applied() < entry.version => is_fresh,
             _ => false,
         }
     }
@@ -295,6 +302,7 @@ impl Node {
                 *none = Some(super::record::Asking {
                     waiters: vec![waiter],
                     proposed: group,
+                    asked: waiter.since,
                     is_put_off: false,
                 });
                 drop(shard);
@@ -308,10 +316,12 @@ impl Node {
     fn waiter(&self, ask: &Ask<'_>) -> Waiter {
         let policy = self.policy.load();
         let patience_ms = policy.no_quorum_after_ms + policy.connect_timeout_ms;
+        let since = self.outside.now();
         Waiter {
             ticket: ask.ticket,
             port: ask.port,
-            until: self.outside.now().plus(patience_ms),
+            since,
+            until: since.plus(patience_ms),
         }
     }
 

@@ -166,6 +166,7 @@ impl Node {
             record.asking[question as usize] = Some(Asking {
                 waiters,
                 proposed: group,
+                asked: now,
                 is_put_off: false,
             });
         }
