@@ -64,8 +64,8 @@ impl Entry {
 /// Told, of an entry that is not going to be offered.
 pub(super) const FOREVER: LogTime = LogTime(u64::MAX);
 
-/// The version of entries that no log knows; those of a lone node's table have 0.
-pub(super) const ALONE: Index = Index(u64::MAX);
+/// The version of entries that no log knows.
+pub(super) const ALONE: Index = Index(0);
 
 /// A question to the log that is under way, with who waits for its answer.
 #[derive(Debug, Default)]
