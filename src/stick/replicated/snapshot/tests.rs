@@ -164,7 +164,7 @@ fn a_lone_nodes_table_begins_with_a_whole_life() {
     for (key, group) in &table {
         let seen = lab.look(key).unwrap();
         assert_eq!((seen.group, seen.expires.0), (*group, EXPIRATION));
-        assert_eq!((seen.made_by, seen.version.0), (None, 0));
+        assert_eq!((seen.made_by, seen.version.0), (None, 1));
     }
     // Nobody has stated anything yet; then one key's group turns out to be gone.
     lab.index = 1;

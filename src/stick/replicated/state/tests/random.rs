@@ -309,11 +309,11 @@ fn run(steps: Vec<Step>) {
             Step::Lag => lags = true,
             Step::Mark => {
                 // What was marked is read only now, and is what it was nevertheless.
-                if let Some((mut source, was)) = marked.take() {
-                    if let Some(bytes) = try_read(&mut *source) {
-                        let back = restored_from(&lab, &bytes);
-                        assert_eq!(digest(&back.state), was);
-                    }
+                if let Some((mut source, was)) = marked.take()
+                    && let Some(bytes) = try_read(&mut *source)
+                {
+                    let back = restored_from(&lab, &bytes);
+                    assert_eq!(digest(&back.state), was);
                 }
                 assert_eq!(lab.state.entries.replica.snapshot_bytes(), 0);
                 marked = Some((lab.state.snapshot(), digest(&lab.state)));
