@@ -233,9 +233,7 @@ impl Node {
         if let Some(asking) = &asking {
             self.settle_proposed(asking.proposed);
         }
-        if question == Question::Latest {
-            shard.tidy(slot);
-        }
+        shard.tidy(slot);
         asking
     }
 

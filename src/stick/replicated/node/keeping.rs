@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use tcpffee_raft::ids::NodeTime;
+use tcpffee_raft::ids::{Index, NodeTime};
 
 use crate::config::NoQuorum;
 use crate::stick::{Client, Key, Refusal, Route};
@@ -17,6 +17,9 @@ pub const TICK_MS: u64 = 20;
 const TELLINGS: u64 = 6;
 /// Between two questions whether anybody answers, while nobody does.
 const PROBE_MS: u64 = 200;
+/// Questions that were put off are asked again when something agreed on has changed, and as often
+/// anyway.
+const ASK_AGAIN_MS: u64 = 100;
 /// Records that are looked at under one hold of a shard's lock.
 const RECORDS_PER_HOLD: u32 = 4096;
 
@@ -25,6 +28,9 @@ const RECORDS_PER_HOLD: u32 = 4096;
 pub struct Rounds {
     told: NodeTime,
     probed: NodeTime,
+    asked_again: NodeTime,
+    /// The last change of what is agreed on that put-off questions were asked after.
+    seen: Index,
 }
 
 impl Node {
@@ -39,7 +45,12 @@ impl Node {
         }
         self.watch_quorum(rounds, now);
         let is_lost = self.quorum.is_lost();
-        self.ask_again(is_lost);
+        let is_news = rounds.seen != agreed.index;
+        if is_lost || is_news || now.since(rounds.asked_again) >= ASK_AGAIN_MS {
+            rounds.seen = agreed.index;
+            rounds.asked_again = now;
+            self.ask_again(is_lost);
+        }
         if !is_lost && self.has_offers() && self.is_stated.load(Ordering::Acquire) {
             self.offer_alone();
         }

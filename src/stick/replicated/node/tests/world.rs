@@ -513,7 +513,10 @@ impl World {
     }
 
     fn catch_up(&mut self, number: usize) {
-        let membership = self.membership();
+        let membership = match self.hosts[number].applied {
+            0 => self.membership(),
+            _ => Membership::default(),
+        };
         let host = &mut self.hosts[number];
         while (host.applied as usize) < self.log.len() {
             let index = host.applied + 1;
