@@ -546,18 +546,10 @@ impl Sticking {
         }
     }
 
-    fn observed(&self) -> Option<stats::ObservedCluster> {
+    fn observed(&self) -> Option<cluster::ObservedCluster> {
         match self {
             Sticking::Lone { .. } => None,
-            Sticking::Agreed(cluster) => {
-                let stick_table = cluster.stick_table();
-                Some(stats::ObservedCluster {
-                    id: cluster.id().to_string(),
-                    node: cluster.node(),
-                    stick_table: Box::new(move || stick_table.status()),
-                    healthchecks: None,
-                })
-            }
+            Sticking::Agreed(cluster) => Some(cluster.observed()),
         }
     }
 

@@ -9,8 +9,12 @@
 
 mod addresses; // where the peers are
 mod clerk; // what this node states, and a leader's duties
+mod differences; // where this node's file differs from what is agreed on
 mod form; // `tcpffee cluster form`
 mod happenings; // what Raft tells, for people
+pub mod hosts; // what people call the nodes
+mod members; // who comes and who leaves
+mod observed; // what statistics see of a node
 mod outside; // what surrounds the stick table's node
 mod seed; // a lone node's table, from which a cluster begins
 mod start; // what the Raft groups are started with
@@ -18,7 +22,7 @@ mod start; // what the Raft groups are started with
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,10 +41,13 @@ use crate::stick::replicated::node::{Identity, Node, Policy, Rounds, TICK_MS};
 use crate::stick::{Key, RestoredEntry};
 
 use clerk::{Clerk, Verdicts};
+use happenings::Hearers;
+use hosts::Hosts;
 use outside::Surroundings;
 use start::Group;
 
 pub use form::{RaftGroup, form};
+pub use observed::{ObservedCluster, ObservedRaft};
 pub use start::SecretFileError;
 
 /// A node of a cluster cannot start.
@@ -101,6 +108,10 @@ pub struct Cluster {
     surroundings: Arc<Surroundings>,
     names: Arc<Names>,
     clerk: Arc<Clerk>,
+    history: Arc<History>,
+    hosts: Arc<Hosts>,
+    /// Leaders of the stick table's log that this node has come to know.
+    leaders: Arc<AtomicU64>,
     is_stopping: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -129,6 +140,7 @@ impl Cluster {
         let clerk = Arc::new(Clerk::new(identity));
         let raft = start::config(Group::StickTable, config, environment, own, &parts.names, secrets);
         let seed = seed::of(parts.lone, config);
+        let (hosts, leaders) = (Arc::new(Hosts::new(own, config)), Arc::default());
         let sticks = driver::start(
             SystemFiles,
             raft,
@@ -136,8 +148,12 @@ impl Cluster {
             seed,
             happenings::notify(
                 Group::StickTable,
-                Arc::clone(&parts.history),
-                parts.lone_path.clone(),
+                Hearers {
+                    history: Arc::clone(&parts.history),
+                    hosts: Arc::clone(&hosts),
+                    leaders: Arc::clone(&leaders),
+                    lone_path: parts.lone_path.clone(),
+                },
             ),
         )?;
         if sticks.status().cluster.is_some() {
@@ -161,6 +177,9 @@ impl Cluster {
             surroundings,
             names: parts.names,
             clerk,
+            history: parts.history,
+            hosts,
+            leaders,
             is_stopping: Arc::default(),
             threads: Vec::new(),
         })
@@ -176,9 +195,19 @@ impl Cluster {
         self.own
     }
 
-    /// The Raft group of the stick table.
-    pub fn stick_table(&self) -> Handle {
-        self.sticks.clone()
+    /// What statistics see of it.
+    pub fn observed(&self) -> ObservedCluster {
+        let (sticks, clerk) = (self.sticks.clone(), Arc::clone(&self.clerk));
+        ObservedCluster {
+            id: self.own.to_string(),
+            node: self.node(),
+            stick_table: ObservedRaft {
+                status: Box::new(move || sticks.status()),
+                leaders: Arc::clone(&self.leaders),
+            },
+            healthchecks: None,
+            differences: Box::new(move || clerk.differences()),
+        }
     }
 
     /// The proxy runs: connections that wait get their answers from now on, and what is agreed on
@@ -204,6 +233,8 @@ impl Cluster {
         })?;
         let run = clerk::Run {
             clerk: Arc::clone(&self.clerk),
+            history: Arc::clone(&self.history),
+            hosts: Arc::clone(&self.hosts),
             node: Arc::clone(&self.node),
             handle: self.sticks.clone(),
             view,
@@ -242,6 +273,7 @@ impl Cluster {
 
     /// Another configuration is in force.
     pub fn adopt(&self, new: &Config) {
+        self.hosts.adopt(new);
         self.node.set_policy(policy(new));
         self.sticks.state(start::statement(&new.peers));
         self.find_peers(new);
@@ -273,15 +305,10 @@ impl Cluster {
 
     /// The Raft groups, for whoever forms a cluster by hand.
     pub fn operate<T>(&mut self, config: &Config, act: impl FnOnce(&mut [RaftGroup<'_>]) -> T) -> T {
-        let hosts = || {
-            let peers = config.peers.iter();
-            let named = peers.map(|peer| (node_id::node_id(peer.mac_address), peer.host.clone()));
-            named.collect()
-        };
         act(&mut [RaftGroup {
             name: "stick table",
             operator: &mut self.sticks,
-            hosts: hosts(),
+            hosts: hosts::by_id(&config.peers).into_iter().collect(),
         }])
     }
 
