@@ -17,6 +17,7 @@ impl Sources {
             saves: parts.saves.as_ref().map(|saves| saves.counts()).unwrap_or_default(),
             process: process::figures(),
             raft: self.raft(),
+            commit_latency: parts.cluster.as_ref().map(|cluster| cluster.node.latency()),
         };
         Figures::gather(&parts.proxy, &parts.health, &parts.table, rest).render()
     }

@@ -12,6 +12,7 @@ mod peers; // the nodes of the cluster
 mod process; // what the kernel knows of the process
 mod raft; // how the nodes of the cluster stand
 mod recently; // what happened in the last minute
+mod serving; // what keeps a node of a cluster from serving
 mod sticks; // the stick table
 
 use std::collections::BTreeMap;

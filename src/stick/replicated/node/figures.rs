@@ -122,6 +122,11 @@ counts! {
 }
 
 impl Node {
+    /// How long batches took from their proposal to their answer.
+    pub fn latency(&self) -> Histogram {
+        self.latency.so_far()
+    }
+
     /// Its figures at this moment.
     pub fn figures(&self) -> NodeFigures {
         let (operations, batches) = self.queue_lengths();
@@ -136,7 +141,7 @@ impl Node {
             records: self.records() as u64,
             snapshot_held_bytes: self.replica.snapshot_bytes(),
             counts: self.counters.so_far(),
-            latency: self.latency.so_far(),
+            latency: self.latency(),
         }
     }
 }
