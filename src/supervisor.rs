@@ -191,10 +191,14 @@ impl Supervisor {
             }),
             failed_targets,
             descriptor_limit,
+            // No Raft group runs in this version.
+            council: sticking.council(),
         })?;
         if let Sticking::Agreed(cluster) = &mut sticking {
             let (completer, view) = (proxy.completer(), proxy.view());
-            cluster.connect(completer, view, proxy.statuses(), Box::new(Vec::new))?;
+            let verdicts = health.view();
+            let verdicts = Box::new(move || verdicts.statuses());
+            cluster.connect(completer, view, proxy.statuses(), verdicts)?;
         }
         let sources = Arc::new(Sources::new(stats::Parts {
             clock,
@@ -267,7 +271,9 @@ impl Supervisor {
             Sticking::Lone { .. } => cluster::form(&mut [], yes, reply),
             Sticking::Agreed(cluster) => {
                 let generation = self.proxy.generation();
-                cluster.operate(&generation.config, |groups| cluster::form(groups, yes, reply));
+                cluster.operate(&generation.config, |groups| {
+                    cluster::form(groups, yes, reply)
+                });
             }
         }
     }
@@ -279,7 +285,9 @@ impl Supervisor {
                 let generation = self.proxy.generation();
                 let book = self.sticking.book();
                 operator::remove_stick(&generation, key, |key| match &self.sticking {
-                    Sticking::Lone { table, .. } => Ok(table.remove(key.as_ref(), self.clock.now())),
+                    Sticking::Lone { table, .. } => {
+                        Ok(table.remove(key.as_ref(), self.clock.now()))
+                    }
                     Sticking::Agreed(cluster) => {
                         let found = book.get(key.as_ref(), self.clock.now());
                         match found {
@@ -529,6 +537,13 @@ impl Sticking {
         match self {
             Sticking::Lone { table, .. } => Arc::clone(table) as Arc<dyn stick::Sticks>,
             Sticking::Agreed(cluster) => cluster.node(),
+        }
+    }
+
+    fn council(&self) -> Option<health::replicated::Council> {
+        match self {
+            Sticking::Lone { .. } => None,
+            Sticking::Agreed(cluster) => Some(cluster.council()),
         }
     }
 

@@ -32,6 +32,7 @@ use tcpffee_raft::store::files::SystemFiles;
 
 use crate::config::{Config, Environment, Peer};
 use crate::groups::GroupRegistry;
+use crate::health::replicated::{Council, Minutes, machine as health_machine};
 use crate::history::History;
 use crate::node_id::{self, NodeIdError, Own};
 use crate::proxy::{Completer, Statuses, View};
@@ -105,13 +106,15 @@ pub struct Cluster {
     mac: Own,
     node: Arc<Node>,
     sticks: Handle,
+    checks: Handle,
+    minutes: Minutes,
     surroundings: Arc<Surroundings>,
     names: Arc<Names>,
     clerk: Arc<Clerk>,
     history: Arc<History>,
     hosts: Arc<Hosts>,
-    /// Leaders of the stick table's log that this node has come to know.
-    leaders: Arc<AtomicU64>,
+    /// Leaders that this node has come to know, of the stick table's log and of the checks'.
+    leaders: [Arc<AtomicU64>; 2],
     is_stopping: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -138,9 +141,23 @@ impl Cluster {
         };
         let replica = Replica::new(Arc::clone(&parts.registry));
         let clerk = Arc::new(Clerk::new(identity));
-        let raft = start::config(Group::StickTable, config, environment, own, &parts.names, secrets);
+        let raft = start::config(
+            Group::StickTable,
+            config,
+            environment,
+            own,
+            &parts.names,
+            secrets,
+        );
         let seed = seed::of(parts.lone, config);
-        let (hosts, leaders) = (Arc::new(Hosts::new(own, config)), Arc::default());
+        let hosts = Arc::new(Hosts::new(own, config));
+        let leaders = [Arc::default(), Arc::default()];
+        let hearers = |leaders: &Arc<AtomicU64>| Hearers {
+            history: Arc::clone(&parts.history),
+            hosts: Arc::clone(&hosts),
+            leaders: Arc::clone(leaders),
+            lone_path: parts.lone_path.clone(),
+        };
         let sticks = driver::start(
             SystemFiles,
             raft,
@@ -148,19 +165,30 @@ impl Cluster {
             seed,
             happenings::notify(
                 Group::StickTable,
-                Hearers {
-                    history: Arc::clone(&parts.history),
-                    hosts: Arc::clone(&hosts),
-                    leaders: Arc::clone(&leaders),
-                    lone_path: parts.lone_path.clone(),
-                },
+                hearers(&leaders[0]),
             ),
         )?;
         if sticks.status().cluster.is_some() {
             // Whatever a lone node has left behind is older than the cluster.
             seed::set_aside(&parts.lone_path);
         }
-        let surroundings = Arc::new(Surroundings::new(sticks.clone(), Arc::clone(&parts.history)));
+        let minutes = Minutes::default();
+        let raft = start::config(
+            Group::HealthChecks,
+            config,
+            environment,
+            own,
+            &parts.names,
+            start::secrets(config)?,
+        );
+        let made = minutes.clone();
+        let notify = happenings::notify(Group::HealthChecks, hearers(&leaders[1]));
+        let make = Box::new(move || health_machine(&made));
+        let checks = driver::start(SystemFiles, raft, make, None, notify)?;
+        let surroundings = Arc::new(Surroundings::new(
+            sticks.clone(),
+            Arc::clone(&parts.history),
+        ));
         let node = Node::new(
             identity,
             replica,
@@ -174,6 +202,8 @@ impl Cluster {
             mac,
             node,
             sticks,
+            checks,
+            minutes,
             surroundings,
             names: parts.names,
             clerk,
@@ -197,17 +227,26 @@ impl Cluster {
 
     /// What statistics see of it.
     pub fn observed(&self) -> ObservedCluster {
-        let (sticks, clerk) = (self.sticks.clone(), Arc::clone(&self.clerk));
+        let clerk = Arc::clone(&self.clerk);
+        let raft = |handle: &Handle, leaders: &Arc<AtomicU64>| {
+            let handle = handle.clone();
+            ObservedRaft {
+                status: Box::new(move || handle.status()),
+                leaders: Arc::clone(leaders),
+            }
+        };
         ObservedCluster {
             id: self.own.to_string(),
             node: self.node(),
-            stick_table: ObservedRaft {
-                status: Box::new(move || sticks.status()),
-                leaders: Arc::clone(&self.leaders),
-            },
-            healthchecks: None,
+            stick_table: raft(&self.sticks, &self.leaders[0]),
+            healthchecks: raft(&self.checks, &self.leaders[1]),
             differences: Box::new(move || clerk.differences()),
         }
+    }
+
+    /// What has health checks voted on.
+    pub fn council(&self) -> Council {
+        Council::new(self.minutes.clone(), self.checks.clone())
     }
 
     /// The proxy runs: connections that wait get their answers from now on, and what is agreed on
@@ -275,10 +314,15 @@ impl Cluster {
     pub fn adopt(&self, new: &Config) {
         self.hosts.adopt(new);
         self.node.set_policy(policy(new));
-        self.sticks.state(start::statement(&new.peers));
+        for handle in [&self.sticks, &self.checks] {
+            handle.state(start::statement(&new.peers));
+        }
         self.find_peers(new);
         match start::secrets(new) {
-            Ok(secrets) => self.sticks.set_secrets(secrets),
+            Ok(secrets) => {
+                self.sticks.set_secrets(secrets.clone());
+                self.checks.set_secrets(secrets);
+            }
             Err(error) => log::error!("{error}; the secrets in use stay"),
         }
         self.clerk.wake();
@@ -291,8 +335,12 @@ impl Cluster {
     }
 
     fn find_peers(&self, config: &Config) {
-        let peers = addresses::of(Group::StickTable, config, &self.names);
-        self.sticks.set_peers(peers);
+        for (group, handle) in [
+            (Group::StickTable, &self.sticks),
+            (Group::HealthChecks, &self.checks),
+        ] {
+            handle.set_peers(addresses::of(group, config, &self.names));
+        }
     }
 
     /// Has an operator's wish that an entry be gone put into the log; waits for it.
@@ -304,12 +352,24 @@ impl Cluster {
     }
 
     /// The Raft groups, for whoever forms a cluster by hand.
-    pub fn operate<T>(&mut self, config: &Config, act: impl FnOnce(&mut [RaftGroup<'_>]) -> T) -> T {
-        act(&mut [RaftGroup {
-            name: "stick table",
-            operator: &mut self.sticks,
-            hosts: hosts::by_id(&config.peers).into_iter().collect(),
-        }])
+    pub fn operate<T>(
+        &mut self,
+        config: &Config,
+        act: impl FnOnce(&mut [RaftGroup<'_>]) -> T,
+    ) -> T {
+        let hosts = || hosts::by_id(&config.peers).into_iter().collect();
+        act(&mut [
+            RaftGroup {
+                name: Group::StickTable.name(),
+                operator: &mut self.sticks,
+                hosts: hosts(),
+            },
+            RaftGroup {
+                name: Group::HealthChecks.name(),
+                operator: &mut self.checks,
+                hosts: hosts(),
+            },
+        ])
     }
 
     /// Ends the node's part in good order: what it knows of connections is told, leadership is
@@ -318,7 +378,11 @@ impl Cluster {
         self.node.tell_last();
         self.is_stopping.store(true, Ordering::Release);
         self.clerk.wake();
-        self.sticks.stop();
+        // Each hands leadership over first, where it has it: both at once.
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.checks.stop());
+            self.sticks.stop();
+        });
         for thread in self.threads.drain(..) {
             // One that panicked has ended the process.
             let _ = thread.join();
@@ -333,7 +397,8 @@ pub fn host_names(config: &Config) -> BTreeSet<String> {
 
 /// Whether two lists name the same nodes, wherever they are.
 pub fn names_others(old: &[Peer], new: &[Peer]) -> bool {
-    let ids = |peers: &[Peer]| -> BTreeSet<_> { peers.iter().map(|peer| peer.mac_address).collect() };
+    let ids =
+        |peers: &[Peer]| -> BTreeSet<_> { peers.iter().map(|peer| peer.mac_address).collect() };
     ids(old) != ids(new)
 }
 

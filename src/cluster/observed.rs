@@ -16,7 +16,7 @@ pub struct ObservedCluster {
     /// The Raft group of the stick table.
     pub stick_table: ObservedRaft,
     /// The Raft group of the health checks.
-    pub healthchecks: Option<ObservedRaft>,
+    pub healthchecks: ObservedRaft,
     /// Where this node's file differs from what is agreed on, a line for each point.
     pub differences: Box<dyn Fn() -> Arc<Vec<String>> + Send + Sync>,
 }

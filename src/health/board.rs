@@ -12,6 +12,7 @@ use super::definition::{CheckId, ProbeId, title};
 use super::plan::{Plan, PlannedCheck, PlannedTarget};
 use super::probe::Probe;
 use super::record::{Conclusion, Durations, PastCheck, Record};
+use super::replicated::{Agreed, CheckKey};
 use super::save::SavedState;
 use super::streak::{State, Streak};
 use super::verdict::{Observation, Verdict};
@@ -37,6 +38,8 @@ pub struct Board {
     groups: BTreeMap<GroupId, CheckedGroup>,
     places: HashMap<TargetKey, Place>,
     next_key: u64,
+    /// Whether verdicts are the cluster's: what this node sees is none by itself.
+    in_council: bool,
     /// How long checks took, whatever has become of them.
     pub(super) durations: Durations,
 }
@@ -61,6 +64,8 @@ pub(super) struct Check {
     pub id: CheckId,
     pub definition: Arc<HealthCheck>,
     pub verdict: State,
+    /// In a cluster: how the votes stand while it is failing by them; else empty.
+    votes: String,
     pub targets: Vec<CheckedTarget>,
 }
 
@@ -88,6 +93,16 @@ pub(super) enum Runs {
     Left,
 }
 
+/// A check of which another verdict holds now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub group: GroupId,
+    /// What holds now.
+    pub state: State,
+    /// How it came about, for people.
+    pub because: String,
+}
+
 /// A target whose state is another one now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Turn {
@@ -107,6 +122,7 @@ impl Board {
     pub(super) fn successor(&self, plan: &Plan) -> Board {
         let mut next = Board {
             next_key: self.next_key,
+            in_council: self.in_council,
             durations: self.durations.clone(),
             ..Board::default()
         };
@@ -123,9 +139,7 @@ impl Board {
             next.groups.insert(id, group);
         }
         next.places = next.all_places();
-        for (&id, group) in &mut next.groups {
-            group.settle(id);
-        }
+        next.settle();
         next
     }
 
@@ -159,7 +173,8 @@ impl Board {
         Check {
             id: *id,
             definition: Arc::clone(definition),
-            verdict: State::Passing,
+            verdict: source.verdict(),
+            votes: source.votes(),
             targets: targets.collect(),
         }
     }
@@ -211,10 +226,89 @@ impl Board {
                 );
             }
         }
-        for (&id, group) in &mut self.groups {
-            group.settle(id);
-        }
+        self.settle();
         failing
+    }
+
+    /// Verdicts are the cluster's from now on; until it says otherwise those that are there hold.
+    pub(super) fn enter_council(&mut self) {
+        self.in_council = true;
+    }
+
+    /// Alone, judges every check anew; has all statuses follow.
+    fn settle(&mut self) {
+        for (&id, group) in &mut self.groups {
+            if !self.in_council {
+                group.judge(id);
+            }
+            group.decide();
+        }
+    }
+
+    /// Has hold what the cluster has agreed, and tells what that has changed.
+    pub(super) fn follow(&mut self, agreed: &Agreed) -> Vec<Decision> {
+        let mut decisions = Vec::new();
+        for (&id, group) in &mut self.groups {
+            let mut is_news = false;
+            for check in &mut group.checks {
+                let key = CheckKey {
+                    group: id,
+                    check: check.id,
+                };
+                let Some(verdict) = agreed.verdict(key) else {
+                    continue;
+                };
+                let is_another = check.verdict != verdict;
+                if !is_another && verdict == State::Passing {
+                    continue;
+                }
+                check.verdict = verdict;
+                let votes = agreed.votes_in_words(key);
+                if is_another {
+                    let (title, state) = (title(&check.definition), verdict.as_str());
+                    decisions.push(Decision {
+                        group: id,
+                        state: verdict,
+                        because: format!("health check {title} is {state} by vote: {votes}"),
+                    });
+                }
+                check.votes = match verdict {
+                    State::Failing => votes,
+                    State::Passing => String::new(),
+                };
+                is_news = true;
+            }
+            if is_news {
+                group.decide();
+            }
+        }
+        decisions
+    }
+
+    /// What this node sees of every check.
+    pub(super) fn observations(&self) -> BTreeMap<CheckKey, State> {
+        let mut seen = BTreeMap::new();
+        for (&group, checked) in &self.groups {
+            for check in &checked.checks {
+                let key = CheckKey {
+                    group,
+                    check: check.id,
+                };
+                seen.insert(key, check.state());
+            }
+        }
+        seen
+    }
+
+    /// What the verdicts make of the groups: those that are not Up, with the reason.
+    pub(super) fn statuses(&self) -> Vec<(GroupId, Status, String)> {
+        let groups = self.groups.iter().map(|(&id, group)| {
+            let (status, reason) = group.status.with_reason();
+            (id, status, reason.to_string())
+        });
+        groups
+            .filter(|(_, status, _)| *status != Status::Up)
+            .collect()
     }
 
     /// What is worth keeping across a restart.
@@ -371,6 +465,21 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// What held before; only a cluster holds on to it.
+    fn verdict(&self) -> State {
+        match self {
+            Source::Same(check) | Source::SameQuestion(check) => check.verdict,
+            Source::Nothing => State::Passing,
+        }
+    }
+
+    fn votes(&self) -> String {
+        match self {
+            Source::Same(check) => check.votes.clone(),
+            Source::SameQuestion(_) | Source::Nothing => String::new(),
+        }
+    }
+
     fn target(&self, target: &TargetAddr) -> Option<&'a CheckedTarget> {
         let (Source::Same(check) | Source::SameQuestion(check)) = self else {
             return None;
@@ -380,12 +489,11 @@ impl<'a> Source<'a> {
 }
 
 impl CheckedGroup {
-    /// Judges every check anew by what this node sees, and has the status follow.
-    fn settle(&mut self, id: GroupId) {
+    /// Judges every check anew by what this node sees.
+    fn judge(&mut self, id: GroupId) {
         for check in &mut self.checks {
             check.verdict = Verdict::alone(check.observation(id)).state;
         }
-        self.decide();
     }
 
     /// The most severe consequence of all verdicts is the status.
@@ -425,12 +533,16 @@ impl Check {
         }
     }
 
-    /// Why it is failing, by its first target that is.
+    /// Why it is failing, by its first target that is, and by the votes.
     fn because(&self) -> String {
         let mut targets = self.targets.iter();
-        match targets.find(|target| target.streak.state == State::Failing) {
+        let because = match targets.find(|target| target.streak.state == State::Failing) {
             Some(target) => target.because.clone(),
             None => format!("health check {} is failing", title(&self.definition)),
+        };
+        match self.votes.as_str() {
+            "" => because,
+            votes => format!("{because} (by vote: {votes})"),
         }
     }
 }

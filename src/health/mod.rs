@@ -11,7 +11,7 @@
 //! each route ([`HealthStatus`](crate::groups::HealthStatus)), so it holds for the next connection.
 //!
 //! What a node sees is an [`Observation`], what holds is a [`Verdict`]; alone, the one becomes the
-//! other directly.
+//! other directly. In a cluster the nodes vote ([`replicated`]).
 
 mod board; // where every check stands
 mod definition; // what identifies a check
@@ -20,6 +20,7 @@ mod plan; // what a configuration has checked
 mod pool; // the threads that check
 mod probe; // one check of one target: TCP, HTTP
 mod record; // what became of checks, for people to look at
+pub mod replicated; // verdicts that a cluster votes on
 mod save; // states kept across restarts
 mod scheduler; // the thread that has checks made
 mod shared_board; // the board as threads share it
@@ -50,6 +51,7 @@ use crate::state_file::{LockError, PathLock, lock_path};
 use board::{Board, Runs};
 use jitter::Jitter;
 use pool::{MAX_THREADS, Pool};
+use replicated::{Council, Seat, Sitting};
 use save::Saver;
 use scheduler::Scheduler;
 use shared_board::{Claim, SharedBoard};
@@ -72,7 +74,9 @@ const DESCRIPTOR_SHARE: usize = 8;
 
 /// Told that a check of a group has come to a state, for this reason, that deserves this level in
 /// the log; the group's status is set already.
-pub type OnStatus = Box<dyn Fn(GroupId, &str, Level) + Send>;
+pub type OnStatus = Box<dyn Fn(GroupId, &str, Level) + Send + Sync>;
+/// The same for several threads.
+type SharedOnStatus = Arc<dyn Fn(GroupId, &str, Level) + Send + Sync>;
 
 /// Health checks that have not begun: what an earlier process knew, and the first plan.
 #[derive(Debug)]
@@ -95,6 +99,8 @@ pub struct Outside {
     pub failed_targets: Receiver<Arc<TargetState>>,
     /// Descriptors that the process may open.
     pub descriptor_limit: usize,
+    /// In a cluster: where verdicts come from. Alone, what this node sees is what holds.
+    pub council: Option<Council>,
 }
 
 /// Running health checks.
@@ -105,6 +111,7 @@ pub struct Health {
     commands: Sender<Command>,
     saver: Arc<Saver>,
     thread: JoinHandle<()>,
+    council: Option<(Arc<Seat>, Sitting)>,
     descriptor_limit: usize,
     /// Held until everything is saved.
     lock: Option<PathLock>,
@@ -193,13 +200,23 @@ impl Prepared {
         let (clock, descriptor_limit) = (outside.clock, outside.descriptor_limit);
         let max_threads = descriptors(&self.plan, descriptor_limit);
         let (pool, results) = Pool::new(max_threads, Instant::now());
-        let board = Arc::new(SharedBoard::new(self.board));
+        let mut board = self.board;
+        if outside.council.is_some() {
+            board.enter_council();
+        }
+        let board = Arc::new(SharedBoard::new(board));
         let saver = Arc::new(self.saver);
+        let on_status: SharedOnStatus = Arc::from(outside.on_status);
+        let council = match outside.council {
+            Some(council) => Some(council.sit(Arc::clone(&board), Arc::clone(&on_status))?),
+            None => None,
+        };
         let scheduler = Scheduler {
             board: Arc::clone(&board),
             names: outside.names,
             own_listeners: self.plan.own_listeners,
-            on_status: outside.on_status,
+            on_status,
+            seat: council.as_ref().map(|(seat, _)| Arc::clone(seat)),
             saver: Arc::clone(&saver),
             clock,
             pool,
@@ -219,6 +236,7 @@ impl Prepared {
             commands,
             saver,
             thread,
+            council,
             descriptor_limit,
             lock: self.lock,
         })
@@ -232,7 +250,11 @@ impl Health {
     pub fn change_to(&self, config: &Config) -> Change<'_> {
         let plan = Plan::of(config);
         let claim = self.board.claim();
-        let next = claim.board().successor(&plan);
+        let mut next = claim.board().successor(&plan);
+        // Of checks that are new here the cluster may know something.
+        if let Some(agreed) = self.seat().and_then(|seat| seat.in_force()) {
+            next.follow(&agreed);
+        }
         Change {
             health: self,
             claim,
@@ -249,6 +271,9 @@ impl Health {
         drop(self.commands);
         // A scheduler that panicked has ended the process already.
         let _ = self.thread.join();
+        if let Some((_, sitting)) = self.council {
+            sitting.end();
+        }
         let board = self.board.hold();
         if board.targets().next().is_some() {
             self.saver.save(board.saved(Runs::Kept));
@@ -259,6 +284,12 @@ impl Health {
         };
         drop(self.lock);
         result
+    }
+}
+
+impl Health {
+    fn seat(&self) -> Option<&Arc<Seat>> {
+        self.council.as_ref().map(|(seat, _)| seat)
     }
 }
 
@@ -279,6 +310,9 @@ impl Change<'_> {
         let saved = self.next.saved(Runs::Left);
         *self.claim.board() = self.next;
         self.health.saver.save(saved);
+        if let Some(seat) = self.health.seat() {
+            seat.ring();
+        }
         // The scheduler ends after the handle only.
         let _ = self.health.commands.send(Command::FollowBoard {
             own_listeners: self.plan.own_listeners,

@@ -19,12 +19,13 @@ use super::jitter::Jitter;
 use super::pool::{Done, Job, Pool};
 use super::probe::Outcome;
 use super::record::{Conclusion, PastCheck};
+use super::replicated::Seat;
 use super::save::Saver;
 use super::shared_board::{Held, SharedBoard};
 use super::streak::State;
 use super::timetable::{Due, Timetable};
 use super::verdict::Verdict;
-use super::{Command, OnStatus};
+use super::{Command, SharedOnStatus};
 
 /// First checks are spread over this long for each target, and over [`MAX_SPREAD`] at most.
 const SPREAD_PER_TARGET: Duration = Duration::from_millis(1);
@@ -43,7 +44,9 @@ pub(super) struct Scheduler {
     pub board: Arc<SharedBoard>,
     pub names: Arc<Names>,
     pub own_listeners: Arc<OwnListeners>,
-    pub on_status: OnStatus,
+    pub on_status: SharedOnStatus,
+    /// In a cluster: who votes on verdicts.
+    pub seat: Option<Arc<Seat>>,
     pub saver: Arc<Saver>,
     pub clock: Clock,
     pub pool: Pool,
@@ -257,8 +260,11 @@ impl Scheduler {
         let Some(turn) = board.note(key, result) else {
             return;
         };
-        if let Some(observation) = turn.observation {
-            board.apply(Verdict::alone(observation));
+        match (turn.observation, &self.seat) {
+            (None, _) => {}
+            (Some(observation), None) => board.apply(Verdict::alone(observation)),
+            // What follows is not for this node to say.
+            (Some(_), Some(seat)) => seat.ring(),
         }
         drop(board);
         self.is_unsaved = true;

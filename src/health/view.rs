@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{GroupId, HealthCheck, TargetAddr};
+use crate::groups::Status;
 
 use super::Health;
 use super::board::{Check, CheckedTarget};
 use super::definition::CheckId;
 use super::record::{Conclusion, Durations, PastCheck};
+use super::replicated::{CheckKey, Seat, Vote};
 use super::shared_board::SharedBoard;
 use super::streak::{State, Streak};
 
@@ -20,6 +22,8 @@ use super::streak::{State, Streak};
 pub struct View {
     board: Arc<SharedBoard>,
     clock: Clock,
+    /// In a cluster: who votes on verdicts.
+    seat: Option<Arc<Seat>>,
 }
 
 /// One check of one group.
@@ -35,6 +39,8 @@ pub struct CheckView {
     pub observation: State,
     /// What holds.
     pub verdict: State,
+    /// In a cluster: what its nodes see, by node.
+    pub votes: Vec<Vote>,
     /// The group's distinct targets, the first ones where there is a bound on them.
     pub targets: Vec<TargetView>,
     /// Targets beyond that bound.
@@ -96,11 +102,40 @@ impl Health {
         View {
             board: Arc::clone(&self.board),
             clock: self.clock,
+            seat: self.seat().cloned(),
         }
     }
 }
 
 impl View {
+    /// What the verdicts that hold make of the groups, by each check's `fall_action`: those that are
+    /// not Up, with the reason in words.
+    pub fn statuses(&self) -> Vec<(GroupId, Status, String)> {
+        self.board.look().statuses()
+    }
+
+    /// In a cluster: what this node has seen otherwise than the verdict has it for longer than
+    /// `(fall + rise) × interval`, while another node that is alive agrees with the verdict.
+    pub fn disagreements(&self) -> Vec<String> {
+        let Some(seat) = &self.seat else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        let mut last = None;
+        while let Some(group) = self.next_checked(last) {
+            let board = self.board.look();
+            for check in board.checks_of(group) {
+                let key = CheckKey {
+                    group,
+                    check: check.id,
+                };
+                found.extend(seat.dissent(key, &check.definition, check.state()));
+            }
+            last = Some(group);
+        }
+        found
+    }
+
     /// Every check of the configuration in force, by group and id; of their targets what is
     /// counted, and not the last results.
     pub fn counts(&self) -> Vec<CheckView> {
@@ -152,9 +187,19 @@ impl View {
             definition: Arc::clone(&check.definition),
             observation: check.state(),
             verdict: check.verdict,
+            votes: self.votes(group, check),
             targets: targets.map(|target| self.target(target, extent)).collect(),
             targets_left_out: check.targets.len().saturating_sub(most),
         }
+    }
+
+    fn votes(&self, group: GroupId, check: &Check) -> Vec<Vote> {
+        let key = CheckKey {
+            group,
+            check: check.id,
+        };
+        let agreed = self.seat.as_ref().map(|seat| seat.agreed());
+        agreed.map_or_else(Vec::new, |agreed| agreed.votes(key).collect())
     }
 
     fn target(&self, target: &CheckedTarget, extent: Extent) -> TargetView {
@@ -219,6 +264,7 @@ mod tests {
         let view = View {
             board: Arc::new(SharedBoard::new(board)),
             clock,
+            seat: None,
         };
         let note = |group, conclusion, took_ms: u64, why: Option<&str>| {
             let mut board = view.board.hold();
@@ -282,6 +328,7 @@ mod tests {
         let view = View {
             board: Arc::clone(&board),
             clock: Clock::start(),
+            seat: None,
         };
         let claim = board.claim();
         let next = claim.board().successor(&plan(2));

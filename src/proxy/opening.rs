@@ -389,6 +389,11 @@ impl Worker {
         session.target = None;
         session.reroutes += 1;
         if session.reroutes > MAX_REROUTES {
+            let (peer, port) = (session.peer, session.port);
+            if let Some(left_out) = REFUSED.admit(self.now) {
+                let why = End::Unsettled.explanation();
+                log::warn!("{peer} on port {port} is reset: {why}{left_out}");
+            }
             return self.end(id, End::Unsettled);
         }
         self.route(id);

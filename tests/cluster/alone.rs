@@ -18,6 +18,10 @@ fn a_cut_off_minority_sends_a_new_key_to_the_same_group_from_each_node() {
     };
     let known: Vec<u32> = (0..50).map(|key| stage.group_of(key, 1)).collect();
     let minority = [4, 5];
+    for node in minority {
+        let node = stage.node(node);
+        eventually("it has all known keys", || node.sticks() >= 50);
+    }
     stage.cut_off(&minority);
     for node in minority {
         let node = stage.node(node);

@@ -30,11 +30,25 @@ pub struct Check {
     pub observation: CheckState,
     /// What holds: for a lone node its observation, in a cluster what was agreed.
     pub verdict: CheckState,
+    /// In a cluster: what each of the nodes sees that have the check; empty for a lone node.
+    pub votes: Vec<CheckVote>,
     /// Each of the group's distinct targets: the first 1,000 of them, or its share of 4,000 where the
     /// group has more than four checks.
     pub targets: Vec<CheckTarget>,
     /// Targets beyond those.
     pub targets_left_out: u64,
+}
+
+/// What one node of a cluster sees of a check.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct CheckVote {
+    /// The node's id, a MAC address.
+    pub node: String,
+    /// What it has said last.
+    pub state: CheckState,
+    /// Whether it counts: the node has been heard in the last seconds, and has spoken since it was
+    /// last found silent.
+    pub counts: bool,
 }
 
 /// How a check checks.

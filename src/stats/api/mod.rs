@@ -20,7 +20,7 @@ mod sticks; // the stick table
 pub use agreed::{
     Agreed, AgreedGroup, AgreedMember, ClusterNode, Latency, NoQuorum, NodeCounts,
 };
-pub use checks::{Check, CheckKind, CheckResult, CheckState, CheckTarget, PastResult};
+pub use checks::{Check, CheckKind, CheckResult, CheckState, CheckTarget, CheckVote, PastResult};
 pub use cluster::{
     Conflict, Link, LinkDirection, LinkPurpose, LinkState, Member, Raft, RaftCounts, RaftFlow,
     RaftGroup, RaftRole,

@@ -34,7 +34,7 @@ pub struct Peer {
     /// Whether it may hold entries of the stick table.
     pub has_session: bool,
     /// How it stands in the Raft group of the stick table.
-    pub stick_table: Option<Member>,
+    pub stick_table: Member,
     /// How it stands in the Raft group of the health checks.
-    pub healthchecks: Option<Member>,
+    pub healthchecks: Member,
 }

@@ -23,6 +23,18 @@ pub fn write(figures: &Figures, text: &mut Text) {
         "Whether a health check is failing: what holds for the group.",
     )
     .bounded(MAX_SERIES, ["group", "check", "kind"], &[], &verdicts, None);
+    let observations: Vec<_> = figures.checks.iter().map(observation).collect();
+    text.gauge(
+        "tcpffee_check_observed_failing",
+        "Whether a health check is failing as this node sees it; in a cluster the verdict may differ.",
+    )
+    .bounded(
+        MAX_SERIES,
+        ["group", "check", "kind"],
+        &[],
+        &observations,
+        None,
+    );
     let failing = by_target(figures, |target| is_failing(target.streak.state));
     text.gauge(
         "tcpffee_check_target_failing",
@@ -48,6 +60,10 @@ pub fn write(figures: &Figures, text: &mut Text) {
 
 fn verdict(check: &CheckView) -> ([String; 3], u64) {
     (labels(check), is_failing(check.verdict))
+}
+
+fn observation(check: &CheckView) -> ([String; 3], u64) {
+    (labels(check), is_failing(check.observation))
 }
 
 fn by_target(figures: &Figures, pick: Pick) -> Vec<([String; 4], u64)> {

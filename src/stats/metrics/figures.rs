@@ -9,7 +9,7 @@ use crate::histogram::Histogram;
 use crate::proxy::{self, End, GroupTraffic, PortTraffic, Totals};
 use crate::stats::api;
 use crate::stick::save::KeeperCounts;
-use crate::stick::{Counts, Book};
+use crate::stick::{Book, Counts};
 
 /// All figures of a node at one moment.
 #[derive(Clone, Debug)]
@@ -111,12 +111,7 @@ pub struct Reloads {
 
 impl Figures {
     /// The figures at this moment.
-    pub fn gather(
-        proxy: &proxy::View,
-        health: &health::View,
-        table: &Book,
-        rest: Rest,
-    ) -> Figures {
+    pub fn gather(proxy: &proxy::View, health: &health::View, table: &Book, rest: Rest) -> Figures {
         let generation = proxy.generation();
         let groups = generation.groups.iter();
         Figures {

@@ -2,6 +2,7 @@
 
 use super::{Sources, api, seconds};
 use crate::config::{FallAction, GroupId};
+use crate::health::replicated::Vote;
 use crate::health::{CheckView, CheckedAgo, Conclusion, MostTargets, State, TargetView};
 
 /// Targets after which a page of checks ends.
@@ -65,8 +66,17 @@ fn check(view: CheckView) -> api::Check {
         .to_owned(),
         observation: state(view.observation),
         verdict: state(view.verdict),
+        votes: view.votes.iter().map(vote).collect(),
         targets: view.targets.into_iter().map(target).collect(),
         targets_left_out: view.targets_left_out as u64,
+    }
+}
+
+fn vote(vote: &Vote) -> api::CheckVote {
+    api::CheckVote {
+        node: vote.node.to_string(),
+        state: state(vote.state),
+        counts: vote.counts,
     }
 }
 

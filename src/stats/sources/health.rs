@@ -24,6 +24,7 @@ impl Sources {
         }
         reasons.extend(unserved(&generation));
         reasons.extend(serving::reasons(&raft));
+        reasons.extend(few(self.parts.health.disagreements(), "health checks"));
         api::Health {
             status: match reasons.is_empty() {
                 true => api::HealthStatus::Ok,
@@ -51,12 +52,13 @@ impl Sources {
         }
         let (entries, settings) = (self.parts.table.entries(), self.parts.table.settings());
         let most = settings.max_entries as u64;
-        if entries >= most {
+        // Before a cluster has agreed on it there is no bound.
+        if most > 0 && entries >= most {
             warnings.push(format!(
                 "the stick table is full ({most} entries): new clients are refused, or take the \
                  place of others, as stick_table_full says; raise stick_table_max_entries"
             ));
-        } else if entries.saturating_mul(100) >= most.saturating_mul(NEARLY_FULL_PERCENT) {
+        } else if entries.saturating_mul(100) > most.saturating_mul(NEARLY_FULL_PERCENT) {
             warnings.push(format!(
                 "the stick table is nearly full: {entries} of {most} entries; raise \
                  stick_table_max_entries"
@@ -84,6 +86,16 @@ impl Sources {
         warnings.extend(serving::warnings(raft));
         warnings
     }
+}
+
+/// The first lines, and how many more of these there are.
+fn few(mut lines: Vec<String>, of_what: &str) -> Vec<String> {
+    let more = lines.len().saturating_sub(MOST_NAMED);
+    lines.truncate(MOST_NAMED);
+    if more > 0 {
+        lines.push(format!("{more} more {of_what}"));
+    }
+    lines
 }
 
 /// What new clients would be refused for: no group Up at all, or none with a target for a port.

@@ -18,10 +18,9 @@ impl Sources {
         let Some(cluster) = &self.parts.cluster else {
             return api::Peers { peers: Vec::new() };
         };
-        let checks = cluster.healthchecks.as_ref();
         peers(
             &(cluster.stick_table.status)(),
-            checks.map(|checks| (checks.status)()).as_ref(),
+            &(cluster.healthchecks.status)(),
             &cluster.node.replica().agreed_ref(),
             &self.hosts(),
             boot_time(),
@@ -36,7 +35,7 @@ impl Sources {
 
 fn peers(
     sticks: &Status,
-    checks: Option<&Status>,
+    checks: &Status,
     agreed: &Agreed,
     hosts: &Hosts,
     now: NodeTime,
@@ -44,11 +43,11 @@ fn peers(
     let members = |status: &Status| [status.voters.clone(), status.learners.clone()].concat();
     let mut ids: BTreeSet<NodeId> = hosts.keys().copied().collect();
     ids.extend(members(sticks));
-    ids.extend(checks.map(members).unwrap_or_default());
+    ids.extend(members(checks));
     let peer = |id: NodeId| {
         let stick_table = raft::member(sticks, id, hosts, now);
-        let healthchecks = checks.map(|status| raft::member(status, id, hosts, now));
-        let both = || [Some(&stick_table), healthchecks.as_ref()].into_iter().flatten();
+        let healthchecks = raft::member(checks, id, hosts, now);
+        let both = || [&stick_table, &healthchecks].into_iter();
         let stated = agreed.members.get(&id);
         let connected = both().any(|member| member.connected);
         let version = both().find_map(|member| member.version);
@@ -63,7 +62,7 @@ fn peers(
             conflict,
             present: stated.is_some_and(|member| member.present),
             has_session: stated.is_some_and(|member| member.has_session),
-            stick_table: Some(stick_table),
+            stick_table,
             healthchecks,
         }
     };
@@ -85,7 +84,7 @@ mod tests {
             learners: vec![NodeId(9)],
             ..leader()
         };
-        let told = peers(&leader(), Some(&checks), &Agreed::default(), &hosts, NOW).peers;
+        let told = peers(&leader(), &checks, &Agreed::default(), &hosts, NOW).peers;
         let ids: Vec<&str> = told.iter().map(|peer| peer.node.as_str()).collect();
         let expected = [1, 2, 3, 8, 9].map(|id| format!("00:00:00:00:00:0{id}"));
         assert_eq!(ids, expected);
@@ -96,9 +95,9 @@ mod tests {
         assert_eq!(own.host.as_deref(), Some("a.example"));
         assert_eq!(second.version, Some(1));
         assert!(!third.connected && third.conflict.is_some() && !third.configured);
-        let of_sticks = eighth.stick_table.as_ref().unwrap();
+        let of_sticks = &eighth.stick_table;
         assert!(!of_sticks.belongs && eighth.configured);
-        let of_checks = ninth.healthchecks.as_ref().unwrap();
+        let of_checks = &ninth.healthchecks;
         assert!(of_checks.belongs && !of_checks.votes && ninth.host.is_none());
     }
 }

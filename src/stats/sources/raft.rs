@@ -27,7 +27,7 @@ impl Sources {
         };
         api::Raft {
             stick_table: Some(told(&cluster.stick_table)),
-            healthchecks: cluster.healthchecks.as_ref().map(told),
+            healthchecks: Some(told(&cluster.healthchecks)),
             node: Some(agreed::node(
                 cluster.node.figures(),
                 &cluster.node.replica().agreed_ref(),

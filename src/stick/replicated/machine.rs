@@ -129,3 +129,6 @@ impl StateMachine for Machine {
         self.listener.ceased_to_lead();
     }
 }
+
+#[cfg(test)]
+mod tests;

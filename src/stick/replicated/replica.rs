@@ -50,8 +50,8 @@ pub struct Seen {
     pub version: Index,
     /// When it expires; `LogTime(u64::MAX)` while a node holds it.
     pub expires: LogTime,
-    /// Nothing has been connected on it yet: whose connection made it. No other node may go by
-    /// it without asking.
+    /// Nothing has been connected on it yet: whose connection made it, or who was given it as well
+    /// where that one has given up. No other node may go by it without asking.
     pub made_by: Option<NodeId>,
     /// An operator has removed it; it is gone once every node knows.
     pub removed: bool,

@@ -132,3 +132,21 @@ impl State {
         Box::new(begin(self))
     }
 }
+
+/// The whole state as bytes that are the same on every replica.
+#[cfg(test)]
+pub(super) fn digest(state: &State) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_header(&mut bytes, state);
+    let mut entries = Vec::new();
+    for shard in 0..SHARDS {
+        let shard = state.entries.replica.lock(shard);
+        entries.extend((0..shard.slots()).map(|slot| shard.entry(slot).clone()));
+    }
+    entries.sort_by_key(|entry| entry.serial);
+    for entry in &entries {
+        put_page(std::slice::from_ref(entry), &mut bytes);
+    }
+    put_end(&mut bytes, state.entries.next_serial);
+    bytes
+}

@@ -9,7 +9,7 @@ mod majority; // what members state of one thing
 mod members; // who belongs to the cluster, and what it holds
 mod named; // operations on one version of an entry
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 

@@ -50,7 +50,7 @@ fn the_node_as_a_whole_is_told() {
     assert_eq!(ended.map(|count| count.as_u64().unwrap()).sum::<u64>(), 10);
     assert_eq!(
         totals["ended"].as_object().unwrap().len(),
-        20,
+        22,
         "every reason is listed"
     );
     assert_eq!(

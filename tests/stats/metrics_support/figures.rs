@@ -145,6 +145,7 @@ fn check() -> CheckView {
         definition: Arc::new(definition),
         observation: State::Failing,
         verdict: State::Failing,
+        votes: Vec::new(),
         targets: vec![target],
         targets_left_out: 0,
     }

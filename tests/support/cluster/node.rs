@@ -222,6 +222,12 @@ impl Node {
         probe::health(self.host(), self.number).is_some_and(|(healthy, _)| healthy)
     }
 
+    /// Entries of its copy of the stick table.
+    pub fn sticks(&self) -> u64 {
+        let answer = probe::get(self.host(), self.number, "/api/v1/stick_table?limit=1");
+        answer.map_or(0, |(_, page)| page["total"].as_u64().unwrap_or(0))
+    }
+
     /// Waits until it says so.
     pub fn wait_healthy(&self) {
         eventually(&format!("node {} may get traffic", self.number), || {

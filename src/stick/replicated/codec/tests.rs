@@ -1,8 +1,11 @@
 use proptest::prelude::*;
 
+use tcpffee_raft::ids::{Index, LogTime, NodeId};
+
 use super::*;
 use crate::config::GroupId;
 use crate::groups::Status;
+use crate::stick::replicated::command::*;
 use crate::stick::{ClientIp, Key};
 
 fn ips() -> impl Strategy<Value = ClientIp> {

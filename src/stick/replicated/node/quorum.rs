@@ -28,6 +28,9 @@ struct Heard {
     next: u64,
     /// Since when the quorum is lost.
     lost: Option<NodeTime>,
+    /// There has been a lease: before the first one there is no quorum to be lost, and connections
+    /// wait for it.
+    had_lease: bool,
 }
 
 /// What has become of the quorum.
@@ -48,6 +51,7 @@ impl Quorum {
                 outstanding: BTreeMap::new(),
                 next: 0,
                 lost: None,
+                had_lease: false,
             }),
         }
     }
@@ -84,6 +88,7 @@ impl Quorum {
         let mut heard = self.heard();
         if has_lease {
             heard.lease = now;
+            heard.had_lease = true;
         }
         let turn = match heard.lost {
             Some(lost) if heard.answer > lost => {
@@ -96,7 +101,7 @@ impl Quorum {
                     Some(oldest) => heard.answer.max(*oldest),
                     None => heard.answer.max(heard.lease),
                 };
-                let is_over = now.since(since) > patience_ms;
+                let is_over = heard.had_lease && now.since(since) > patience_ms;
                 heard.lost = is_over.then_some(now);
                 is_over.then_some(Turn::Lost)
             }
@@ -130,8 +135,17 @@ mod tests {
     }
 
     #[test]
+    fn before_the_first_lease_there_is_none_to_lose() {
+        let quorum = Quorum::new(NodeTime(0));
+        quorum.proposed(NodeTime(0));
+        assert_eq!(quorum.tick(NodeTime(60_000), false, PATIENCE), None);
+        assert!(!quorum.is_lost());
+    }
+
+    #[test]
     fn a_proposal_without_an_answer_counts_whatever_the_lease_says() {
         let quorum = Quorum::new(NodeTime(0));
+        quorum.tick(NodeTime(500), true, PATIENCE);
         let first = quorum.proposed(NodeTime(1_000));
         assert_eq!(quorum.tick(NodeTime(4_000), true, PATIENCE), None);
         assert_eq!(
@@ -152,6 +166,7 @@ mod tests {
     #[test]
     fn an_answer_to_a_later_proposal_is_an_answer() {
         let quorum = Quorum::new(NodeTime(0));
+        quorum.tick(NodeTime(0), true, PATIENCE);
         quorum.proposed(NodeTime(0));
         let second = quorum.proposed(NodeTime(2_000));
         quorum.over(second, true, NodeTime(2_500));

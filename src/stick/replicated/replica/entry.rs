@@ -45,7 +45,8 @@ pub(in super::super) struct Entry {
     pub removed_at: Index,
     pub group: GroupId,
     pub state: State,
-    /// The member's slot whose connection made it; of a provisional entry.
+    /// Of a provisional entry: the slot of the member whose connection made it, or that stands in
+    /// for it. Its bit is always set.
     pub maker: u8,
     /// Which restoring it came with.
     pub restored: u8,
@@ -118,6 +119,16 @@ impl Entry {
     /// Makes it expire so long after a time, unless it lives longer anyhow.
     pub fn extend(&mut self, from: LogTime, by_ms: u64) {
         self.expires = self.expires.max(after(from, by_ms));
+    }
+
+    /// Some members do not stand for a provisional entry any more, though others do: one of these
+    /// takes the place of who made it.
+    pub fn take_back(&mut self, members: u64) {
+        debug_assert!(self.is_provisional() && self.nodes & !members != 0);
+        self.nodes &= !members;
+        if members & 1 << self.maker != 0 {
+            self.maker = self.nodes.trailing_zeros() as u8;
+        }
     }
 
     /// A connection got connected.

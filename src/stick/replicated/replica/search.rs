@@ -220,3 +220,6 @@ fn remaining(entry: &Entry, time: LogTime) -> Option<Duration> {
     let left = entry.expires.0.saturating_sub(time.0);
     (!entry.is_held()).then(|| Duration::from_millis(left))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tcpffee_raft::codec::MAX_NUMBER;
 use tcpffee_raft::ids::{Index, LogTime, NodeId};
 use tcpffee_raft::membership::MAX_MEMBERS;
 
@@ -96,15 +97,19 @@ fn put_counts(out: &mut Vec<u8>, counts: &Counts) {
 
 /// But for the entries, which are counted as they come.
 fn get_counts(reader: &mut Reader<'_>) -> Result<Counts> {
+    let mut count = || match reader.varint()? {
+        count if count <= MAX_NUMBER => Ok(count),
+        _ => Err(CommandError::OutOfRange),
+    };
     Ok(Counts {
         entries: 0,
         hits: 0,
-        assignments: reader.varint()?,
-        reassignments: reader.varint()?,
-        moves: reader.varint()?,
-        expiries: reader.varint()?,
-        evictions: reader.varint()?,
-        refusals: reader.varint()?,
+        assignments: count()?,
+        reassignments: count()?,
+        moves: count()?,
+        expiries: count()?,
+        evictions: count()?,
+        refusals: count()?,
     })
 }
 

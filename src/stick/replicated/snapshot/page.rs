@@ -78,8 +78,8 @@ fn get_entry(reader: &mut Reader<'_>, members: u64) -> Result<Entry, CommandErro
         restored: 0,
     };
     let is_of_members = entry.nodes & !members == 0;
-    let has_maker = u32::from(maker) < u64::BITS && members & 1 << maker != 0;
-    let is_possible = !entry.is_provisional() || entry.nodes != 0 && has_maker;
+    let has_maker = u32::from(maker) < u64::BITS && entry.nodes & 1 << maker != 0;
+    let is_possible = !entry.is_provisional() || has_maker;
     let expires_once = entry.expires < LogTime(u64::MAX) && entry.version < Index(u64::MAX);
     match is_of_members && is_possible && expires_once {
         true => Ok(entry),

@@ -3,6 +3,8 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use tcpffee_raft::codec::MAX_NUMBER;
+
 use super::header::{Header, MAX_HEADER_BYTES, get_header};
 use super::page::{MAX_PAGE_BYTES, get_page};
 use super::{FORMAT, malformed, next_number};
@@ -44,7 +46,7 @@ impl State {
             }
         }
         let next_serial = u64::from_le_bytes(read_array(state)?);
-        if next_serial <= last_serial {
+        if next_serial <= last_serial || next_serial > MAX_NUMBER {
             return Err(disorder("an entry of the future"));
         }
         let restored = self.restored;

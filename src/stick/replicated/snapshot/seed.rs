@@ -13,7 +13,7 @@ use crate::stick::replicated::replica::entry::{Entry, State, after};
 use crate::stick::replicated::replica::shard::PAGE_SLOTS;
 
 /// A lone node's table as the first state of a cluster: every entry Active, with a whole
-/// `expiration_ms` from log time 0, all of version 0. No key may come twice.
+/// `expiration_ms` from log time 0, all of version 1, the place of the log at which the cluster begins. No key may come twice.
 pub fn seed(
     entries: impl Iterator<Item = (Key, GroupId)> + Send + 'static,
     expiration_ms: u64,
@@ -46,7 +46,7 @@ impl Seed {
         Entry {
             ip: key.ip,
             slice: key.slice,
-            version: Index(0),
+            version: Index(1),
             serial,
             expires: self.expires,
             nodes: 0,

@@ -189,12 +189,7 @@ impl Entries {
                 entries.remove(shard, at, slot);
                 return;
             }
-            entries.change(shard, at, slot, |entry| {
-                entry.nodes = left;
-                if members & 1 << entry.maker != 0 {
-                    entry.maker = left.trailing_zeros() as u8;
-                }
-            });
+            entries.change(shard, at, slot, |entry| entry.take_back(members));
         });
     }
 

@@ -58,7 +58,7 @@ impl State {
                 state.entries.remove(shard, at, slot);
             } else {
                 let entries = &mut state.entries;
-                entries.change(shard, at, slot, |entry| entry.nodes &= !asker.bit);
+                entries.change(shard, at, slot, |entry| entry.take_back(asker.bit));
             }
             Outcome::Done
         })
