@@ -123,7 +123,10 @@ mod tests {
         histogram.add([0, 10, 0], 50_000);
         for (part, seconds) in [(0.0, 0.001), (0.5, 0.005_5), (1.0, 0.01)] {
             let told = histogram.quantile(part);
-            assert!(told.is_some_and(|told| (told - seconds).abs() < 1e-9), "{told:?}");
+            assert!(
+                told.is_some_and(|told| (told - seconds).abs() < 1e-9),
+                "{told:?}"
+            );
         }
         histogram.add([0, 0, 10], 200_000);
         assert_eq!(histogram.quantile(0.99), Some(0.01), "the greatest bound");

@@ -74,7 +74,9 @@ fn settings_apart(agreed: &Agreed, stated: &Statement) -> Vec<String> {
         ),
         ("stick_table_full", full(stated.full), full(agreed.full)),
     ];
-    let apart = settings.into_iter().filter(|(_, here, there)| here != there);
+    let apart = settings
+        .into_iter()
+        .filter(|(_, here, there)| here != there);
     apart
         .map(|(key, here, there)| apart_line(key, &here, &there))
         .collect()

@@ -49,7 +49,10 @@ impl Hosts {
 
 #[cfg(test)]
 pub(super) fn sample() -> Hosts {
-    let known = BTreeMap::from([(NodeId(1), "a.example".to_owned()), (NodeId(2), "b.example".to_owned())]);
+    let known = BTreeMap::from([
+        (NodeId(1), "a.example".to_owned()),
+        (NodeId(2), "b.example".to_owned()),
+    ]);
     Hosts {
         own: NodeId(1),
         known: ArcSwap::from_pointee(known),

@@ -17,8 +17,9 @@ impl Members {
     /// no membership.
     pub fn news(&mut self, voters: &[NodeId], learners: &[NodeId], hosts: &Hosts) -> Vec<String> {
         let voting = voters.iter().map(|&id| (id, true));
-        let now: BTreeMap<NodeId, bool> =
-            voting.chain(learners.iter().map(|&id| (id, false))).collect();
+        let now: BTreeMap<NodeId, bool> = voting
+            .chain(learners.iter().map(|&id| (id, false)))
+            .collect();
         if self.known.as_ref() == Some(&now) || now.is_empty() {
             return Vec::new();
         }
@@ -59,9 +60,8 @@ mod tests {
     fn comings_and_goings_are_told_with_hosts() {
         let (mut members, hosts) = (Members::default(), sample());
         let ids = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
-        let mut news = |voters: &[u64], learners: &[u64]| {
-            members.news(&ids(voters), &ids(learners), &hosts)
-        };
+        let mut news =
+            |voters: &[u64], learners: &[u64]| members.news(&ids(voters), &ids(learners), &hosts);
         assert!(news(&[], &[]).is_empty());
         let this = "this node (00:00:00:00:00:01)";
         let second = "00:00:00:00:00:02 (b.example)";

@@ -163,10 +163,7 @@ impl Cluster {
             raft,
             clerk.machines(Arc::clone(&replica), own),
             seed,
-            happenings::notify(
-                Group::StickTable,
-                hearers(&leaders[0]),
-            ),
+            happenings::notify(Group::StickTable, hearers(&leaders[0])),
         )?;
         if sticks.status().cluster.is_some() {
             // Whatever a lone node has left behind is older than the cluster.

@@ -35,9 +35,11 @@ fn a_lone_node_has_no_series_of_a_cluster() {
     let rendering = Rendering::parse(&figures.render());
     rendering.assert_is_sound();
     let mut raft = rendering.samples.iter().map(|sample| &sample.name);
-    assert!(!raft.any(|name| {
-        name.starts_with("tcpffee_raft_") || name.starts_with("tcpffee_cluster_")
-    }));
+    assert!(
+        !raft.any(|name| {
+            name.starts_with("tcpffee_raft_") || name.starts_with("tcpffee_cluster_")
+        })
+    );
 }
 
 #[test]

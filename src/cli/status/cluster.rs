@@ -220,9 +220,7 @@ mod tests {
     use super::*;
 
     fn cluster() -> Cluster {
-        let member = |votes, lag: Option<u64>, flow: Option<&str>| {
-            json!({"belongs": true, "votes": votes, "lag": lag, "flow": flow})
-        };
+        let member = |votes, lag: Option<u64>, flow: Option<&str>| json!({"belongs": true, "votes": votes, "lag": lag, "flow": flow});
         let peer = |id: u8, connected, stick_table| {
             json!({
                 "node": format!("02:00:00:00:00:0{id}"), "host": format!("h{id}.example"),

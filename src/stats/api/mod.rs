@@ -17,9 +17,7 @@ mod peers; // the nodes of the cluster
 mod problem; // errors, as RFC 9457 has them
 mod sticks; // the stick table
 
-pub use agreed::{
-    Agreed, AgreedGroup, AgreedMember, ClusterNode, Latency, NoQuorum, NodeCounts,
-};
+pub use agreed::{Agreed, AgreedGroup, AgreedMember, ClusterNode, Latency, NoQuorum, NodeCounts};
 pub use checks::{Check, CheckKind, CheckResult, CheckState, CheckTarget, CheckVote, PastResult};
 pub use cluster::{
     Conflict, Link, LinkDirection, LinkPurpose, LinkState, Member, Raft, RaftCounts, RaftFlow,

@@ -13,11 +13,14 @@ const ROLES: [(RaftRole, &str); 4] = [
 ];
 
 /// What becomes of snapshots.
-const SNAPSHOTS: [(&str, fn(&RaftCounts) -> u64); 3] = [
+const SNAPSHOTS: [Outcome; 3] = [
     ("taken", |counts| counts.snapshots_taken),
     ("failed", |counts| counts.snapshots_failed),
     ("restored", |counts| counts.snapshots_restored),
 ];
+
+/// What may become of something: its word, and how often it did.
+type Outcome = (&'static str, fn(&RaftCounts) -> u64);
 
 /// A metric with one value for each Raft group: its name, what it means, the value.
 type Metric<T> = (&'static str, &'static str, fn(&RaftGroup) -> T);
@@ -97,11 +100,9 @@ fn write_progress(groups: &[(&str, &RaftGroup)], text: &mut Text) {
             "Bytes of the log in memory.",
             |group| group.log_bytes,
         ),
-        (
-            "tcpffee_raft_log_entries",
-            "Entries of the log.",
-            |group| group.log_entries,
-        ),
+        ("tcpffee_raft_log_entries", "Entries of the log.", |group| {
+            group.log_entries
+        }),
         (
             "tcpffee_raft_snapshot_bytes",
             "Bytes of the newest snapshot; 0 where there is none.",

@@ -129,11 +129,19 @@ pub(super) mod tests {
 
     fn agreed(groups: u32) -> Agreed {
         let group = |id: u32| AgreedGroup {
-            status: if id == groups { Status::Draining } else { Status::Up },
+            status: if id == groups {
+                Status::Draining
+            } else {
+                Status::Up
+            },
             takes_new: id != groups,
             weight: 1,
             backup: false,
-            reason: if id == groups { "drain = true".to_owned() } else { String::new() },
+            reason: if id == groups {
+                "drain = true".to_owned()
+            } else {
+                String::new()
+            },
         };
         let member = AgreedMember {
             boot: 0xab,

@@ -80,9 +80,7 @@ pub(super) fn group(
                 reason: why.to_string(),
             })
             .collect(),
-        members: members
-            .map(|&id| member(status, id, hosts, now))
-            .collect(),
+        members: members.map(|&id| member(status, id, hosts, now)).collect(),
     }
 }
 
@@ -143,9 +141,7 @@ pub(super) fn member(status: &Status, id: NodeId, hosts: &Hosts, now: NodeTime) 
         lag: matched.map(|matched| status.last.index.0.saturating_sub(matched)),
         flow: progress.and_then(|member| flow(member.flow)),
         snapshot_bytes: progress.and_then(|member| member.snapshot_bytes),
-        silent_seconds: progress
-            .and_then(|member| member.silent_ms)
-            .map(in_seconds),
+        silent_seconds: progress.and_then(|member| member.silent_ms).map(in_seconds),
         life: progress
             .and_then(|member| member.life)
             .or(own.then_some(status.incarnation))

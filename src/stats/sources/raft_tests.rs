@@ -59,7 +59,11 @@ pub(crate) fn leader() -> Status {
         id: NodeId(id),
         matched: Index(matched),
         applied: Index(matched),
-        flow: if matched == 0 { "snapshot" } else { "replicate" },
+        flow: if matched == 0 {
+            "snapshot"
+        } else {
+            "replicate"
+        },
         snapshot_bytes: (matched == 0).then_some(512),
         silent_ms,
         life: None,
@@ -115,7 +119,10 @@ fn a_leader_knows_how_far_all_have_come() {
         Some("00000000000000000000000000000009")
     );
     assert_eq!((group.log_entries, group.leader_changes), (91, 3));
-    assert_eq!((group.snapshot, group.snapshot_bytes), (Some(9), Some(4_321)));
+    assert_eq!(
+        (group.snapshot, group.snapshot_bytes),
+        (Some(9), Some(4_321))
+    );
     assert!(group.has_lease && group.trouble.unwrap().contains("disk full"));
     assert!(group.takes_part, "the log goes on");
     let [conflict] = &group.conflicts[..] else {
@@ -131,7 +138,10 @@ fn a_leader_knows_how_far_all_have_come() {
     assert!(second.votes && second.connected);
     assert_eq!(second.silent_seconds, Some(0.05));
     assert_eq!(second.host.as_deref(), Some("b.example"));
-    assert_eq!((own.version, second.version, third.version), (Some(2), Some(1), None));
+    assert_eq!(
+        (own.version, second.version, third.version),
+        (Some(2), Some(1), None)
+    );
     let flows = [own.flow, second.flow, third.flow];
     let (replicate, snapshot) = (api::RaftFlow::Replicate, api::RaftFlow::Snapshot);
     assert_eq!(flows, [None, Some(replicate), Some(snapshot)]);
@@ -143,7 +153,10 @@ fn a_leader_knows_how_far_all_have_come() {
     assert_eq!(logs_out.address.as_deref(), Some("192.0.2.1:1"));
     assert_eq!(logs_out.last_error.as_deref(), Some("refused"));
     assert_eq!(logs_in.state, api::LinkState::Connected);
-    assert_eq!((logs_in.open_seconds, &logs_in.last_error), (Some(5.0), &None));
+    assert_eq!(
+        (logs_in.open_seconds, &logs_in.last_error),
+        (Some(5.0), &None)
+    );
     assert!(own.links.is_empty());
     assert!(!third.votes && !third.connected && third.conflict.is_some());
 }

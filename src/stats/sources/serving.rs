@@ -134,7 +134,12 @@ mod tests {
         api::Raft {
             stick_table: Some(group(&status, 0, &hosts(), NOW)),
             healthchecks: None,
-            node: Some(agreed::node(figures, &Agreed::default(), &differences, &hosts())),
+            node: Some(agreed::node(
+                figures,
+                &Agreed::default(),
+                &differences,
+                &hosts(),
+            )),
         }
     }
 
@@ -183,7 +188,10 @@ mod tests {
         assert!(told[0].starts_with("this node has no lease: "), "{told:?}");
         fresh.has_lease = true;
         let told = reasons(&raft(sound(), fresh, &[]));
-        assert!(told[0].contains("does not stand in the cluster's log yet"), "{told:?}");
+        assert!(
+            told[0].contains("does not stand in the cluster's log yet"),
+            "{told:?}"
+        );
         assert_eq!(told.len(), 1);
     }
 
@@ -229,7 +237,10 @@ mod tests {
         };
         let disk = raft(failed(Trouble::Disk("no space".to_owned())), figures(), &[]);
         let told = reasons(&disk);
-        assert!(told[0].contains("the log cannot be written: no space"), "{told:?}");
+        assert!(
+            told[0].contains("the log cannot be written: no space"),
+            "{told:?}"
+        );
         let snapshot = failed(Trouble::Snapshot("no space".to_owned()));
         let snapshot = raft(snapshot, figures(), &[]);
         assert!(reasons(&snapshot).is_empty());

@@ -214,7 +214,11 @@ fn every_figure_of_a_cluster_is_where_it_belongs() {
         ("proposals_unanswered_total", 94.0),
     ] {
         let metric = format!("tcpffee_raft_{metric}");
-        assert_eq!(rendering.value(&metric, &[raft]), Some(expected), "{metric}");
+        assert_eq!(
+            rendering.value(&metric, &[raft]),
+            Some(expected),
+            "{metric}"
+        );
     }
     let second = [raft, ("member", "02:00:00:00:00:02")];
     let expected: &[Expected<'_>] = &[
@@ -228,7 +232,11 @@ fn every_figure_of_a_cluster_is_where_it_belongs() {
     ];
     for (metric, labels, expected) in expected {
         let metric = format!("tcpffee_raft_{metric}");
-        assert_eq!(rendering.value(&metric, labels), Some(*expected), "{metric}");
+        assert_eq!(
+            rendering.value(&metric, labels),
+            Some(*expected),
+            "{metric}"
+        );
     }
     for (metric, expected) in [
         ("has_lease", 1.0),

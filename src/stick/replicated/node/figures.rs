@@ -39,7 +39,10 @@ impl Latency {
 
     fn so_far(&self) -> Histogram {
         let mut histogram = Histogram::new(LATENCY_BOUNDS_US);
-        let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        let counts = self
+            .counts
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
         histogram.add(counts, self.sum_us.load(Ordering::Relaxed));
         histogram
     }
