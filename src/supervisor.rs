@@ -577,7 +577,8 @@ impl Sticking {
                     .to_owned()
             }
             (Sticking::Agreed(_), true) if old.peers.len() > 1 => {
-                "peers: this node belongs to a cluster with other members; have them leave it out of                  their [[peers]] first, then restart it to run alone"
+                "peers: this node belongs to a cluster with other members; have them leave it out of \
+                 their [[peers]] first, then restart it to run alone"
                     .to_owned()
             }
             (Sticking::Agreed(_), true) => {

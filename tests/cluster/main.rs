@@ -25,6 +25,7 @@ mod cuts;
 mod disks;
 mod expiry;
 mod harness;
+mod keepalived;
 mod members;
 mod pauses;
 mod random;

@@ -23,6 +23,13 @@ impl Settings {
         }
     }
 
+    /// What a file says.
+    pub fn of_file(text: &str) -> Settings {
+        Settings {
+            table: text.parse().expect("the file is TOML"),
+        }
+    }
+
     /// Two workers on [`PORTS`] of the block's proxy address, an expiration of 60 s, no groups.
     pub fn new(block: &Block) -> Settings {
         let proxy = block.proxy();

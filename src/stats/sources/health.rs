@@ -52,15 +52,14 @@ impl Sources {
         }
         let (entries, settings) = (self.parts.table.entries(), self.parts.table.settings());
         let most = settings.max_entries as u64;
-        let is_known = most > 0; // not before a cluster has agreed on it
-        if is_known && entries >= most {
+        if most == 0 {
+            // No cluster has agreed on it yet.
+        } else if entries >= most {
             warnings.push(format!(
                 "the stick table is full ({most} entries): new clients are refused, or take the \
                  place of others, as stick_table_full says; raise stick_table_max_entries"
             ));
-        } else if is_known
-            && entries.saturating_mul(100) >= most.saturating_mul(NEARLY_FULL_PERCENT)
-        {
+        } else if entries.saturating_mul(100) >= most.saturating_mul(NEARLY_FULL_PERCENT) {
             warnings.push(format!(
                 "the stick table is nearly full: {entries} of {most} entries; raise \
                  stick_table_max_entries"

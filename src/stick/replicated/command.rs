@@ -174,10 +174,14 @@ pub struct Verdict {
 impl Verdict {
     /// What the health checks make of a group, its reason cut to what travels.
     pub fn new(group: GroupId, status: Status, reason: &str) -> Verdict {
+        let mut end = reason.len().min(MAX_REASON_BYTES);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
         Verdict {
             group,
             status,
-            reason: reason[..reason.floor_char_boundary(MAX_REASON_BYTES)].to_owned(),
+            reason: reason[..end].to_owned(),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::stick::{
     AfterFailure, Answer, Ask, Client, Key, KeyRef, Refusal, Route, Stale, StickRef, Sticks,
 };
 
+use super::mutation::{self, Mutation};
 use super::outbox::{About, Queued, Told};
 use super::record::{Question, Waiter};
 use super::{Node, count, to};
@@ -28,12 +29,12 @@ impl Sticks for Node {
             count(&self.counters.hits);
             return to(answer);
         }
-        if !self.quorum.is_lost() {
+        if !self.quorum.is_lost() && !mutation::is(Mutation::SkipsTheLog) {
             return self.ask(ask);
         }
-        let decided = match self.policy.load().no_quorum {
-            NoQuorum::Refuse => Err(Refusal::NoQuorum),
-            NoQuorum::Assign => self.decide_alone(ask.client, ask.port, ask.groups, &[]),
+        let decided = match self.decides_alone() {
+            false => Err(Refusal::NoQuorum),
+            true => self.decide_alone(ask.client, ask.port, ask.groups, &[]),
         };
         match decided {
             Ok(answer) => to(answer),
@@ -185,7 +186,7 @@ impl Node {
         let slot = shard.entry_of(ip_hash, key);
         self.adopt(&mut shard, slot, seen);
         let entry = shard.get_mut(slot)?.entry.as_mut()?;
-        if entry.is_moving {
+        if entry.is_moving && !mutation::is(Mutation::HitsWhileMoving) {
             return None;
         }
         entry.is_movable = false;
@@ -213,7 +214,8 @@ impl Node {
     fn may_hit(&self, seen: &Seen, now: NodeTime) -> bool {
         // What nothing was connected on yet may be moved, or given up, by who made it: other nodes
         // have to ask first. Without a leader, what is known is used as it stands.
-        let is_settled = seen.made_by.is_none_or(|maker| maker == self.identity.node);
+        let is_settled = seen.made_by.is_none_or(|maker| maker == self.identity.node)
+            || mutation::is(Mutation::HitsProvisional);
         (is_settled || self.decides_alone()) && self.holds(seen, now)
     }
 
@@ -227,17 +229,20 @@ impl Node {
         if group.is_none_or(|group| !group.status.is_usable()) {
             return false;
         }
-        self.decides_alone() || self.lease.may_hit(now, seen.expires, agreed.expiration_ms)
+        self.decides_alone()
+            || self.lease.may_hit(now, seen.expires, agreed.expiration_ms)
+            || mutation::is(Mutation::HitsWithoutLease)
     }
 
     /// Whether this node gives groups by itself now.
     pub(super) fn decides_alone(&self) -> bool {
-        self.quorum.is_lost() && self.policy.load().no_quorum == NoQuorum::Assign
+        let is_lost = self.quorum.is_lost() && self.policy.load().no_quorum == NoQuorum::Assign;
+        is_lost || mutation::is(Mutation::SkipsTheLog)
     }
 
     /// Whether bytes may flow on an entry: the last look, with its target connected.
     fn may_begin(&self, key: KeyRef<'_>, entry: &super::record::Entry, now: NodeTime) -> bool {
-        if self.decides_alone() {
+        if self.decides_alone() || mutation::is(Mutation::BeginsUnchecked) {
             return true;
         }
         if entry.is_alone() {

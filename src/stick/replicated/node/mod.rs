@@ -17,6 +17,7 @@ mod asking; // questions to the log, and their answers
 mod deciding; // what a connection is answered at once
 mod figures; // what can be read of a node
 mod keeping; // what comes with time: renewals, put-off questions, whether anybody answers
+mod mutation; // faults on purpose
 mod outbox; // operations on their way into the log
 mod quorum; // whether anybody answers
 mod record; // what this node knows of its own connections' keys

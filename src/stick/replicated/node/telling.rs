@@ -8,6 +8,7 @@ use tcpffee_raft::ids::Index;
 use crate::stick::KeyRef;
 use crate::stick::replicated::command::{Op, Outcome};
 
+use super::mutation::{self, Mutation};
 use super::outbox::{About, Queued, Told};
 use super::record::{Entry, Hold};
 use super::{Node, Shard, count, locked};
@@ -162,7 +163,7 @@ impl Node {
 
 /// What the log does not know of an entry, if anything; it is on its way from now on.
 fn news(entry: &mut Entry) -> Option<(Told, u64, Index)> {
-    if entry.is_alone() {
+    if entry.is_alone() || mutation::is(Mutation::HoldsNothing) {
         return None;
     }
     let what = match (entry.hold, entry.open) {

@@ -4,10 +4,13 @@ mod history;
 mod rng;
 mod world;
 
+use super::mutation::{self, Mutation};
 use world::{Odds, STEP_MS, World};
 
 /// Worlds that every run simulates; `STICK_SEED=n` runs one of them, `STICK_SEEDS=n` as many.
 const SEEDS: u64 = 60;
+/// Worlds in which a fault put in on purpose has to be found.
+const MOST_WORLDS: u64 = 200;
 /// How long each lasts, in its own milliseconds.
 const LASTS_MS: u64 = 60_000;
 
@@ -29,18 +32,28 @@ fn seeds() -> std::ops::Range<u64> {
     0..number("STICK_SEEDS").unwrap_or(SEEDS)
 }
 
+/// A world that has run its time, and calmed down.
+fn run(seed: u64, odds: Odds) -> World {
+    let nodes = if seed.is_multiple_of(3) { 5 } else { 3 };
+    // In every second world nothing excuses another group.
+    let status = if seed.is_multiple_of(2) {
+        0
+    } else {
+        odds.status
+    };
+    let mut world = World::new(seed, nodes, 12, Odds { status, ..odds });
+    for _ in 0..LASTS_MS / STEP_MS {
+        world.step();
+    }
+    world.calm();
+    world
+}
+
 #[test]
 fn one_key_goes_to_one_group_whatever_happens_to_nodes_and_leaders() {
     let (mut visits, mut refused, mut unsettled) = (0, 0, 0);
     for seed in seeds() {
-        let nodes = if seed % 3 == 0 { 5 } else { 3 };
-        // In every second world nothing excuses another group.
-        let status = if seed % 2 == 0 { 0 } else { STORMY.status };
-        let mut world = World::new(seed, nodes, 12, Odds { status, ..STORMY });
-        for _ in 0..LASTS_MS / STEP_MS {
-            world.step();
-        }
-        world.calm();
+        let world = run(seed, STORMY);
         let violations = world.history.violations();
         assert!(
             violations.is_empty(),
@@ -63,4 +76,29 @@ fn one_key_goes_to_one_group_whatever_happens_to_nodes_and_leaders() {
         (refused as usize) < visits / 2,
         "{refused} refused of {visits}"
     );
+}
+
+#[test]
+fn faults_put_in_on_purpose_are_found() {
+    for fault in [
+        Mutation::HitsWithoutLease,
+        Mutation::HitsProvisional,
+        Mutation::HitsWhileMoving,
+        Mutation::BeginsUnchecked,
+        Mutation::SkipsTheLog,
+        Mutation::HoldsNothing,
+    ] {
+        let mut odds = STORMY;
+        if fault == Mutation::HitsWhileMoving {
+            odds.connect_fails_percent = 40;
+        }
+        mutation::set(Some(fault));
+        let found = (0..MOST_WORLDS).find(|&seed| !run(seed, odds).history.violations().is_empty());
+        mutation::set(None);
+        println!("{fault:?}: {found:?}");
+        assert!(
+            found.is_some(),
+            "{fault:?} is not found in {MOST_WORLDS} worlds"
+        );
+    }
 }
