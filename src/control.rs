@@ -67,7 +67,7 @@ pub enum Command {
         key: String,
     },
     /// Say how the node stands: `{"group": ...}` for each group, and `{"overview": ..., "health":
-    /// ...}` at the end.
+    /// ..., "cluster": {"raft": ..., "peers": ...}}` at the end.
     Status,
     /// Show a page of the stick table.
     Sticks(SticksQuestion),

@@ -50,6 +50,26 @@ impl Histogram {
         self.sum_us as f64 / 1e6
     }
 
+    /// The duration in seconds that this part of them, 0 to 1, did not exceed, taken to be spread
+    /// evenly within their bucket as Prometheus takes them; the greatest bound for what lies beyond
+    /// it. None before anything was counted.
+    pub fn quantile(&self, part: f64) -> Option<f64> {
+        let count = self.count();
+        if count == 0 {
+            return None;
+        }
+        let rank = part.clamp(0.0, 1.0) * count as f64;
+        let (mut below, mut lower) = (0, 0.0);
+        for (bound, upto) in self.cumulative() {
+            if upto > below && upto as f64 >= rank {
+                let within = (rank - below as f64) / (upto - below) as f64;
+                return Some(lower + (bound - lower) * within);
+            }
+            (below, lower) = (upto, bound);
+        }
+        Some(lower)
+    }
+
     /// For each bound, in seconds, how many durations do not exceed it; [`Histogram::count`] holds
     /// for the bucket beyond.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
@@ -94,5 +114,21 @@ mod tests {
         histogram.merge(&histogram.clone());
         assert_eq!(histogram.count(), 18);
         assert!((histogram.sum_seconds() - 14.044_01).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_quantile_lies_evenly_within_its_bucket() {
+        let mut histogram = Histogram::new(&[1_000, 10_000]);
+        assert_eq!(histogram.quantile(0.5), None);
+        histogram.add([0, 10, 0], 50_000);
+        for (part, seconds) in [(0.0, 0.001), (0.5, 0.005_5), (1.0, 0.01)] {
+            let told = histogram.quantile(part);
+            assert!(
+                told.is_some_and(|told| (told - seconds).abs() < 1e-9),
+                "{told:?}"
+            );
+        }
+        histogram.add([0, 0, 10], 200_000);
+        assert_eq!(histogram.quantile(0.99), Some(0.01), "the greatest bound");
     }
 }

@@ -561,19 +561,10 @@ impl Sticking {
         }
     }
 
-    fn observed(&self) -> Option<stats::ObservedCluster> {
+    fn observed(&self) -> Option<cluster::ObservedCluster> {
         match self {
             Sticking::Lone { .. } => None,
-            Sticking::Agreed(cluster) => {
-                let stick_table = cluster.stick_table();
-                let checks = cluster.health_checks();
-                Some(stats::ObservedCluster {
-                    id: cluster.id().to_string(),
-                    node: cluster.node(),
-                    stick_table: Box::new(move || stick_table.status()),
-                    healthchecks: Some(Box::new(move || checks.status())),
-                })
-            }
+            Sticking::Agreed(cluster) => Some(cluster.observed()),
         }
     }
 

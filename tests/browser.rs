@@ -277,7 +277,13 @@ fn the_nodes_of_a_cluster_are_shown_with_role_lag_and_conflict() {
         ),
         (
             2,
-            ["n2", "follower", "3 entries", "2 s ago", "not connected"],
+            [
+                "n2 (b.example)",
+                "follower",
+                "3 entries",
+                "2 s ago",
+                "not connected, 2.00 KiB of a snapshot have arrived",
+            ],
         ),
         (3, ["n3", "learner", "–", "–", "another cluster"]),
     ] {
@@ -289,7 +295,20 @@ fn the_nodes_of_a_cluster_are_shown_with_role_lag_and_conflict() {
     }
     browser.wait_text(
         "#raft-groups .note",
-        "entries 5 to 90, committed 88, applied 87",
+        "entries 5 to 90, committed 88, applied 87; snapshot of 1.00 KiB; 2 leader changes",
+    );
+    browser.wait_text(
+        "#cluster-banner",
+        "Quorum lost: no leader has answered for 3 s; clients are reset until one does",
+    );
+    browser.wait_text(
+        "#cluster-serving",
+        "This node has a lease; agreed within 2 ms, p99 20 ms; 2 of 3 groups agreed to take new \
+         clients; 4 keys given without a leader, 1 gave way",
+    );
+    browser.wait_text(
+        "#cluster-differences li",
+        "expiration is 1 s in this node's <b>file</b>",
     );
     assert_eq!(browser.text("#raft-groups .trouble"), "");
     browser.wait_until(
@@ -303,24 +322,31 @@ fn the_nodes_of_a_cluster_are_shown_with_role_lag_and_conflict() {
 fn sample_of_a_cluster() -> serde_json::Value {
     let member = |node, votes, connected, lag: Option<u64>, silent: Option<f64>| {
         json!({
-            "node": node, "votes": votes, "connected": connected, "matched": null, "lag": lag,
-            "silent_seconds": silent, "conflict": null,
+            "node": node, "host": null, "votes": votes, "connected": connected, "matched": null,
+            "lag": lag, "snapshot_bytes": null, "silent_seconds": silent, "conflict": null,
         })
     };
     let mut stranger = member("n3", false, false, None, None);
     stranger["conflict"] = json!("another cluster");
+    let mut second = member("n2", true, false, Some(3), Some(2.0));
+    second["host"] = json!("b.example");
+    second["snapshot_bytes"] = json!(2048);
     json!({
         "stick_table": {
             "cluster": "c1", "forming": "formed", "role": "leader", "term": 7, "leader": "n1",
-            "commit": 88, "applied": 87, "first": 5, "last": 90, "log_bytes": 4096,
-            "has_lease": true, "trouble": null,
-            "members": [
-                member("n1", true, true, Some(0), None),
-                member("n2", true, false, Some(3), Some(2.0)),
-                stranger,
-            ],
+            "leader_changes": 2, "commit": 88, "applied": 87, "first": 5, "last": 90,
+            "log_bytes": 4096, "snapshot_bytes": 1024, "has_lease": true, "trouble": null,
+            "members": [member("n1", true, true, Some(0), None), second, stranger],
         },
         "healthchecks": null,
+        "node": {
+            "has_lease": true, "stated": true, "quorum_lost": true, "no_quorum": "refuse",
+            "no_quorum_after_seconds": 3, "barred": null,
+            "counts": {"alone": 4, "yielded": 1},
+            "commit_latency": {"count": 9, "p50_seconds": 0.002, "p99_seconds": 0.02},
+            "differences": ["expiration is 1 s in this node's <b>file</b>"],
+            "agreed": {"groups_total": 3, "groups_taking_new": 2},
+        },
     })
 }
 

@@ -1,5 +1,7 @@
 //! `tcpffee status`: how the node stands, once or every second.
 
+mod cluster; // how the node stands in its cluster
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::thread;
@@ -13,6 +15,7 @@ use crate::cli::words::{bytes, plain, span, table};
 use crate::cli::{Exit, complain, say};
 use crate::control::Command;
 use crate::counted::counted;
+use cluster::Cluster;
 
 /// Between two looks with `--watch`.
 const LOOK: Duration = Duration::from_secs(1);
@@ -93,6 +96,7 @@ fn look(asking: &Asking) -> Result<Look, Refused> {
         "overview": last["overview"].take(),
         "groups": groups,
         "health": last["health"].take(),
+        "cluster": last["cluster"].take(),
     });
     match Node::deserialize(&whole) {
         Ok(node) => Ok(Look { whole, node }),
@@ -127,6 +131,9 @@ struct Node {
     overview: Overview,
     groups: Vec<Group>,
     health: Health,
+    /// Null where a process of an older version does not send it.
+    #[serde(default)]
+    cluster: Option<Cluster>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -212,6 +219,7 @@ impl Node {
         );
         lines.push(String::new());
         lines.extend(self.totals(since.as_ref()));
+        lines.extend(self.cluster.iter().flat_map(Cluster::lines));
         lines.push(String::new());
         lines.push(self.group_table(since.as_ref()));
         lines.join("\n")

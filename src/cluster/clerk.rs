@@ -6,14 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use log::Level;
 use tcpffee_raft::core::Role;
 use tcpffee_raft::driver::{Conflict, Handle, MakeMachine, Status, Trouble};
 use tcpffee_raft::ids::{Index, LogTime, NodeId};
 
+use super::differences::differences;
+use super::hosts::Hosts;
+use super::members::Members;
 use super::milliseconds;
 use crate::config::GroupId;
 use crate::groups;
+use crate::history::{History, Kind};
 use crate::proxy::{Generation, Statuses, View};
 use crate::stick::replicated::command::{Full, Op, StatedGroup, Statement, Verdict};
 use crate::stick::replicated::node::{Identity, Node, Saying};
@@ -35,6 +40,8 @@ pub(super) struct Clerk {
     identity: Identity,
     leads: AtomicBool,
     thread: Mutex<Option<Thread>>,
+    /// Where this node's file differs from what is agreed on.
+    differences: ArcSwap<Vec<String>>,
 }
 
 impl Clerk {
@@ -43,7 +50,13 @@ impl Clerk {
             identity,
             leads: AtomicBool::new(false),
             thread: Mutex::default(),
+            differences: ArcSwap::default(),
         }
+    }
+
+    /// Where this node's file differs from what is agreed on, a line for each point.
+    pub fn differences(&self) -> Arc<Vec<String>> {
+        self.differences.load_full()
     }
 
     /// There may be something to do.
@@ -86,6 +99,8 @@ impl Listener for Ear {
 /// The clerk's thread.
 pub(super) struct Run {
     pub clerk: Arc<Clerk>,
+    pub history: Arc<History>,
+    pub hosts: Arc<Hosts>,
     pub node: Arc<Node>,
     pub handle: Handle,
     pub view: View,
@@ -103,7 +118,7 @@ struct Said {
     shown: Option<Arc<Agreed>>,
     /// Since when this node leads.
     leads_since: Option<Instant>,
-    told_apart: Vec<String>,
+    members: Members,
 }
 
 impl Run {
@@ -119,6 +134,7 @@ impl Run {
             self.show(&agreed, &mut said);
             let status = self.handle.status();
             self.node.bar(barred(&status));
+            self.tell_members(&status, &mut said);
             self.state(&agreed, &mut said);
             self.lead(&agreed, &status, &mut said);
             std::thread::park_timeout(LOOK);
@@ -142,18 +158,33 @@ impl Run {
             }
         }
         if is_news {
-            self.tell_apart(agreed, said);
+            self.tell_apart(agreed);
             said.shown = Some(Arc::clone(agreed));
         }
     }
 
     /// Says what this node's file says otherwise than the others'.
-    fn tell_apart(&self, agreed: &Agreed, said: &mut Said) {
-        let apart = differences(agreed, self.clerk.identity.node);
-        for line in apart.iter().filter(|line| !said.told_apart.contains(line)) {
+    fn tell_apart(&self, agreed: &Agreed) {
+        let apart = differences(agreed, self.clerk.identity.node, &self.hosts);
+        let before = self.clerk.differences.swap(Arc::new(apart));
+        let now = self.clerk.differences();
+        for line in now.iter().filter(|line| !before.contains(line)) {
             log::warn!("{line}");
+            self.history.note(Kind::Cluster, true, line.clone());
         }
-        said.told_apart = apart;
+        if now.is_empty() && !before.is_empty() {
+            let text = "this node's file and what is agreed on are the same again";
+            self.history.note(Kind::Cluster, false, text);
+        }
+    }
+
+    /// Notes who has come and who has left.
+    fn tell_members(&self, status: &Status, said: &mut Said) {
+        let (voters, learners) = (&status.voters, &status.learners);
+        for line in said.members.news(voters, learners, &self.hosts) {
+            let text = format!("stick table: {line}");
+            self.history.note(Kind::Cluster, false, text);
+        }
     }
 
     /// Has the log know what this process states.
@@ -269,62 +300,6 @@ fn statement(generation: &Generation) -> Statement {
         full: Full::from(config.stick_table_full),
         groups: groups.collect(),
     }
-}
-
-/// Where this node's file differs from what is agreed on, a line for each point.
-pub(super) fn differences(agreed: &Agreed, own: NodeId) -> Vec<String> {
-    let Some(member) = agreed.members.get(&own) else {
-        return Vec::new();
-    };
-    let stated = &member.statement;
-    let mut lines = Vec::new();
-    let mut apart = |key: &str, here: String, there: String| {
-        if here != there {
-            lines.push(format!(
-                "{key} is {here} in this node's file; the cluster has agreed on {there}"
-            ));
-        }
-    };
-    let seconds = |ms: u64| format!("{} s", Duration::from_millis(ms).as_secs_f64());
-    apart(
-        "expiration",
-        seconds(stated.expiration_ms),
-        seconds(agreed.expiration_ms),
-    );
-    apart(
-        "stick_table_max_entries",
-        stated.max_entries.to_string(),
-        agreed.max_entries.to_string(),
-    );
-    let full = |full: Full| match full {
-        Full::Refuse => "refuse".to_owned(),
-        Full::Evict => "evict".to_owned(),
-    };
-    apart("stick_table_full", full(stated.full), full(agreed.full));
-    for (id, group) in &agreed.groups {
-        let own = stated.groups.iter().find(|own| own.id == *id);
-        match own {
-            None if group.status.is_usable() => lines.push(format!(
-                "group {id} is not in this node's file, and is in others'"
-            )),
-            Some(own) if own.weight != group.weight => lines.push(format!(
-                "groups.{id}.weight is {} in this node's file; the cluster has agreed on {}",
-                own.weight, group.weight
-            )),
-            _ => {}
-        }
-    }
-    for (node, other) in agreed.members.iter().filter(|(_, other)| other.present) {
-        let theirs = |id| other.statement.groups.iter().any(|group| group.id == id);
-        let missing = stated.groups.iter().filter(|group| !theirs(group.id));
-        lines.extend(missing.map(|group| {
-            format!(
-                "group {} is not in the file of node {node}: it takes no new clients",
-                group.id
-            )
-        }));
-    }
-    lines
 }
 
 /// Why a node may not serve, by what its Raft group says.

@@ -9,8 +9,12 @@
 
 mod addresses; // where the peers are
 mod clerk; // what this node states, and a leader's duties
+mod differences; // where this node's file differs from what is agreed on
 mod form; // `tcpffee cluster form`
 mod happenings; // what Raft tells, for people
+pub mod hosts; // what people call the nodes
+mod members; // who comes and who leaves
+mod observed; // what statistics see of a node
 mod outside; // what surrounds the stick table's node
 mod seed; // a lone node's table, from which a cluster begins
 mod start; // what the Raft groups are started with
@@ -18,7 +22,7 @@ mod start; // what the Raft groups are started with
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,10 +42,13 @@ use crate::stick::replicated::node::{Identity, Node, Policy, Rounds, TICK_MS};
 use crate::stick::{Key, RestoredEntry};
 
 use clerk::{Clerk, Verdicts};
+use happenings::Hearers;
+use hosts::Hosts;
 use outside::Surroundings;
 use start::Group;
 
 pub use form::{RaftGroup, form};
+pub use observed::{ObservedCluster, ObservedRaft};
 pub use start::SecretFileError;
 
 /// A node of a cluster cannot start.
@@ -104,6 +111,10 @@ pub struct Cluster {
     surroundings: Arc<Surroundings>,
     names: Arc<Names>,
     clerk: Arc<Clerk>,
+    history: Arc<History>,
+    hosts: Arc<Hosts>,
+    /// Leaders that this node has come to know, of the stick table's log and of the checks'.
+    leaders: [Arc<AtomicU64>; 2],
     is_stopping: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -139,16 +150,20 @@ impl Cluster {
             secrets,
         );
         let seed = seed::of(parts.lone, config);
+        let hosts = Arc::new(Hosts::new(own, config));
+        let leaders = [Arc::default(), Arc::default()];
+        let hearers = |leaders: &Arc<AtomicU64>| Hearers {
+            history: Arc::clone(&parts.history),
+            hosts: Arc::clone(&hosts),
+            leaders: Arc::clone(leaders),
+            lone_path: parts.lone_path.clone(),
+        };
         let sticks = driver::start(
             SystemFiles,
             raft,
             clerk.machines(Arc::clone(&replica), own),
             seed,
-            happenings::notify(
-                Group::StickTable,
-                Arc::clone(&parts.history),
-                Some(parts.lone_path.clone()),
-            ),
+            happenings::notify(Group::StickTable, hearers(&leaders[0])),
         )?;
         if sticks.status().cluster.is_some() {
             // Whatever a lone node has left behind is older than the cluster.
@@ -164,7 +179,7 @@ impl Cluster {
             start::secrets(config)?,
         );
         let made = minutes.clone();
-        let notify = happenings::notify(Group::HealthChecks, Arc::clone(&parts.history), None);
+        let notify = happenings::notify(Group::HealthChecks, hearers(&leaders[1]));
         let make = Box::new(move || health_machine(&made));
         let checks = driver::start(SystemFiles, raft, make, None, notify)?;
         let surroundings = Arc::new(Surroundings::new(
@@ -189,6 +204,9 @@ impl Cluster {
             surroundings,
             names: parts.names,
             clerk,
+            history: parts.history,
+            hosts,
+            leaders,
             is_stopping: Arc::default(),
             threads: Vec::new(),
         })
@@ -204,14 +222,23 @@ impl Cluster {
         self.own
     }
 
-    /// The Raft group of the stick table.
-    pub fn stick_table(&self) -> Handle {
-        self.sticks.clone()
-    }
-
-    /// The Raft group of the health checks.
-    pub fn health_checks(&self) -> Handle {
-        self.checks.clone()
+    /// What statistics see of it.
+    pub fn observed(&self) -> ObservedCluster {
+        let clerk = Arc::clone(&self.clerk);
+        let raft = |handle: &Handle, leaders: &Arc<AtomicU64>| {
+            let handle = handle.clone();
+            ObservedRaft {
+                status: Box::new(move || handle.status()),
+                leaders: Arc::clone(leaders),
+            }
+        };
+        ObservedCluster {
+            id: self.own.to_string(),
+            node: self.node(),
+            stick_table: raft(&self.sticks, &self.leaders[0]),
+            healthchecks: raft(&self.checks, &self.leaders[1]),
+            differences: Box::new(move || clerk.differences()),
+        }
     }
 
     /// What has health checks voted on.
@@ -242,6 +269,8 @@ impl Cluster {
         })?;
         let run = clerk::Run {
             clerk: Arc::clone(&self.clerk),
+            history: Arc::clone(&self.history),
+            hosts: Arc::clone(&self.hosts),
             node: Arc::clone(&self.node),
             handle: self.sticks.clone(),
             view,
@@ -280,6 +309,7 @@ impl Cluster {
 
     /// Another configuration is in force.
     pub fn adopt(&self, new: &Config) {
+        self.hosts.adopt(new);
         self.node.set_policy(policy(new));
         for handle in [&self.sticks, &self.checks] {
             handle.state(start::statement(&new.peers));
@@ -324,11 +354,7 @@ impl Cluster {
         config: &Config,
         act: impl FnOnce(&mut [RaftGroup<'_>]) -> T,
     ) -> T {
-        let hosts = || {
-            let peers = config.peers.iter();
-            let named = peers.map(|peer| (node_id::node_id(peer.mac_address), peer.host.clone()));
-            named.collect()
-        };
+        let hosts = || hosts::by_id(&config.peers).into_iter().collect();
         act(&mut [
             RaftGroup {
                 name: Group::StickTable.name(),

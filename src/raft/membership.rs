@@ -74,6 +74,14 @@ impl Membership {
             .map(|(id, _)| *id)
     }
 
+    /// The newest version of commands that each member states to understand, as far as they have
+    /// stated anything.
+    pub fn versions(&self) -> impl Iterator<Item = (NodeId, u16)> + '_ {
+        self.members
+            .iter()
+            .filter_map(|(id, member)| Some((*id, member.statement.as_ref()?.version)))
+    }
+
     /// Whether the node is a voter.
     pub fn is_voter(&self, id: NodeId) -> bool {
         self.members

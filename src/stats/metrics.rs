@@ -4,10 +4,11 @@
 //! is listed in `docs/METRICS.md`.
 
 mod checks; // health checks
+mod cluster; // how this node serves by what is agreed on
 mod figures; // what is rendered, as plain data
 mod groups; // groups and their targets
 mod node; // the proxy, its table and its process
-mod raft; // the cluster's nodes
+mod raft; // the Raft groups
 mod text; // the format
 
 pub use figures::{Figures, Group, Reloads, Rest, Target};
@@ -26,6 +27,7 @@ impl Figures {
         groups::write(self, &mut text);
         checks::write(self, &mut text);
         raft::write(self, &mut text);
+        cluster::write(self, &mut text);
         text.finish()
     }
 }

@@ -32,7 +32,7 @@ use backend::Answers;
 use front::Front;
 
 pub use front::ListenError;
-pub use sources::{ObservedCluster, Parts, RaftStatus, Sources, StickQuery};
+pub use sources::{Parts, Sources, StickQuery};
 
 /// Descriptors that the server takes besides its clients'.
 const OTHER_DESCRIPTORS: usize = front::OTHER_DESCRIPTORS;

@@ -547,7 +547,7 @@ fn status_shows_the_node_and_its_groups_and_ends_with_its_health() {
     );
     let whole = &objects(&done(&proxy, &["status", "--json"]))[0];
     let parts: Vec<&String> = whole.as_object().unwrap().keys().collect();
-    assert_eq!(parts, ["groups", "health", "overview"]);
+    assert_eq!(parts, ["cluster", "groups", "health", "overview"]);
     assert_eq!(whole["overview"]["version"], version);
     assert_eq!(whole["groups"][1]["status"], "Draining");
     assert_eq!(whole["groups"][1]["connections"], 1);

@@ -27,13 +27,19 @@ fn every_sample_has_help_and_type_and_histograms_add_up() {
 }
 
 #[test]
-fn a_lone_node_has_no_series_of_raft() {
+fn a_lone_node_has_no_series_of_a_cluster() {
     let mut figures = figures();
     figures.rest.raft.stick_table = None;
+    figures.rest.raft.node = None;
+    figures.rest.commit_latency = None;
     let rendering = Rendering::parse(&figures.render());
     rendering.assert_is_sound();
     let mut raft = rendering.samples.iter().map(|sample| &sample.name);
-    assert!(!raft.any(|name| name.starts_with("tcpffee_raft_")));
+    assert!(
+        !raft.any(|name| {
+            name.starts_with("tcpffee_raft_") || name.starts_with("tcpffee_cluster_")
+        })
+    );
 }
 
 #[test]
@@ -235,7 +241,7 @@ series of their own in a metric; what is beyond is summed under the label value 
 `tcpffee_metrics_series_left_out` says how many that are. Groups are those of the configuration in force:
 what went to one that is taken out of it is counted under `other` until it is there again;
 the group `none` stands for connections that ended before they were given one. A lone node has no series
-of `tcpffee_raft_*`.
+of `tcpffee_raft_*` and `tcpffee_cluster_*`.
 
 ";
 

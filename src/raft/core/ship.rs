@@ -166,4 +166,9 @@ impl Core {
     pub fn newest_snapshot(&self) -> Option<Index> {
         self.snapshot.as_ref().map(|meta| meta.last.index)
     }
+
+    /// The bytes of that snapshot.
+    pub fn newest_snapshot_bytes(&self) -> Option<u64> {
+        self.snapshot.as_ref().map(|meta| meta.size_bytes)
+    }
 }

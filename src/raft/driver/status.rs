@@ -46,8 +46,13 @@ pub struct Status {
     pub time: LogTime,
     /// The newest version of commands that all members understand.
     pub version: u16,
+    /// The newest version of commands that each member states to understand; without those that
+    /// have stated nothing.
+    pub versions: BTreeMap<NodeId, u16>,
     /// The place of its newest snapshot.
     pub snapshot: Option<Index>,
+    /// The bytes of that snapshot.
+    pub snapshot_bytes: Option<u64>,
     /// Until when it holds a lease, by its own clock; none without.
     pub lease_until: Option<NodeTime>,
     /// Voters, ascending.
@@ -172,7 +177,9 @@ impl<F: Files> Node<F> {
             log_bytes: core.log_bytes(),
             time: core.log_time(),
             version: core.version(),
+            versions: core.membership().versions().collect(),
             snapshot: core.newest_snapshot(),
+            snapshot_bytes: core.newest_snapshot_bytes(),
             lease_until: self.lease.reader().until(self.now),
             voters: ids(voters),
             learners: ids(learners),

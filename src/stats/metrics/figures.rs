@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::GroupId;
 use crate::groups::{self, Status};
 use crate::health::{self, CheckView, Durations};
+use crate::histogram::Histogram;
 use crate::proxy::{self, End, GroupTraffic, PortTraffic, Totals};
 use crate::stats::api;
 use crate::stick::save::KeeperCounts;
@@ -88,8 +89,11 @@ pub struct Rest {
     pub saves: KeeperCounts,
     /// The process.
     pub process: api::Process,
-    /// How the nodes of the cluster stand.
+    /// How the nodes of the cluster stand, and how this one serves.
     pub raft: api::Raft,
+    /// How long the stick table's batches took from their proposal to their answer; none for a lone
+    /// node.
+    pub commit_latency: Option<Histogram>,
 }
 
 /// Attempts to put another configuration in force.

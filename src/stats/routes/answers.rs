@@ -191,11 +191,13 @@ pub fn raft(request: &Request<'_>) -> Result<Answer, Answer> {
 
 /// The nodes of the cluster
 ///
-/// The same as `/api/v1/raft`, whose `members` they are.
+/// Those of the configuration and those that belong to the cluster, by id, with their progress in
+/// both Raft groups.
 #[utoipa::path(get, path = "/api/v1/peers", tag = "cluster",
-    responses((status = 200, description = "How they stand; null for a lone node", body = api::Raft), Refused, Busy))]
+    responses((status = 200, description = "How they stand; none for a lone node", body = api::Peers), Refused, Busy))]
 pub fn peers(request: &Request<'_>) -> Result<Answer, Answer> {
-    raft(request)
+    Query::parse(request.query)?.finish()?;
+    Ok(Answer::json(&request.sources.peers()))
 }
 
 /// The configuration in force

@@ -87,7 +87,7 @@ fn targets(group: &Group) -> Vec<api::Target> {
         .collect()
 }
 
-fn shown_status(status: Status) -> api::GroupStatus {
+pub(super) fn shown_status(status: Status) -> api::GroupStatus {
     match status {
         Status::Up => api::GroupStatus::Up,
         Status::Draining => api::GroupStatus::Draining,

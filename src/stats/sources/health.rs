@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Sources, api};
+use super::{Sources, api, serving};
 use crate::config;
 use crate::groups::Status;
 use crate::proxy::Generation;
@@ -23,9 +23,7 @@ impl Sources {
             reasons.push("it is stopping".to_owned());
         }
         reasons.extend(unserved(&generation));
-        for (name, group) in raft_groups(&raft) {
-            reasons.extend(out_of_cluster(name, group));
-        }
+        reasons.extend(serving::reasons(&raft));
         reasons.extend(few(self.parts.health.disagreements(), "health checks"));
         api::Health {
             status: match reasons.is_empty() {
@@ -86,25 +84,9 @@ impl Sources {
         if self.recently().lines_were_lost(now) {
             warnings.push("log lines were lost in the last minute".to_owned());
         }
-        for (name, group) in raft_groups(raft) {
-            let conflicts = group.members.iter().filter_map(|member| {
-                let conflict = member.conflict.as_ref()?;
-                Some(format!("{name}, {}: {conflict}", member.node))
-            });
-            warnings.extend(conflicts);
-        }
+        warnings.extend(serving::warnings(raft));
         warnings
     }
-}
-
-fn raft_groups(raft: &api::Raft) -> impl Iterator<Item = (&'static str, &api::RaftGroup)> {
-    let stick_table = raft
-        .stick_table
-        .as_ref()
-        .map(|group| ("Raft of the stick table", group));
-    let checks = raft.healthchecks.as_ref();
-    let checks = checks.map(|group| ("Raft of the health checks", group));
-    stick_table.into_iter().chain(checks)
 }
 
 /// The first lines, and how many more of these there are.
@@ -115,22 +97,6 @@ fn few(mut lines: Vec<String>, of_what: &str) -> Vec<String> {
         lines.push(format!("{more} more {of_what}"));
     }
     lines
-}
-
-/// What keeps a node of a cluster from answering by itself.
-fn out_of_cluster(name: &str, group: &api::RaftGroup) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if let Some(trouble) = &group.trouble {
-        reasons.push(format!("{name}: {trouble}"));
-    }
-    if group.cluster.is_none() {
-        reasons.push(format!("{name}: {}", group.forming));
-    } else if !group.has_lease {
-        reasons.push(format!(
-            "{name}: no leader has answered; it may not answer by itself"
-        ));
-    }
-    reasons
 }
 
 /// What new clients would be refused for: no group Up at all, or none with a target for a port.

@@ -26,10 +26,9 @@ impl Informant for Sources {
             .map(|group| told(Kind::Progress, Ok(json!({ "group": group }))));
         let end = std::iter::once_with(|| {
             let (overview, health) = (self.overview(), self.health());
-            told(
-                Kind::Done,
-                Ok(json!({ "overview": overview, "health": health })),
-            )
+            let cluster = json!({ "raft": self.raft(), "peers": self.peers() });
+            let end = json!({ "overview": overview, "health": health, "cluster": cluster });
+            told(Kind::Done, Ok(end))
         });
         Box::new(groups.chain(end))
     }

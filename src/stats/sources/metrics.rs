@@ -21,6 +21,7 @@ impl Sources {
                 .unwrap_or_default(),
             process: process::figures(),
             raft: self.raft(),
+            commit_latency: parts.cluster.as_ref().map(|cluster| cluster.node.latency()),
         };
         Figures::gather(&parts.proxy, &parts.health, &parts.table, rest).render()
     }

@@ -1,15 +1,18 @@
 //! What answers are made of: one function for each answer, the same for HTTP, the command line and
 //! metrics. They only read, and go on to work while the process stops.
 
+mod agreed; // what the cluster has agreed on
 mod checks; // health checks
 mod draining; // when a Draining group will have drained
 mod groups; // server groups
 mod health; // whether this node may get traffic
 mod informant; // the same for the control socket
 mod metrics; // what Prometheus gets
+mod peers; // the nodes of the cluster
 mod process; // what the kernel knows of the process
 mod raft; // how the nodes of the cluster stand
 mod recently; // what happened in the last minute
+mod serving; // what keeps a node of a cluster from serving
 mod sticks; // the stick table
 
 use std::collections::BTreeMap;
@@ -22,19 +25,16 @@ use time::format_description::well_known::Rfc3339;
 
 use super::api;
 use crate::clock::Clock;
+use crate::cluster::ObservedCluster;
 use crate::config::{self, KeyType};
 use crate::groups::Status;
 use crate::history::{Happening, History, Kind};
 use crate::proxy::{self, End};
-use crate::stick::replicated::node::Node;
 use crate::stick::{Book, save};
 use draining::LastSticks;
 use recently::Recently;
 
 pub use sticks::StickQuery;
-
-/// Tells how a Raft group of this node stands.
-pub type RaftStatus = Box<dyn Fn() -> tcpffee_raft::driver::Status + Send + Sync>;
 
 /// Where numbers come from.
 pub struct Parts {
@@ -56,18 +56,6 @@ pub struct Parts {
     pub history: Arc<History>,
     /// The cluster; none for a lone node.
     pub cluster: Option<ObservedCluster>,
-}
-
-/// A node of a cluster, as statistics see it.
-pub struct ObservedCluster {
-    /// This node's id.
-    pub id: String,
-    /// The stick table's node.
-    pub node: Arc<Node>,
-    /// The Raft group of the stick table.
-    pub stick_table: RaftStatus,
-    /// The Raft group of the health checks.
-    pub healthchecks: Option<RaftStatus>,
 }
 
 /// Makes every answer.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tcpffee::config::{FallAction, GroupId, HealthCheck, HttpCheck, HttpMethod, TargetAddr};
 use tcpffee::groups::Status;
 use tcpffee::health::{CheckId, CheckView, Durations, State, Streak, TargetView};
+use tcpffee::histogram::Histogram;
 use tcpffee::proxy::{End, GroupTraffic, OTHER_PORT, PortTraffic, Totals};
 use tcpffee::stats::api;
 use tcpffee::stats::metrics::{Figures, Group, Reloads, Rest, Target};
@@ -181,19 +182,94 @@ fn rest() -> Rest {
         raft: api::Raft {
             stick_table: Some(raft_group()),
             healthchecks: None,
+            node: Some(cluster_node()),
+        },
+        commit_latency: Some(commit_latency()),
+    }
+}
+
+fn commit_latency() -> Histogram {
+    let mut latency = Histogram::new(&[1_000, 10_000]);
+    latency.note(Duration::from_millis(4));
+    latency
+}
+
+fn cluster_node() -> api::ClusterNode {
+    let member = api::AgreedMember {
+        node: "02:00:00:00:00:02".to_owned(),
+        host: None,
+        boot: "1".to_owned(),
+        present: true,
+        has_session: true,
+        session_ended_at: None,
+    };
+    api::ClusterNode {
+        has_lease: true,
+        stated: false,
+        quorum_lost: true,
+        no_quorum: api::NoQuorum::Assign,
+        no_quorum_after_seconds: 3.0,
+        barred: Some("another key type".to_owned()),
+        operations_waiting: 101,
+        batches_out: 102,
+        records: 103,
+        snapshot_held_bytes: 104,
+        counts: api::NodeCounts {
+            hits: 105,
+            waits: 106,
+            asks: 107,
+            refusals: 108,
+            alone: 109,
+            yielded: 110,
+            renewals: 111,
+            holds: 112,
+            releases: 113,
+            lost: 114,
+            batches: 115,
+            operations: 116,
+            failures: 117,
+            quorum_losses: 118,
+        },
+        commit_latency: api::Latency::default(),
+        differences: vec!["expiration".to_owned(), "weight".to_owned()],
+        agreed: api::Agreed {
+            index: 119,
+            expiration_seconds: 60.0,
+            max_entries: 120,
+            full: "refuse".to_owned(),
+            groups_total: 121,
+            groups_taking_new: 122,
+            groups: Vec::new(),
+            groups_left_out: 121,
+            members: vec![member],
+            fences: 123,
         },
     }
 }
 
 fn raft_group() -> api::RaftGroup {
-    let member = |number: u8, lag| api::Member {
+    let member = |number: u8, lag: Option<u64>| api::Member {
         node: format!("02:00:00:00:00:{number:02x}"),
+        host: None,
+        own: number == 1,
+        belongs: true,
         votes: true,
         connected: number == 1,
         matched: None,
+        applied: None,
         lag,
-        silent_seconds: None,
+        flow: None,
+        snapshot_bytes: lag.map(|_| 76),
+        silent_seconds: lag.map(|_| 0.25),
+        life: None,
+        version: None,
+        links: Vec::new(),
         conflict: None,
+    };
+    let conflict = api::Conflict {
+        node: "02:00:00:00:00:02".to_owned(),
+        host: None,
+        reason: "another secret".to_owned(),
     };
     api::RaftGroup {
         cluster: Some("c".to_owned()),
@@ -201,13 +277,40 @@ fn raft_group() -> api::RaftGroup {
         role: api::RaftRole::Leader,
         term: 71,
         leader: Some("02:00:00:00:00:01".to_owned()),
+        leader_changes: 77,
+        life: String::new(),
         commit: 72,
         applied: 73,
+        persisted: 80,
         first: 1,
         last: 80,
+        log_entries: 78,
         log_bytes: 74,
+        time_seconds: 0.0,
+        version: 3,
+        snapshot: Some(70),
+        snapshot_bytes: Some(79),
         has_lease: false,
+        takes_part: false,
         trouble: Some("a disk".to_owned()),
+        proposals_waiting: 84,
+        proposals_at_leader: 85,
+        counts: raft_counts(),
+        conflicts: vec![conflict],
         members: vec![member(1, None), member(2, Some(75))],
+    }
+}
+
+fn raft_counts() -> api::RaftCounts {
+    api::RaftCounts {
+        elections_won: 86,
+        syncs: 87,
+        entries_applied: 88,
+        snapshots_taken: 89,
+        snapshots_failed: 91,
+        snapshots_restored: 92,
+        proposed: 93,
+        unanswered: 94,
+        ..api::RaftCounts::default()
     }
 }

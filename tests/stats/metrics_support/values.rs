@@ -196,3 +196,80 @@ fn every_figure_is_where_it_belongs() {
         assert_eq!(value("tcpffee_check_results_total", &labels), Some(count));
     }
 }
+
+#[test]
+fn every_figure_of_a_cluster_is_where_it_belongs() {
+    let rendering = Rendering::parse(&figures().render());
+    let raft = ("raft", "stick_table");
+    for (metric, expected) in [
+        ("log_entries", 78.0),
+        ("snapshot_bytes", 79.0),
+        ("command_version", 3.0),
+        ("conflicts", 1.0),
+        ("leader_changes_total", 77.0),
+        ("elections_won_total", 86.0),
+        ("log_syncs_total", 87.0),
+        ("entries_applied_total", 88.0),
+        ("proposals_total", 93.0),
+        ("proposals_unanswered_total", 94.0),
+    ] {
+        let metric = format!("tcpffee_raft_{metric}");
+        assert_eq!(
+            rendering.value(&metric, &[raft]),
+            Some(expected),
+            "{metric}"
+        );
+    }
+    let second = [raft, ("member", "02:00:00:00:00:02")];
+    let expected: &[Expected<'_>] = &[
+        ("snapshots_total", &[raft, ("outcome", "taken")], 89.0),
+        ("snapshots_total", &[raft, ("outcome", "failed")], 91.0),
+        ("snapshots_total", &[raft, ("outcome", "restored")], 92.0),
+        ("proposals_waiting", &[raft, ("queue", "to_send")], 84.0),
+        ("proposals_waiting", &[raft, ("queue", "at_leader")], 85.0),
+        ("member_silent_seconds", &second, 0.25),
+        ("member_snapshot_bytes", &second, 76.0),
+    ];
+    for (metric, labels, expected) in expected {
+        let metric = format!("tcpffee_raft_{metric}");
+        assert_eq!(
+            rendering.value(&metric, labels),
+            Some(*expected),
+            "{metric}"
+        );
+    }
+    for (metric, expected) in [
+        ("has_lease", 1.0),
+        ("stated", 0.0),
+        ("quorum_lost", 1.0),
+        ("barred", 1.0),
+        ("file_differences", 2.0),
+        ("operations_waiting", 101.0),
+        ("batches_out", 102.0),
+        ("records", 103.0),
+        ("snapshot_held_bytes", 104.0),
+        ("groups", 121.0),
+        ("groups_taking_new", 122.0),
+        ("fences", 123.0),
+        ("waits_total", 106.0),
+        ("asks_total", 107.0),
+        ("alone_assignments_total", 109.0),
+        ("alone_yielded_total", 110.0),
+        ("renewals_total", 111.0),
+        ("holds_total", 112.0),
+        ("releases_total", 113.0),
+        ("entries_lost_total", 114.0),
+        ("batches_total", 115.0),
+        ("operations_total", 116.0),
+        ("batch_failures_total", 117.0),
+        ("quorum_losses_total", 118.0),
+        ("commit_duration_seconds_count", 1.0),
+        ("commit_duration_seconds_sum", 0.004),
+    ] {
+        let metric = format!("tcpffee_cluster_{metric}");
+        assert_eq!(rendering.value(&metric, &[]), Some(expected), "{metric}");
+    }
+    let present = [("member", "02:00:00:00:00:02")];
+    let present = rendering.value("tcpffee_cluster_member_present", &present);
+    assert_eq!(present, Some(1.0));
+}

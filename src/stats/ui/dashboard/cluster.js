@@ -1,4 +1,5 @@
-// The cluster: its nodes with role, lag and health, for each of its two Raft groups.
+// The cluster: how this node serves in it, and its nodes with role, lag and health, for each of its
+// two Raft groups.
 
 import { byId, el, follow, mark, say, setMark, show } from "./dom.js";
 import { bytes, count, counted, duration } from "./format.js";
@@ -13,7 +14,53 @@ export function showCluster(raft, ownNode) {
     .filter((name) => raft[name] !== null)
     .map((name) => ({ name, group: raft[name], ownNode }));
   show(byId("cluster"), groups.length > 0);
+  showServing(raft.node ?? null);
   follow(byId("raft-groups"), groups, ({ name }) => name, raftView);
+}
+
+/** How this node serves: without a leader a banner says by what, and files that differ are told. */
+function showServing(node) {
+  const banner = node === null ? "" : bannerOf(node);
+  say(byId("cluster-banner"), banner);
+  show(byId("cluster-banner"), banner !== "");
+  say(byId("cluster-serving"), node === null ? "" : servingSentence(node));
+  const differences = node === null ? [] : node.differences;
+  show(byId("cluster-differences"), differences.length > 0);
+  follow(byId("cluster-differences"), differences, (text) => text, differenceView);
+}
+
+function bannerOf({ barred, quorum_lost: isLost, no_quorum: policy, no_quorum_after_seconds: after }) {
+  if (barred !== null) {
+    return `This node may not serve anybody: ${barred}`;
+  }
+  if (!isLost) {
+    return "";
+  }
+  const what = policy === "assign"
+    ? "known clients go on, new ones are given groups by rendezvous hash"
+    : "clients are reset until one does";
+  return `Quorum lost: no leader has answered for ${duration(after)}; ${what}`;
+}
+
+function servingSentence({ has_lease: hasLease, stated, counts, commit_latency: latency, agreed }) {
+  const words = [hasLease ? "has a lease" : "has no lease"];
+  if (!stated) {
+    words.push("its file is not stated in the log yet");
+  }
+  if (latency.p50_seconds !== null) {
+    words.push(`agreed within ${duration(latency.p50_seconds)}, p99 ${duration(latency.p99_seconds)}`);
+  }
+  words.push(`${count(agreed.groups_taking_new)} of ${counted(agreed.groups_total, "group")} agreed to take new clients`);
+  if (counts.alone > 0) {
+    words.push(`${counted(counts.alone, "key")} given without a leader, ${count(counts.yielded)} gave way`);
+  }
+  return `This node ${words.join("; ")}`;
+}
+
+function differenceView(text) {
+  const sign = mark();
+  setMark(sign, "warning");
+  return { element: el("li", {}, sign, el("span", {}, text)), update() {} };
 }
 
 function raftView({ name }) {
@@ -48,17 +95,27 @@ function levelOf({ trouble, leader, has_lease: hasLease, members }) {
   return hasLease && isWhole ? "good" : "warning";
 }
 
-function sentence({ role, term, leader, has_lease: hasLease, forming, cluster }, ownNode) {
+function sentence({ role, term, leader, has_lease: hasLease, forming, cluster, members }, ownNode) {
   if (cluster === null) {
     return `Not formed yet: ${forming}`;
   }
-  const who = leader === null ? "no leader" : leader === ownNode ? "led by this node" : `led by ${leader}`;
+  const who = leader === null ? "no leader" : leader === ownNode ? "led by this node" : `led by ${titleOf(leader, members)}`;
   return `This node is ${role} in term ${count(term)}, ${who}; ${hasLease ? "has a lease" : "has no lease"}`;
 }
 
-function logOf({ log_bytes: size, first, last, commit, applied }) {
+function titleOf(node, members) {
+  const host = members.find((member) => member.node === node)?.host ?? null;
+  return host === null ? node : `${node} (${host})`;
+}
+
+function logOf({ log_bytes: size, first, last, commit, applied, snapshot_bytes: snapshot, leader_changes: changes }) {
   const entries = `entries ${count(first)} to ${count(last)}`;
-  return `Log of ${bytes(size)}: ${entries}, committed ${count(commit)}, applied ${count(applied)}`;
+  const words = [`Log of ${bytes(size)}: ${entries}, committed ${count(commit)}, applied ${count(applied)}`];
+  if (snapshot !== null) {
+    words.push(`snapshot of ${bytes(snapshot)}`);
+  }
+  words.push(counted(changes, "leader change"));
+  return words.join("; ");
 }
 
 function memberView() {
@@ -70,14 +127,22 @@ function memberView() {
     element: el("tr", { role: "row" }, ...cells),
     update({ member, group, ownNode }) {
       const isOwn = member.node === ownNode;
-      say(cells[0], isOwn ? `${member.node} (this node)` : member.node);
+      say(cells[0], isOwn ? `${member.node} (this node)` : titleOf(member.node, [member]));
       say(cells[1], roleOf(member, group));
       say(cells[2], member.lag === null ? "–" : counted(member.lag, "entry", "entries"));
       say(cells[3], heard(member, isOwn));
       setMark(sign, member.conflict !== null ? "bad" : member.connected ? "good" : "warning");
-      say(state, member.conflict ?? (member.connected ? "connected" : "not connected"));
+      say(state, stateOf(member));
     },
   };
+}
+
+function stateOf({ conflict, connected, snapshot_bytes: snapshot }) {
+  if (conflict !== null) {
+    return conflict;
+  }
+  const words = connected ? "connected" : "not connected";
+  return snapshot === null ? words : `${words}, ${bytes(snapshot)} of a snapshot have arrived`;
 }
 
 function roleOf({ node, votes }, { leader }) {

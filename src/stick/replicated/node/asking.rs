@@ -1,5 +1,7 @@
 //! Questions to the log, and their answers.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use tcpffee_raft::ids::{Index, NodeTime};
 use tcpffee_raft::proposals::ProposalError;
@@ -53,7 +55,12 @@ impl Node {
         };
         let now = self.outside.now();
         let number = self.quorum.proposed(now);
+        // Finer than the node's clock.
+        let proposed = Instant::now();
         let done = Box::new(move |result: Result<Bytes, ProposalError>| {
+            if result.is_ok() {
+                me.latency.note(proposed.elapsed());
+            }
             me.answered(number, abouts, result);
         });
         let deadline = NodeTime(now.0 + PATIENCE_MS);

@@ -15,12 +15,13 @@
 mod alone; // without a leader
 mod asking; // questions to the log, and their answers
 mod deciding; // what a connection is answered at once
+mod figures; // what can be read of a node
 mod keeping; // what comes with time: renewals, put-off questions, whether anybody answers
 mod mutation; // faults on purpose
 mod outbox; // operations on their way into the log
 mod quorum; // whether anybody answers
-mod record;
-mod saying; // what others have said through it // what this node knows of its own connections' keys
+mod record; // what this node knows of its own connections' keys
+mod saying; // what others have said through it
 mod telling; // what the log is told of connections
 
 #[cfg(test)]
@@ -43,9 +44,11 @@ use crate::stick::hash::{KeyHasher, SHARDS, shard_of};
 use crate::stick::{Answer, Key, KeyRef, Route, StickRef, Ticket};
 
 use super::replica::Replica;
+pub use figures::{NodeCounts, NodeFigures};
 pub use keeping::{Rounds, TICK_MS};
 pub use saying::Saying;
 
+use figures::Latency;
 use outbox::Outbox;
 use quorum::Quorum;
 use record::Shard;
@@ -112,6 +115,8 @@ pub struct Node {
     /// Keys whose group was given alone, in the order they were.
     alone: Mutex<Vec<Key>>,
     counters: Counters,
+    /// How long batches took from their proposal to their answer.
+    latency: Latency,
 }
 
 /// Counts since the start.
@@ -181,6 +186,7 @@ impl Node {
             barred: ArcSwapOption::empty(),
             alone: Mutex::default(),
             counters: Counters::default(),
+            latency: Latency::default(),
             outside,
         })
     }
