@@ -1,0 +1,88 @@
+//! Known keys: CPU time per connection of a node, beside a lone proxy's.
+//!
+//! The same exchanges as in `compare`. All proxies run all the time, on one core; each is put to
+//! work in turn.
+
+use crate::core::{self, Cores};
+use crate::figure::{Sample, Span, median};
+use crate::raft::report::Goal;
+use crate::work::{CONNECT_AT_ONCE, Exchange};
+
+use super::Stage;
+use super::proxies::{Kind, Proxies};
+use super::servers::Servers;
+use super::site::{LONE, NODES, Site};
+
+const STICK_SECONDS: u32 = 60;
+/// Connections of one round.
+const CONNECTIONS: u64 = 40_000;
+/// What a node may cost, as a part of the lone proxy's cost.
+const GOAL: f64 = 1.05;
+
+/// Who is measured.
+const WHO: [&str; 3] = ["lone proxy", "follower", "leader"];
+
+pub(super) fn measure(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let cores = Cores::choose(None, None)?;
+    let site = Site::choose()?;
+    core::pin(cores.proxy)?;
+    let (cluster, lone) = start(stage, site)?;
+    core::pin(cores.load)?;
+
+    let connections = stage.amount(CONNECTIONS);
+    let mut samples: [Vec<Sample>; 3] = Default::default();
+    for round in 0..stage.rounds() {
+        for turn in 0..WHO.len() {
+            let who = (round + turn) % WHO.len();
+            let leader = cluster.leader()?;
+            let (proxies, node) = match who {
+                0 => (&lone, LONE),
+                1 => (&cluster, (leader + 1) % NODES),
+                _ => (&cluster, leader),
+            };
+            let sample = connect_and_close(proxies, node, connections)?;
+            eprintln!(
+                "round {}  {:<10}  {:.2} CPU µs per connection  {:.0}/s  core {:.0} %  load {:.0} %",
+                round + 1,
+                WHO[who],
+                sample.cost / 1e3,
+                sample.rate,
+                sample.proxy_busy * 100.0,
+                sample.load_busy * 100.0,
+            );
+            samples[who].push(sample);
+        }
+    }
+    let cost = |who: usize| median(samples[who].iter().map(|sample| sample.cost)) / 1e3;
+    let report = &mut stage.report;
+    report.add("known keys, lone proxy, CPU µs per connection", cost(0), Goal::None);
+    for who in 1..WHO.len() {
+        report.add(&format!("  {}", WHO[who]), cost(who), Goal::None);
+        let label = format!("  {}'s ratio to the lone proxy", WHO[who]);
+        report.add(&label, cost(who) / cost(0), Goal::AtMost(GOAL));
+    }
+    let errors: u64 = samples.iter().flatten().map(|sample| sample.errors).sum();
+    report.add("  failed connections", errors as f64, Goal::AtMost(0.0));
+    Ok(())
+}
+
+/// A cluster and a lone proxy; both serve.
+fn start(stage: &Stage<'_>, site: Site) -> anyhow::Result<(Proxies, Proxies)> {
+    let _servers = Servers::start(&site.places(0))?;
+    let mut cluster = stage.proxies(Kind::Tcpffee, site, STICK_SECONDS)?;
+    cluster.start_all()?;
+    let mut lone = stage.proxies(Kind::LoneTcpffee, site, STICK_SECONDS)?;
+    lone.spawn(LONE)?;
+    lone.wait_until_serving(LONE)?;
+    Ok((cluster, lone))
+}
+
+fn connect_and_close(proxies: &Proxies, node: usize, connections: u64) -> anyhow::Result<Sample> {
+    let places = proxies.site().places(node);
+    let mut exchange = Exchange::listen(&places)?;
+    // After it, every key is known.
+    exchange.connect_and_close(connections / 10, CONNECT_AT_ONCE)?;
+    let span = Span::of(proxies.tree(node)?)?;
+    exchange.connect_and_close(connections, CONNECT_AT_ONCE)?;
+    span.end(connections as f64, exchange.errors())
+}
