@@ -130,7 +130,7 @@ impl Rig {
 
     /// Waits for a client to ask, and sends it to the group.
     pub(super) fn let_through(&self) {
-        self.proxy.complete(self.table.ticket(), Rig::answer());
+        self.proxy.completer().complete(self.table.ticket(), Rig::answer());
     }
 
     fn answer() -> Route {
@@ -154,7 +154,7 @@ fn a_late_answer_connects_the_waiting_client_and_loses_none_of_its_bytes() {
     client.write_all(b"early").expect("send");
     let ticket = rig.table.ticket();
     client.write_all(b" and late").expect("send");
-    rig.proxy.complete(ticket, Rig::answer());
+    rig.proxy.completer().complete(ticket, Rig::answer());
     let (mut served, _) = rig.server.accept().expect("accept");
     client
         .shutdown(std::net::Shutdown::Write)
@@ -181,7 +181,7 @@ fn an_answer_for_a_client_that_has_left_is_given_back_to_the_table() {
     // The slot has another occupant by now; the old answer must not reach it.
     let _next = TcpStream::connect(rig.address).expect("connect");
     let _second = rig.table.ticket();
-    rig.proxy.complete(ticket, Rig::answer());
+    rig.proxy.completer().complete(ticket, Rig::answer());
     wait_for("the answer given back", || rig.table.has("abandoned"));
     assert!(!rig.table.has("established"));
     rig.proxy.quit();
@@ -192,6 +192,7 @@ fn a_refusal_and_a_missing_answer_each_reset_the_client_with_their_own_reason() 
     let rig = Rig::new("no_quorum_after = 0.1\nconnect_timeout = 0.1");
     let mut client = TcpStream::connect(rig.address).expect("connect");
     rig.proxy
+        .completer()
         .complete(rig.table.ticket(), Route::Refuse(Refusal::NoGroup));
     assert!(client.read(&mut [0]).is_err(), "reset");
     wait_for("its count", || rig.proxy.view().ended(End::NoGroup) == 1);

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use foldhash::quality::RandomState;
+use foldhash::quality::SeedableRandomState;
 
 use super::key::{ClientIp, KeyRef};
 
@@ -10,8 +10,18 @@ use super::key::{ClientIp, KeyRef};
 pub(super) const SHARDS: usize = 64;
 
 /// Hashes keys and addresses.
-#[derive(Clone, Debug, Default)]
-pub(super) struct KeyHasher(RandomState);
+#[derive(Clone, Debug)]
+pub(super) struct KeyHasher(SeedableRandomState);
+
+impl Default for KeyHasher {
+    /// Seeded anew in each process; in unit tests always alike, so that they can be repeated.
+    fn default() -> KeyHasher {
+        KeyHasher(match cfg!(test) {
+            true => SeedableRandomState::fixed(),
+            false => SeedableRandomState::random(),
+        })
+    }
+}
 
 impl KeyHasher {
     pub fn ip(&self, ip: ClientIp) -> u64 {

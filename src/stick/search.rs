@@ -63,12 +63,13 @@ impl Table {
         now: Millis,
         wanted: impl Fn(KeyRef<'_>, GroupId) -> bool,
     ) -> (Vec<EntryView>, Option<Cursor>) {
-        let mut page = Page::new(search, self.settings().expiration, now);
+        let mut page = Page::new(search);
+        let at = (now, self.settings().expiration);
         let mut next = Some(from);
         while let Some(cursor) = next
             && page.has_room()
         {
-            next = self.look(cursor, &mut page, &wanted);
+            next = self.look(cursor, &mut page, at, &wanted);
         }
         (page.entries, next)
     }
@@ -83,13 +84,13 @@ impl Table {
         now: Millis,
         wanted: impl Fn(KeyRef<'_>, GroupId) -> bool,
     ) -> (Vec<EntryView>, Option<Cursor>) {
-        let mut page = Page::new(search, self.settings().expiration, now);
+        let mut page = Page::new(search);
+        let at = (now, self.settings().expiration);
         let shard = shard_of(self.hasher.ip(ip)) as u32;
         let from = match from {
-            None if self.list_address(ip, &mut page, &wanted) => return (page.entries, None),
+            None if self.list_address(ip, &mut page, at, &wanted) => return (page.entries, None),
             None => {
-                page.entries.clear();
-                page.slice_bytes = 0;
+                page.begin_again();
                 Cursor { shard, slot: 0 }
             }
             // A cursor of this listing is in this shard; where else one leads is no entry of it.
@@ -101,7 +102,7 @@ impl Table {
         while let Some(cursor) = next.filter(|cursor| cursor.shard == shard)
             && page.has_room()
         {
-            next = self.look(cursor, &mut page, &wanted);
+            next = self.look(cursor, &mut page, at, &wanted);
         }
         (page.entries, next.filter(|cursor| cursor.shard == shard))
     }
@@ -140,12 +141,13 @@ impl Table {
         &self,
         from: Cursor,
         page: &mut Page,
+        at: (Millis, Duration),
         wanted: &impl Fn(KeyRef<'_>, GroupId) -> bool,
     ) -> Option<Cursor> {
         let most = page.slots_left.min(ENTRIES_PER_HOLD);
         // An empty shard costs something as well.
         page.slots_left -= self.slots_from(from).clamp(1, most);
-        self.visit_at_most(from, most, |entry| page.take(entry, wanted))
+        self.visit_at_most(from, most, |entry| take(page, entry, at, wanted))
     }
 
     /// Slots of a place's shard from there on.
@@ -160,10 +162,11 @@ impl Table {
         &self,
         ip: ClientIp,
         page: &mut Page,
+        at: (Millis, Duration),
         wanted: &impl Fn(KeyRef<'_>, GroupId) -> bool,
     ) -> bool {
         let ip_hash = self.hasher.ip(ip);
-        let mut shard = self.shards[shard_of(ip_hash)].lock();
+        let shard = self.shards[shard_of(ip_hash)].lock();
         let bare = shard.find(ip_hash, KeyRef { ip, slice: None });
         let mut slots = shard.of_address(ip_hash, ip, ENTRIES_PER_HOLD);
         if slots.len() == ENTRIES_PER_HOLD {
@@ -175,55 +178,72 @@ impl Table {
             if !page.has_room() {
                 return false;
             }
-            let _ = page.take(&mut shard.slab[slot], wanted);
+            let _ = take(page, &shard.slab[slot], at, wanted);
         }
         true
     }
 }
 
 /// A page being filled.
-struct Page {
-    entries: Vec<EntryView>,
+pub(super) struct Page {
+    pub entries: Vec<EntryView>,
     search: Search,
     slice_bytes: usize,
-    slots_left: usize,
-    expiration: Duration,
-    now: Millis,
+    pub slots_left: usize,
 }
 
 impl Page {
-    fn new(search: Search, expiration: Duration, now: Millis) -> Page {
+    pub fn new(search: Search) -> Page {
         Page {
             entries: Vec::new(),
             search,
             slice_bytes: 0,
             slots_left: search.slots,
-            expiration,
-            now,
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.entries.len() < self.search.limit
-            && self.slice_bytes < self.search.slice_bytes
-            && self.slots_left > 0
+    pub fn has_room(&self) -> bool {
+        self.has_room_for_entries() && self.slots_left > 0
     }
 
-    fn take(
-        &mut self,
-        entry: &mut Entry,
-        wanted: &impl Fn(KeyRef<'_>, GroupId) -> bool,
-    ) -> ControlFlow<()> {
-        if entry.state != State::Free && wanted(entry.key(), entry.group) {
-            self.slice_bytes += entry.key().slice.map_or(0, <[u8]>::len);
-            self.entries.push(view(entry, self.now, self.expiration));
-        }
-        // Slots are counted by who visits.
-        match self.entries.len() < self.search.limit && self.slice_bytes < self.search.slice_bytes {
+    /// Forgets the entries, but not what was passed to find them.
+    pub fn begin_again(&mut self) {
+        self.entries.clear();
+        self.slice_bytes = 0;
+    }
+
+    /// Takes in an entry, by what it looks like. Slots are counted by who visits.
+    pub fn take(&mut self, slice: Option<&[u8]>, view: impl FnOnce() -> EntryView) {
+        self.slice_bytes += slice.map_or(0, <[u8]>::len);
+        self.entries.push(view());
+    }
+
+    /// Whether a visit goes on.
+    pub fn flow(&self) -> ControlFlow<()> {
+        match self.has_room_for_entries() {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(()),
         }
     }
+
+    fn has_room_for_entries(&self) -> bool {
+        self.entries.len() < self.search.limit && self.slice_bytes < self.search.slice_bytes
+    }
+}
+
+/// Puts an entry of the table on a page, where it is wanted.
+fn take(
+    page: &mut Page,
+    entry: &Entry,
+    at: (Millis, Duration),
+    wanted: &impl Fn(KeyRef<'_>, GroupId) -> bool,
+) -> ControlFlow<()> {
+    let (now, expiration) = at;
+    let key = entry.key();
+    if entry.state != State::Free && wanted(key, entry.group) {
+        page.take(key.slice, || view(entry, now, expiration));
+    }
+    page.flow()
 }
 
 #[cfg(test)]

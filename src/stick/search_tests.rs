@@ -199,8 +199,8 @@ fn a_page_of_a_table_of_a_million_entries_looks_at_a_bounded_part_of_it() {
         table.search(middle, search, second(1), nothing).0.len()
     });
     measured("one hold of a lock", 0, ENTRIES_PER_HOLD, &|| {
-        let mut page = Page::new(search, Duration::from_secs(10), second(1));
-        table.look(middle, &mut page, &nothing);
+        let mut page = Page::new(search);
+        table.look(middle, &mut page, (second(1), Duration::from_secs(10)), &nothing);
         page.entries.len()
     });
     let of = |number, search| {

@@ -115,20 +115,21 @@ impl Builder {
 
     /// Starts it and waits until it is ready.
     pub fn start(self) -> Proxy {
-        let mut proxy = self.spawn();
+        let mut proxy = self.launch();
         proxy.wait_ready();
         proxy
     }
 
     /// Starts it and expects it to end by itself: its exit code and everything it printed.
     pub fn expect_failure(self) -> (i32, String) {
-        let mut proxy = self.spawn();
+        let mut proxy = self.launch();
         let status = proxy.wait_exit(PATIENCE);
         proxy.log.wait_end();
         (code(status), proxy.log.text())
     }
 
-    fn spawn(self) -> Proxy {
+    /// Starts it and does not wait: see [`Proxy::wait_ready`].
+    pub fn launch(self) -> Proxy {
         let config_path = self.state.config_path();
         std::fs::write(&config_path, &self.text).expect("the configuration can be written");
         let mut command = self.command();
@@ -341,7 +342,8 @@ impl Proxy {
         process::resident_bytes(self.pid())
     }
 
-    fn wait_ready(&mut self) {
+    /// Waits until it has said so and listens.
+    pub fn wait_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.poll_exit() {

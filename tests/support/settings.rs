@@ -16,16 +16,21 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// No key at all.
+    pub fn empty() -> Settings {
+        Settings {
+            table: Table::new(),
+        }
+    }
+
     /// Two workers on [`PORTS`] of the block's proxy address, an expiration of 60 s, no groups.
     pub fn new(block: &Block) -> Settings {
         let proxy = block.proxy();
-        let mut settings = Settings {
-            table: Table::new(),
-        }
-        .bind(&[IpAddr::V4(proxy)])
-        .ports(&PORTS)
-        .set("expiration", 60)
-        .set("workers", 2);
+        let mut settings = Settings::empty()
+            .bind(&[IpAddr::V4(proxy)])
+            .ports(&PORTS)
+            .set("expiration", 60)
+            .set("workers", 2);
         // Every socket stays within the test's own addresses.
         for (key, port) in [
             ("raft_healthchecks_logs_bind_socket", 2341),

@@ -17,6 +17,7 @@ mod machine;
 pub mod node; // one node's decisions
 mod replica;
 mod snapshot;
+mod state;
 
 pub use agreed::{Agreed, AgreedGroup, AgreedMember};
 pub use codec::{CommandError, encode};

@@ -1,25 +1,44 @@
 //! The entries, and what else workers read while the log is applied.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+pub(super) mod entry; // one entry
+pub(super) mod mark; // a snapshot being read
+pub(super) mod members; // which member each bit stands for
+mod search; // for the API
+pub(super) mod shard; // entries, and what finds them
+
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
+use crossbeam_utils::CachePadded;
 use tcpffee_raft::ids::{Index, LogTime, NodeId};
 
+use self::members::Members;
+use self::shard::Shard;
 use super::agreed::Agreed;
 use crate::config::GroupId;
 use crate::groups::GroupRegistry;
-use crate::stick::{ClientIp, Counts, Cursor, EntryView, Key, KeyRef, Search};
+use crate::stick::counters::StickCounters;
+use crate::stick::hash::{KeyHasher, SHARDS, shard_of};
+use crate::stick::{ClientIp, Counts, Key, KeyRef};
 
 /// One node's copy of the table, as far as the log has been applied. Read by workers at each
 /// connection, written by the thread that applies. In shards, a mutex for each, held for one
 /// entry, or for 4,096 at most.
 #[derive(Debug)]
 pub struct Replica {
+    shards: Box<[CachePadded<Mutex<Shard>>]>,
+    pub(super) hasher: KeyHasher,
+    pub(super) counters: StickCounters,
+    pub(super) members: Members,
     agreed: ArcSwap<Agreed>,
     applied: AtomicU64,
+    time_ms: AtomicU64,
+    counts: Mutex<Counts>,
+    /// Bytes that a snapshot keeps of pages that have changed.
+    pub(super) snapshot_bytes: Arc<AtomicU64>,
+    /// The latest snapshot's number.
+    pub(super) snapshots: AtomicU64,
 }
 
 /// An entry as a worker sees it.
@@ -27,7 +46,7 @@ pub struct Replica {
 pub struct Seen {
     /// The group.
     pub group: GroupId,
-    /// The version: the index of its creation or reassignment.
+    /// The version: the index of its creation, reassignment or latest move.
     pub version: Index,
     /// When it expires; `LogTime(u64::MAX)` while a node holds it.
     pub expires: LogTime,
@@ -40,22 +59,43 @@ pub struct Seen {
 
 impl Replica {
     /// Empty, before the log's first entry. Groups have their counters from `registry`.
-    pub fn new(_registry: Arc<GroupRegistry>) -> Arc<Replica> {
+    pub fn new(registry: Arc<GroupRegistry>) -> Arc<Replica> {
+        let hasher = KeyHasher::default();
+        let shard = || CachePadded::new(Mutex::new(Shard::new(hasher.clone())));
         Arc::new(Replica {
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            counters: StickCounters::new(registry),
+            members: Members::new(),
             agreed: ArcSwap::default(),
             applied: AtomicU64::new(0),
+            time_ms: AtomicU64::new(0),
+            counts: Mutex::default(),
+            snapshot_bytes: Arc::default(),
+            snapshots: AtomicU64::new(0),
+            hasher,
         })
     }
 
     /// The entry of exactly this key, valid by the log or not purged yet.
-    pub fn look(&self, _key: KeyRef<'_>) -> Option<Seen> {
-        None
+    pub fn look(&self, key: KeyRef<'_>) -> Option<Seen> {
+        let ip_hash = self.hasher.ip(key.ip);
+        let shard = self.lock(shard_of(ip_hash));
+        let slot = shard.find(ip_hash, key)?;
+        Some(shard.entry(slot).seen(&self.members))
     }
 
     /// The newest slice entry of an address that has not expired by the log, was not removed, and
-    /// whose group is usable by the agreed statuses.
-    pub fn latest_of(&self, _ip: ClientIp) -> Option<(Key, Seen)> {
-        None
+    /// whose group is usable by the agreed statuses: what an ask for it would find, but that it
+    /// may be provisional. Of each address the 256 newest are looked at, here and there.
+    pub fn latest_of(&self, ip: ClientIp) -> Option<(Key, Seen)> {
+        let agreed = self.agreed_ref();
+        let time = self.time();
+        let shard = self.lock(shard_of(self.hasher.ip(ip)));
+        let slot = shard.latest(ip, |entry| {
+            entry.is_valid(time) && agreed.is_usable(entry.group)
+        })?;
+        let entry = shard.entry(slot);
+        Some((entry.owned_key(), entry.seen(&self.members)))
     }
 
     /// What is agreed on now.
@@ -75,62 +115,39 @@ impl Replica {
 
     /// The log's time there.
     pub fn time(&self) -> LogTime {
-        LogTime(0)
+        LogTime(self.time_ms.load(Ordering::Acquire))
     }
 
     /// Entries, expired ones that were not purged yet included.
     pub fn entries(&self) -> u64 {
-        0
+        self.counts().entries
     }
 
-    /// What the log's commands have done so far, but for `hits`, which nobody agrees on.
+    /// What the log's commands have done since its beginning, but for `hits`, which nobody agrees
+    /// on. `refusals` are new keys for which a full table had no place.
     pub fn counts(&self) -> Counts {
-        Counts::default()
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that a snapshot being read keeps of entries which have changed since it was taken.
     pub fn snapshot_bytes(&self) -> u64 {
-        0
+        self.snapshot_bytes.load(Ordering::Relaxed)
     }
 
-    /// The entry of exactly this key, as the API shows it: `connections` is the number of nodes
-    /// that hold it.
-    pub fn get(&self, _key: KeyRef<'_>) -> Option<EntryView> {
-        None
+    pub(super) fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        let shard = &self.shards[shard];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// [`crate::stick::Table::page`] of the replica.
-    pub fn page(&self, _from: Cursor, _limit: usize) -> (Vec<EntryView>, Option<Cursor>) {
-        (Vec::new(), None)
+    /// Shows workers what is agreed on from now on.
+    pub(super) fn publish(&self, agreed: Arc<Agreed>) {
+        self.agreed.store(agreed);
     }
 
-    /// [`crate::stick::Table::search`] of the replica; time left is by the log's latest time.
-    pub fn search(
-        &self,
-        _from: Cursor,
-        _search: Search,
-        _wanted: impl Fn(KeyRef<'_>, GroupId) -> bool,
-    ) -> (Vec<EntryView>, Option<Cursor>) {
-        (Vec::new(), None)
-    }
-
-    /// [`crate::stick::Table::search_address`] of the replica.
-    pub fn search_address(
-        &self,
-        _ip: ClientIp,
-        _from: Option<Cursor>,
-        _search: Search,
-        _wanted: impl Fn(KeyRef<'_>, GroupId) -> bool,
-    ) -> (Vec<EntryView>, Option<Cursor>) {
-        (Vec::new(), None)
-    }
-
-    /// [`crate::stick::Table::last_remaining`] of the replica.
-    pub fn last_remaining(
-        &self,
-        _groups: &BTreeSet<GroupId>,
-        _most_slots: usize,
-    ) -> BTreeMap<GroupId, Duration> {
-        BTreeMap::new()
+    /// Shows workers how far the log has been applied.
+    pub(super) fn set_applied(&self, index: Index, time: LogTime, counts: Counts) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        self.time_ms.store(time.0, Ordering::Release);
+        self.applied.store(index.0, Ordering::Release);
     }
 }

@@ -1,0 +1,57 @@
+//! Whole clusters of nodes, in one thread and by chance.
+
+mod history;
+mod rng;
+mod world;
+
+use world::{Odds, STEP_MS, World};
+
+/// Worlds that every run simulates; `STICK_SEED=n` runs one of them, `STICK_SEEDS=n` as many.
+const SEEDS: u64 = 60;
+/// How long each lasts, in its own milliseconds.
+const LASTS_MS: u64 = 60_000;
+
+const STORMY: Odds = Odds {
+    cut: 300,
+    kill: 200,
+    no_leader: 200,
+    status: 100,
+    slow: 400,
+    connect_fails_percent: 8,
+    lost_answer_percent: 2,
+};
+
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    if let Some(seed) = number("STICK_SEED") {
+        return seed..seed + 1;
+    }
+    0..number("STICK_SEEDS").unwrap_or(SEEDS)
+}
+
+#[test]
+fn one_key_goes_to_one_group_whatever_happens_to_nodes_and_leaders() {
+    let (mut visits, mut refused) = (0, 0);
+    for seed in seeds() {
+        let nodes = if seed % 3 == 0 { 5 } else { 3 };
+        // In every second world nothing excuses another group.
+        let status = if seed % 2 == 0 { 0 } else { STORMY.status };
+        let mut world = World::new(seed, nodes, 12, Odds { status, ..STORMY });
+        for _ in 0..LASTS_MS / STEP_MS {
+            world.step();
+        }
+        world.calm();
+        let violations = world.history.violations();
+        assert!(
+            violations.is_empty(),
+            "STICK_SEED={seed}: {} violations, the first: {}",
+            violations.len(),
+            violations[0]
+        );
+        visits += world.history.visits();
+        refused += world.history.refused;
+    }
+    println!("{visits} connections in {} worlds, {refused} refused", seeds().count());
+    assert!(visits > 500 * seeds().count(), "{visits} connections only");
+    assert!((refused as usize) < visits / 2, "{refused} refused of {visits}");
+}

@@ -1,0 +1,55 @@
+//! `no_quorum = "assign"`: nodes cut off from every leader.
+
+use std::time::Duration;
+
+use crate::cluster::{Plan, Stage};
+use crate::support::eventually;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+#[test]
+fn a_cut_off_minority_sends_a_new_key_to_the_same_group_from_each_node() {
+    let all = [1, 2, 3, 4, 5];
+    let plan = Plan::cluster(&all, 4)
+        .set("no_quorum", "assign")
+        .set("no_quorum_after", 1);
+    let Some(mut stage) = Stage::running_with(plan, 5) else {
+        return;
+    };
+    let known: Vec<u32> = (0..50).map(|key| stage.group_of(key, 1)).collect();
+    let minority = [4, 5];
+    stage.cut_off(&minority);
+    for node in minority {
+        let node = stage.node(node);
+        eventually("it may get no traffic", || !node.is_healthy());
+    }
+    for (key, group) in (0..50).zip(&known) {
+        for answer in stage.ask(key, &minority, PATIENCE) {
+            assert_eq!(answer.group(), Some(*group), "a known key: {answer}");
+        }
+    }
+    let mut groups = Vec::new();
+    for key in 1_000..1_200 {
+        let answers = stage.ask(key, &minority, PATIENCE);
+        let group = answers[0].group();
+        assert!(group.is_some(), "{}", answers[0]);
+        assert_eq!(group, answers[1].group(), "{} {}", answers[0], answers[1]);
+        groups.extend(group);
+    }
+    for group in 0..4 {
+        assert!(groups.contains(&group), "no new key at group {group}");
+    }
+    // What was agreed meanwhile goes before what was assigned alone.
+    let agreed: Vec<u32> = (1_000..1_100).map(|key| stage.group_of(key, 1)).collect();
+    stage.heal();
+    for (key, group) in (1_000..1_100).zip(agreed) {
+        for node in all {
+            assert_eq!(stage.group_of(key, node), group, "key {key} at node {node}");
+        }
+    }
+    // And what was assigned alone is agreed upon where nothing was.
+    for (key, group) in (1_100..1_200).zip(&groups[100..]) {
+        let answer = stage.group_of(key, 1);
+        assert_eq!(answer, *group, "key {key}");
+    }
+}
