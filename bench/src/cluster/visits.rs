@@ -43,9 +43,7 @@ pub struct Ended {
     pub tag: u64,
     /// The server that answered; none: the connection failed.
     pub server: Option<u8>,
-    /// When it began.
-    pub begun: Instant,
-    /// From there to the answer, or to its failure.
+    /// From its begin to the answer, or to its failure.
     pub took: Duration,
 }
 
@@ -89,7 +87,7 @@ impl Visits {
         })
     }
 
-    /// Connections that stayed open and were not ended by the other side, as far as is known.
+    /// Connections that stay open.
     pub fn staying(&self) -> usize {
         self.staying.len()
     }
@@ -183,7 +181,6 @@ fn ended(visit: &Visit, begun: Instant, server: Option<u8>) -> Ended {
     Ended {
         tag: visit.tag,
         server,
-        begun,
         took: begun.elapsed(),
     }
 }
