@@ -267,7 +267,9 @@ impl Supervisor {
             Sticking::Lone { .. } => cluster::form(&mut [], yes, reply),
             Sticking::Agreed(cluster) => {
                 let generation = self.proxy.generation();
-                cluster.operate(&generation.config, |groups| cluster::form(groups, yes, reply));
+                cluster.operate(&generation.config, |groups| {
+                    cluster::form(groups, yes, reply)
+                });
             }
         }
     }
@@ -279,7 +281,9 @@ impl Supervisor {
                 let generation = self.proxy.generation();
                 let book = self.sticking.book();
                 operator::remove_stick(&generation, key, |key| match &self.sticking {
-                    Sticking::Lone { table, .. } => Ok(table.remove(key.as_ref(), self.clock.now())),
+                    Sticking::Lone { table, .. } => {
+                        Ok(table.remove(key.as_ref(), self.clock.now()))
+                    }
                     Sticking::Agreed(cluster) => {
                         let found = book.get(key.as_ref(), self.clock.now());
                         match found {

@@ -54,8 +54,14 @@ pub(super) fn check_reach(config: &Config, names: &Names) -> Result<(), StartErr
     };
     let sockets = &config.raft_sockets;
     let named = [
-        ("raft_healthchecks_logs_bind_socket", sockets.healthchecks_logs),
-        ("raft_stick_table_logs_bind_socket", sockets.stick_table_logs),
+        (
+            "raft_healthchecks_logs_bind_socket",
+            sockets.healthchecks_logs,
+        ),
+        (
+            "raft_stick_table_logs_bind_socket",
+            sockets.stick_table_logs,
+        ),
         (
             "raft_healthchecks_proposals_bind_socket",
             sockets.healthchecks_proposals,
@@ -78,6 +84,8 @@ pub(super) fn check_reach(config: &Config, names: &Names) -> Result<(), StartErr
 
 /// An address, in brackets or not.
 fn literal(host: &str) -> Option<IpAddr> {
-    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
     inner.unwrap_or(host).parse().ok()
 }

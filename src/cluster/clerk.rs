@@ -182,13 +182,22 @@ impl Run {
         }
         let mut ops = Vec::new();
         for (&node, member) in &agreed.members {
-            ops.extend(about_member(node, member, status, milliseconds(since.elapsed())));
+            ops.extend(about_member(
+                node,
+                member,
+                status,
+                milliseconds(since.elapsed()),
+            ));
         }
         let verdicts = self.wanted_verdicts();
         if verdicts != agreed.verdicts {
             ops.push(Op::Verdicts(verdicts));
         }
-        let newest_first = agreed.fences.last().into_iter().chain(agreed.fences.first());
+        let newest_first = agreed
+            .fences
+            .last()
+            .into_iter()
+            .chain(agreed.fences.first());
         ops.extend(
             newest_first
                 .copied()
@@ -329,5 +338,9 @@ fn barred(status: &Status) -> Option<String> {
             Conflict::Agreement { .. } | Conflict::Impostor | Conflict::Cluster { .. }
         )
     };
-    status.conflicts.values().find(bars).map(ToString::to_string)
+    status
+        .conflicts
+        .values()
+        .find(bars)
+        .map(ToString::to_string)
 }

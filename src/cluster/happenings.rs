@@ -16,7 +16,11 @@ pub(super) fn notify(group: Group, history: Arc<History>, lone_path: PathBuf) ->
             seed::set_aside(&lone_path);
         }
         if let Some((is_warning, text)) = words(&event) {
-            history.note(Kind::Cluster, is_warning, format!("{}: {text}", group.name()));
+            history.note(
+                Kind::Cluster,
+                is_warning,
+                format!("{}: {text}", group.name()),
+            );
         }
     })
 }
@@ -35,7 +39,10 @@ fn words(event: &Event) -> Option<(bool, String)> {
             "the cluster did not take this node's store: it begins anew, empty".to_owned(),
         ),
         Event::Conflict { about, why } => (true, format!("{about}: {why}")),
-        Event::ConflictOver(about) => (false, format!("{about} and this node take each other again")),
+        Event::ConflictOver(about) => (
+            false,
+            format!("{about} and this node take each other again"),
+        ),
         Event::DiskFailed(error) => (true, format!("the log cannot be written: {error}")),
         Event::Halted { at, what } => (true, format!("halted at {at}: {what}")),
     })

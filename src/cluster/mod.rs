@@ -127,7 +127,14 @@ impl Cluster {
         };
         let replica = Replica::new(Arc::clone(&parts.registry));
         let clerk = Arc::new(Clerk::new(identity));
-        let raft = start::config(Group::StickTable, config, environment, own, &parts.names, secrets);
+        let raft = start::config(
+            Group::StickTable,
+            config,
+            environment,
+            own,
+            &parts.names,
+            secrets,
+        );
         let seed = seed::of(parts.lone, config);
         let sticks = driver::start(
             SystemFiles,
@@ -144,7 +151,10 @@ impl Cluster {
             // Whatever a lone node has left behind is older than the cluster.
             seed::set_aside(&parts.lone_path);
         }
-        let surroundings = Arc::new(Surroundings::new(sticks.clone(), Arc::clone(&parts.history)));
+        let surroundings = Arc::new(Surroundings::new(
+            sticks.clone(),
+            Arc::clone(&parts.history),
+        ));
         let node = Node::new(
             identity,
             replica,
@@ -272,7 +282,11 @@ impl Cluster {
     }
 
     /// The Raft groups, for whoever forms a cluster by hand.
-    pub fn operate<T>(&mut self, config: &Config, act: impl FnOnce(&mut [RaftGroup<'_>]) -> T) -> T {
+    pub fn operate<T>(
+        &mut self,
+        config: &Config,
+        act: impl FnOnce(&mut [RaftGroup<'_>]) -> T,
+    ) -> T {
         let hosts = || {
             let peers = config.peers.iter();
             let named = peers.map(|peer| (node_id::node_id(peer.mac_address), peer.host.clone()));
@@ -306,7 +320,8 @@ pub fn host_names(config: &Config) -> BTreeSet<String> {
 
 /// Whether two lists name the same nodes, wherever they are.
 pub fn names_others(old: &[Peer], new: &[Peer]) -> bool {
-    let ids = |peers: &[Peer]| -> BTreeSet<_> { peers.iter().map(|peer| peer.mac_address).collect() };
+    let ids =
+        |peers: &[Peer]| -> BTreeSet<_> { peers.iter().map(|peer| peer.mac_address).collect() };
     ids(old) != ids(new)
 }
 

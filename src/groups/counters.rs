@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
-use super::{HealthStatus, Status};
 use super::target::TargetState;
+use super::{HealthStatus, Status};
 use crate::clock::Millis;
 use crate::config::{GroupId, TargetAddr};
 

@@ -130,7 +130,9 @@ impl Rig {
 
     /// Waits for a client to ask, and sends it to the group.
     pub(super) fn let_through(&self) {
-        self.proxy.completer().complete(self.table.ticket(), Rig::answer());
+        self.proxy
+            .completer()
+            .complete(self.table.ticket(), Rig::answer());
     }
 
     fn answer() -> Route {

@@ -109,7 +109,11 @@ impl LeaseReader {
         if held == NONE || now < held.stamp {
             return LogTime(u64::MAX);
         }
-        LogTime(held.time.0.saturating_add(with_drift(now.since(held.stamp))))
+        LogTime(
+            held.time
+                .0
+                .saturating_add(with_drift(now.since(held.stamp))),
+        )
     }
 
     /// Until when there is a lease at `now`; none without.

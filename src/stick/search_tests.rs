@@ -200,7 +200,12 @@ fn a_page_of_a_table_of_a_million_entries_looks_at_a_bounded_part_of_it() {
     });
     measured("one hold of a lock", 0, ENTRIES_PER_HOLD, &|| {
         let mut page = Page::new(search);
-        table.look(middle, &mut page, (second(1), Duration::from_secs(10)), &nothing);
+        table.look(
+            middle,
+            &mut page,
+            (second(1), Duration::from_secs(10)),
+            &nothing,
+        );
         page.entries.len()
     });
     let of = |number, search| {

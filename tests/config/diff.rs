@@ -6,12 +6,7 @@ use tcpffee::config::reference::{self, Absent, Key, TakesEffect};
 use tcpffee::config::{self, Changes, Config, Environment};
 
 /// Keys that only a restart applies.
-const RESTART: &[&str] = &[
-    "workers",
-    "key_ipv6_prefix",
-    "stats_bind_socket",
-    "raft_",
-];
+const RESTART: &[&str] = &["workers", "key_ipv6_prefix", "stats_bind_socket", "raft_"];
 
 /// Keys that connections accepted before the reload do not feel.
 const NEW_CONNECTIONS: &[&str] = &[

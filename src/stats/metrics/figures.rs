@@ -8,7 +8,7 @@ use crate::health::{self, CheckView, Durations};
 use crate::proxy::{self, End, GroupTraffic, PortTraffic, Totals};
 use crate::stats::api;
 use crate::stick::save::KeeperCounts;
-use crate::stick::{Counts, Book};
+use crate::stick::{Book, Counts};
 
 /// All figures of a node at one moment.
 #[derive(Clone, Debug)]
@@ -107,12 +107,7 @@ pub struct Reloads {
 
 impl Figures {
     /// The figures at this moment.
-    pub fn gather(
-        proxy: &proxy::View,
-        health: &health::View,
-        table: &Book,
-        rest: Rest,
-    ) -> Figures {
+    pub fn gather(proxy: &proxy::View, health: &health::View, table: &Book, rest: Rest) -> Figures {
         let generation = proxy.generation();
         let groups = generation.groups.iter();
         Figures {

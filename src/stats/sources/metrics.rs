@@ -14,7 +14,11 @@ impl Sources {
             is_healthy: self.health().status == api::HealthStatus::Ok,
             started_unix_seconds: unix_seconds(self.started),
             reloads: self.reload_figures(),
-            saves: parts.saves.as_ref().map(|saves| saves.counts()).unwrap_or_default(),
+            saves: parts
+                .saves
+                .as_ref()
+                .map(|saves| saves.counts())
+                .unwrap_or_default(),
             process: process::figures(),
             raft: self.raft(),
         };

@@ -143,7 +143,11 @@ impl Sources {
         let generation = self.parts.proxy.generation();
         api::Overview {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: self.parts.cluster.as_ref().map(|cluster| cluster.id.clone()),
+            node: self
+                .parts
+                .cluster
+                .as_ref()
+                .map(|cluster| cluster.id.clone()),
             key_type: match self.parts.key_type {
                 KeyType::Ip => "IP",
                 KeyType::IpWithFirstMessageSlice { .. } => "IP_WITH_FIRST_MESSAGE_SLICE",

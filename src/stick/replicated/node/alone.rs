@@ -161,11 +161,7 @@ impl Node {
         let Some(record) = shard.get_mut(slot) else {
             return;
         };
-        let Some(entry) = record
-            .entry
-            .as_mut()
-            .filter(|entry| entry.serial == serial)
-        else {
+        let Some(entry) = record.entry.as_mut().filter(|entry| entry.serial == serial) else {
             return;
         };
         match outcome {
@@ -214,4 +210,3 @@ impl Node {
         }
     }
 }
-

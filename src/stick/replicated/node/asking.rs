@@ -5,8 +5,8 @@ use tcpffee_raft::ids::{Index, NodeTime};
 use tcpffee_raft::proposals::ProposalError;
 
 use crate::logging::RateLimit;
-use crate::stick::replicated::encode;
 use crate::stick::replicated::command::{Answer, Batch, Given, Outcome, VERSION};
+use crate::stick::replicated::encode;
 use crate::stick::{Key, KeyRef, Refusal, Route};
 
 use super::outbox::{About, Queued};
@@ -57,7 +57,8 @@ impl Node {
             me.answered(number, abouts, result);
         });
         let deadline = NodeTime(now.0 + PATIENCE_MS);
-        self.outside.propose(encode(&batch), VERSION, deadline, done);
+        self.outside
+            .propose(encode(&batch), VERSION, deadline, done);
     }
 
     /// What became of a batch.
@@ -99,10 +100,24 @@ impl Node {
             (About::Question { key, question }, outcome) => {
                 self.settle_question(&key, question, outcome);
             }
-            (About::Move { key, serial, waiter }, Outcome::Entry(given)) => {
+            (
+                About::Move {
+                    key,
+                    serial,
+                    waiter,
+                },
+                Outcome::Entry(given),
+            ) => {
                 self.moved(&key, serial, waiter, &given);
             }
-            (About::Move { key, serial, waiter }, _) => self.not_moved(&key, serial, waiter),
+            (
+                About::Move {
+                    key,
+                    serial,
+                    waiter,
+                },
+                _,
+            ) => self.not_moved(&key, serial, waiter),
             (About::Telling { key, serial, what }, outcome) => {
                 self.told(index, key.as_ref(), serial, what, &outcome);
             }
@@ -116,7 +131,11 @@ impl Node {
     fn unanswered(&self, about: About) {
         match about {
             About::Question { key, question } => self.put_off(&key, question),
-            About::Move { key, serial, waiter } => self.not_moved(&key, serial, waiter),
+            About::Move {
+                key,
+                serial,
+                waiter,
+            } => self.not_moved(&key, serial, waiter),
             About::Telling { key, serial, what } => self.not_told(key.as_ref(), serial, what),
             About::Offer { key, .. } => self.offer_again(key),
             About::Saying(_) | About::Nobody => {}
@@ -158,6 +177,7 @@ impl Node {
             let is_same = entry.version == given.version;
             if is_same {
                 entry.expires = entry.expires.max(given.expires);
+                entry.asked = Some(asking.asked);
             } else if entry.version == ALONE {
                 self.note_yielded(key, entry.group, given.group);
             }
@@ -167,11 +187,10 @@ impl Node {
             shard.give(slot, given.group, given.version, given.expires);
         }
         let alone = asking.waiters.len() == 1;
-        if let Some(entry) = shard
-            .get_mut(slot)
-            .and_then(|record| record.entry.as_mut())
+        if let Some(entry) = shard.get_mut(slot).and_then(|record| record.entry.as_mut())
             && !is_known
         {
+            entry.asked = Some(asking.asked);
             entry.is_provisional = given.provisional;
             entry.is_movable = given.created && alone;
         }
@@ -242,6 +261,7 @@ impl Node {
         if entry.is_none_or(|entry| entry.serial == serial) {
             shard.give(slot, given.group, given.version, given.expires);
             if let Some(entry) = shard.get_mut(slot).and_then(|record| record.entry.as_mut()) {
+                entry.asked = Some(waiter.since);
                 entry.is_provisional = true;
                 entry.is_movable = true;
             }
@@ -272,4 +292,3 @@ impl Node {
         self.complete(waiter.ticket, Route::Refuse(Refusal::Unreached));
     }
 }
-

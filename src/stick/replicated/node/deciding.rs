@@ -202,10 +202,7 @@ impl Node {
             Some(entry) => entry.expires = entry.expires.max(seen.expires),
             None => {
                 shard.give(slot, seen.group, seen.version, seen.expires);
-                if let Some(entry) = shard
-                    .get_mut(slot)
-                    .and_then(|record| record.entry.as_mut())
-                {
+                if let Some(entry) = shard.get_mut(slot).and_then(|record| record.entry.as_mut()) {
                     entry.is_provisional = seen.made_by.is_some();
                 }
             }
@@ -214,10 +211,15 @@ impl Node {
 
     /// Whether this node may answer by an entry of its replica now.
     fn may_hit(&self, seen: &Seen, now: NodeTime) -> bool {
-        // Without a leader, what is known is used as it stands.
-        let is_alone = self.decides_alone();
+        // What nothing was connected on yet may be moved, or given up, by who made it: other nodes
+        // have to ask first. Without a leader, what is known is used as it stands.
         let is_settled = seen.made_by.is_none_or(|maker| maker == self.identity.node);
-        if seen.removed || !(is_settled || is_alone) {
+        (is_settled || self.decides_alone()) && self.holds(seen, now)
+    }
+
+    /// Whether an entry that this node was given still is to be gone by.
+    fn holds(&self, seen: &Seen, now: NodeTime) -> bool {
+        if seen.removed {
             return false;
         }
         let agreed = self.replica.agreed_ref();
@@ -225,7 +227,7 @@ impl Node {
         if group.is_none_or(|group| !group.status.is_usable()) {
             return false;
         }
-        is_alone || self.lease.may_hit(now, seen.expires, agreed.expiration_ms)
+        self.decides_alone() || self.lease.may_hit(now, seen.expires, agreed.expiration_ms)
     }
 
     /// Whether this node gives groups by itself now.
@@ -241,13 +243,20 @@ impl Node {
         if entry.is_alone() {
             return false;
         }
+        let agreed = self.replica.agreed_ref();
+        // The answer to a question is as good as a lease, for this one entry: it was renewed after
+        // the question was put. Only what makes the group unusable may have come since.
+        let is_fresh = entry.asked.is_some_and(|asked| {
+            let since_ms = now.since(asked);
+            (since_ms + since_ms / 32) * 2 < agreed.expiration_ms
+        });
         match self.replica.look(key) {
-            Some(seen) if seen.version == entry.version => self.may_hit(&seen, now),
-            // The answer came before the replica had it: the entry is as the answer said.
-            _ if self.replica.applied() < entry.version => {
-                let agreed = self.replica.agreed_ref();
-                self.lease.may_hit(now, entry.expires, agreed.expiration_ms)
+            Some(seen) if seen.version == entry.version => {
+                let is_usable = !seen.removed && agreed.is_usable(seen.group);
+                (is_fresh && is_usable) || self.holds(&seen, now)
             }
+            // The answer came before the replica had it: the entry is as the answer said.
+            _ if self.replica.applied() < entry.version => is_fresh,
             _ => false,
         }
     }
@@ -293,6 +302,7 @@ impl Node {
                 *none = Some(super::record::Asking {
                     waiters: vec![waiter],
                     proposed: group,
+                    asked: waiter.since,
                     is_put_off: false,
                 });
                 drop(shard);
@@ -306,10 +316,12 @@ impl Node {
     fn waiter(&self, ask: &Ask<'_>) -> Waiter {
         let policy = self.policy.load();
         let patience_ms = policy.no_quorum_after_ms + policy.connect_timeout_ms;
+        let since = self.outside.now();
         Waiter {
             ticket: ask.ticket,
             port: ask.port,
-            until: self.outside.now().plus(patience_ms),
+            since,
+            until: since.plus(patience_ms),
         }
     }
 

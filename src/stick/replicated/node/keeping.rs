@@ -105,9 +105,7 @@ impl Node {
         let keyed = slots.into_iter().filter_map(|(slot, question)| {
             let record = shard.get(slot)?;
             let asking = record.asking[question as usize].as_ref()?;
-            asking
-                .is_put_off
-                .then(|| (record.key.clone(), question))
+            asking.is_put_off.then(|| (record.key.clone(), question))
         });
         keyed.collect()
     }
@@ -168,6 +166,7 @@ impl Node {
             record.asking[question as usize] = Some(Asking {
                 waiters,
                 proposed: group,
+                asked: now,
                 is_put_off: false,
             });
         }

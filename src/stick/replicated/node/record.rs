@@ -18,6 +18,8 @@ pub(super) struct Entry {
     pub version: Index,
     /// When it expires, as the log last told this node.
     pub expires: LogTime,
+    /// When this node last asked the log for it: the answer renewed it after that.
+    pub asked: Option<NodeTime>,
     /// One connection of this node made it, and no other was given it: it may be moved.
     pub is_movable: bool,
     /// Its move is on its way: whoever comes meanwhile has to ask.
@@ -71,6 +73,8 @@ pub(super) struct Asking {
     pub waiters: Vec<Waiter>,
     /// The group that was proposed: counted in advance among its sticks.
     pub proposed: Option<GroupId>,
+    /// When it was last asked.
+    pub asked: NodeTime,
     /// It is to be asked again: the last answer was that it is too early to say.
     pub is_put_off: bool,
 }
@@ -80,6 +84,8 @@ pub(super) struct Asking {
 pub(super) struct Waiter {
     pub ticket: Ticket,
     pub port: u16,
+    /// Since when it waits.
+    pub since: NodeTime,
     /// When it waits no longer.
     pub until: NodeTime,
 }
@@ -198,6 +204,7 @@ impl Shard {
                 group,
                 version,
                 expires,
+                asked: None,
                 is_movable: false,
                 is_moving: false,
                 open: 0,

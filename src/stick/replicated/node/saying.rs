@@ -47,9 +47,9 @@ impl Node {
         match outcome.recv_timeout(OPERATORS_PATIENCE) {
             Ok(Outcome::Done) => Ok(()),
             Ok(_) => Err("it is gone already".to_owned()),
-            Err(_) => Err(
-                "no leader of the cluster has answered; it may be removed yet".to_owned(),
-            ),
+            Err(_) => {
+                Err("no leader of the cluster has answered; it may be removed yet".to_owned())
+            }
         }
     }
 

@@ -122,11 +122,7 @@ impl Node {
         let Some(record) = shard.get_mut(slot) else {
             return;
         };
-        let Some(entry) = record
-            .entry
-            .as_mut()
-            .filter(|entry| entry.serial == serial)
-        else {
+        let Some(entry) = record.entry.as_mut().filter(|entry| entry.serial == serial) else {
             return;
         };
         if !change(entry) {

@@ -14,6 +14,8 @@ const TAKING_BACK_MS: u64 = 15_000;
 pub struct Visit {
     pub key: u32,
     pub group: GroupId,
+    /// Only for whoever reads a violation.
+    #[allow(dead_code)]
     pub node: usize,
     pub began: u64,
     /// When it ended, or when the cluster heard of its node last, whichever is earlier.
@@ -26,6 +28,8 @@ pub struct History {
     /// When any node's file had a group disabled: from, to.
     disabled: BTreeMap<GroupId, Vec<(u64, u64)>>,
     pub refused: u64,
+    /// Connections whose entry changed again and again.
+    pub unsettled: u64,
 }
 
 impl History {
@@ -79,6 +83,8 @@ impl History {
     fn may_be_unusable(&self, group: GroupId, from: u64, to: u64) -> bool {
         let times = self.disabled.get(&group).into_iter().flatten();
         // Taking it back has to come into the log first.
-        times.into_iter().any(|&(since, until)| since <= to && until + TAKING_BACK_MS >= from)
+        times
+            .into_iter()
+            .any(|&(since, until)| since <= to && until + TAKING_BACK_MS >= from)
     }
 }

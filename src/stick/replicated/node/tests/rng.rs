@@ -19,11 +19,6 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// 128 bits.
-    pub fn wide(&mut self) -> u128 {
-        (u128::from(self.bits()) << 64) | u128::from(self.bits())
-    }
-
     /// From 0 up to, not including, `bound`, which is above 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64

@@ -35,6 +35,8 @@ const HIT_LEASE_MS: u64 = 1_500;
 const LEASE_BOUND_MS: u64 = HIT_LEASE_MS + HIT_LEASE_MS / 32 + 1;
 const HEARTBEAT_MS: u64 = 50;
 const TIME_ENTRY_MS: u64 = 150;
+/// As the proxy has it.
+const MAX_REROUTES: u8 = 4;
 const SESSION_MS: u64 = 3_000;
 /// One step of the world.
 pub const STEP_MS: u64 = 5;
@@ -115,9 +117,25 @@ struct Host {
 
 /// A connection.
 enum Session {
-    Waiting { key: u32, until: u64, tried: Vec<GroupId> },
-    Connecting { key: u32, answer: Answer, until: u64, fails: bool, tried: Vec<GroupId> },
-    Open { key: u32, answer: Answer, until: u64, visit: usize },
+    Waiting {
+        key: u32,
+        until: u64,
+        tried: Vec<GroupId>,
+        reroutes: u8,
+    },
+    Connecting {
+        key: u32,
+        answer: Answer,
+        until: u64,
+        fails: bool,
+        tried: Vec<GroupId>,
+        reroutes: u8,
+    },
+    Open {
+        answer: Answer,
+        until: u64,
+        visit: usize,
+    },
 }
 
 struct Entry {
@@ -309,13 +327,20 @@ impl World {
         if self.rng.chance_ppm(self.odds.status) {
             let group = self.rng.below(u64::from(GROUPS)) as usize;
             let up = self.wanted.iter().filter(|status| **status == Status::Up);
-            let to = *self.rng.pick(&[Status::Up, Status::Draining, Status::Disabled]);
+            let to = *self
+                .rng
+                .pick(&[Status::Up, Status::Draining, Status::Disabled]);
             if to == Status::Up || up.count() > 1 || self.wanted[group] != Status::Up {
                 self.wanted[group] = to;
             }
         }
         for host in &self.hosts {
-            for (group, _) in host.statuses.iter().enumerate().filter(|(_, status)| **status == Status::Disabled) {
+            for (group, _) in host
+                .statuses
+                .iter()
+                .enumerate()
+                .filter(|(_, status)| **status == Status::Disabled)
+            {
                 self.history.disabled(GroupId(group as u32), self.now);
             }
         }
@@ -339,8 +364,9 @@ impl World {
             self.no_leader_until = self.now + self.rng.between(300, 6_000);
         }
         if self.leader.is_none() && self.now >= self.no_leader_until {
-            let there: Vec<usize> =
-                (0..self.hosts.len()).filter(|&host| self.is_connected(host)).collect();
+            let there: Vec<usize> = (0..self.hosts.len())
+                .filter(|&host| self.is_connected(host))
+                .collect();
             if there.len() > self.hosts.len() / 2 {
                 let leader = *self.rng.pick(&there);
                 self.leader = Some(leader);
@@ -441,7 +467,8 @@ impl World {
             }
             let index = self.append(Some(command.body));
             if let Some(done) = command.done.take() {
-                self.owners.insert(index, (command.from, command.boot, done));
+                self.owners
+                    .insert(index, (command.from, command.boot, done));
             }
         }
         self.flying = rest;
@@ -542,7 +569,11 @@ impl World {
         // Raft; here they come from the machine of the first node that has them.
         if let Some(leader) = self.leader.filter(|_| self.now > self.leads_since + 100) {
             let applied = self.hosts[leader].applied;
-            let late: Vec<u64> = self.owners.range(..=applied).map(|(&index, _)| index).collect();
+            let late: Vec<u64> = self
+                .owners
+                .range(..=applied)
+                .map(|(&index, _)| index)
+                .collect();
             for index in late {
                 if let Some((to, boot, done)) = self.owners.remove(&index)
                     && boot == self.hosts[to].boot
@@ -572,8 +603,11 @@ impl World {
                 continue;
             }
             let leads = self.leader == Some(number);
-            let silent: Vec<(NodeId, u64)> =
-                self.hosts.iter().map(|host| (host.id, self.now - host.heard)).collect();
+            let silent: Vec<(NodeId, u64)> = self
+                .hosts
+                .iter()
+                .map(|host| (host.id, self.now - host.heard))
+                .collect();
             let fence = self.fence();
             let host = &mut self.hosts[number];
             host.post.now.store(self.now, Ordering::Relaxed);
@@ -628,8 +662,13 @@ impl World {
             if !self.is_up(number) {
                 continue;
             }
-            let completed: Vec<_> =
-                self.hosts[number].post.completed.lock().unwrap().drain(..).collect();
+            let completed: Vec<_> = self.hosts[number]
+                .post
+                .completed
+                .lock()
+                .unwrap()
+                .drain(..)
+                .collect();
             for (ticket, route) in completed {
                 self.completed(number, ticket, route);
             }
@@ -648,8 +687,16 @@ impl World {
     fn completed(&mut self, number: usize, ticket: Ticket, route: Route) {
         let session = self.hosts[number].sessions.remove(&ticket.token);
         match (session, route) {
-            (Some(Session::Waiting { key, tried, .. }), Route::Group(answer)) => {
-                self.connect(number, ticket.token, key, answer, tried);
+            (
+                Some(Session::Waiting {
+                    key,
+                    tried,
+                    reroutes,
+                    ..
+                }),
+                Route::Group(answer),
+            ) => {
+                self.connect(number, ticket.token, key, answer, (tried, reroutes));
             }
             (Some(Session::Waiting { .. }), _) => self.history.refused += 1,
             (other, route) => {
@@ -669,7 +716,7 @@ impl World {
         token: u64,
         key: u32,
         answer: Answer,
-        tried: Vec<GroupId>,
+        (tried, reroutes): (Vec<GroupId>, u8),
     ) {
         let session = Session::Connecting {
             key,
@@ -677,6 +724,7 @@ impl World {
             until: self.now + self.rng.gap(20),
             fails: self.rng.percent(self.odds.connect_fails_percent),
             tried,
+            reroutes,
         };
         self.hosts[number].sessions.insert(token, session);
     }
@@ -695,22 +743,52 @@ impl World {
                 // On a node that is cut off the cluster knows of no activity after that.
                 self.history.ended(visit, host.cut_since.unwrap_or(now));
             }
-            Session::Connecting { key, answer, fails, mut tried, .. } if fails => {
+            Session::Connecting {
+                key,
+                answer,
+                fails,
+                mut tried,
+                reroutes,
+                ..
+            } if fails => {
                 tried.push(answer.group);
-                let after = host.node.connect_failed(&ask(key, token, &groups), answer, &tried);
+                let after = host
+                    .node
+                    .connect_failed(&ask(key, token, &groups), answer, &tried);
                 match after {
-                    AfterFailure::Moved(answer) => self.connect(number, token, key, answer, tried),
+                    AfterFailure::Moved(answer) => {
+                        self.connect(number, token, key, answer, (tried, reroutes));
+                    }
                     AfterFailure::Reset => self.history.refused += 1,
                     AfterFailure::Wait(_) => {
                         let until = now + 8_000;
-                        let waiting = Session::Waiting { key, until, tried };
+                        let waiting = Session::Waiting {
+                            key,
+                            until,
+                            tried,
+                            reroutes,
+                        };
                         self.hosts[number].sessions.insert(token, waiting);
                     }
                 }
             }
-            Session::Connecting { key, answer, tried, .. } => {
-                if host.node.established(answer.stick, &groups, Millis(0)).is_err() {
-                    return self.route(number, token, key, tried);
+            Session::Connecting {
+                key,
+                answer,
+                tried,
+                reroutes,
+                ..
+            } => {
+                if host
+                    .node
+                    .established(answer.stick, &groups, Millis(0))
+                    .is_err()
+                {
+                    if reroutes == MAX_REROUTES {
+                        self.history.unsettled += 1;
+                        return;
+                    }
+                    return self.route(number, token, key, (tried, reroutes + 1));
                 }
                 let visit = self.history.began(Visit {
                     key,
@@ -721,23 +799,37 @@ impl World {
                 });
                 // Mostly short; now and then longer than an entry lives.
                 let long = self.rng.percent(10);
-                let lasts = if long { self.rng.between(1_000, 9_000) } else { self.rng.gap(100) };
+                let lasts = if long {
+                    self.rng.between(1_000, 9_000)
+                } else {
+                    self.rng.gap(100)
+                };
                 let until = now + lasts;
-                let open = Session::Open { key, answer, until, visit };
+                let open = Session::Open {
+                    answer,
+                    until,
+                    visit,
+                };
                 self.hosts[number].sessions.insert(token, open);
             }
         }
     }
 
-    fn route(&mut self, number: usize, token: u64, key: u32, tried: Vec<GroupId>) {
+    fn route(&mut self, number: usize, token: u64, key: u32, tries: (Vec<GroupId>, u8)) {
         let host = &self.hosts[number];
         let groups = Arc::clone(&host.groups);
         match host.node.route(&ask(key, token, &groups)) {
-            Route::Group(answer) => self.connect(number, token, key, answer, tried),
+            Route::Group(answer) => self.connect(number, token, key, answer, tries),
             Route::Refuse(_) => self.history.refused += 1,
             Route::Wait(_) => {
                 let until = self.now + 8_000;
-                let waiting = Session::Waiting { key, until, tried };
+                let (tried, reroutes) = tries;
+                let waiting = Session::Waiting {
+                    key,
+                    until,
+                    tried,
+                    reroutes,
+                };
                 self.hosts[number].sessions.insert(token, waiting);
             }
         }
@@ -754,7 +846,7 @@ impl World {
             if self.is_up(number) {
                 let token = self.next_token;
                 self.next_token += 1;
-                self.route(number, token, key, Vec::new());
+                self.route(number, token, key, (Vec::new(), 0));
             }
         }
     }
