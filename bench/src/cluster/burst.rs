@@ -74,12 +74,12 @@ fn run(stage: &Stage<'_>, kind: Kind, clients: u64) -> anyhow::Result<Figures> {
     proxies.start_all()?;
     let mut visits = Visits::new()?;
     let mut pairs = Pairs::new(site, clients);
+    let length = Duration::from_secs(1) * (clients / CLIENTS_PER_SECOND) as u32;
     thread::scope(|scope| {
-        let length = Duration::from_secs(1) * (clients / CLIENTS_PER_SECOND) as u32;
-        let proxies = &mut proxies;
-        let killing = scope.spawn(move || kill_each_in_turn(proxies, length));
-        visits.run(&mut pairs)?;
-        killing.join().map_err(|_| anyhow!("the killer panicked"))?
+        let visiting = scope.spawn(|| visits.run(&mut pairs));
+        // Here and not in another thread: nodes end with the thread that started them.
+        kill_each_in_turn(&mut proxies, length)?;
+        visiting.join().map_err(|_| anyhow!("the clients panicked"))?
     })?;
     (0..NODES).try_for_each(|node| proxies.wait_until_serving(node))?;
     let mut returns = Returns::after(pairs);
