@@ -3,6 +3,9 @@
 //! The same exchanges as in `compare`. All proxies run all the time, on one core; each is put to
 //! work in turn.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use crate::core::{self, Cores};
 use crate::figure::{Sample, Span, median};
 use crate::raft::report::Goal;
@@ -19,6 +22,9 @@ const CONNECTIONS: u64 = 40_000;
 /// What a node may cost, as a part of the lone proxy's cost.
 const GOAL: f64 = 1.05;
 
+/// How long a proxy is watched while nobody comes.
+const IDLE: Duration = Duration::from_secs(3);
+
 /// Who is measured.
 const WHO: [&str; 3] = ["lone proxy", "follower", "leader"];
 
@@ -31,15 +37,18 @@ pub(super) fn measure(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 
     let connections = stage.amount(CONNECTIONS);
     let mut samples: [Vec<Sample>; 3] = Default::default();
+    let find = |who: usize| -> anyhow::Result<(&Proxies, usize)> {
+        let leader = cluster.leader()?;
+        Ok(match who {
+            0 => (&lone, LONE),
+            1 => (&cluster, (leader + 1) % NODES),
+            _ => (&cluster, leader),
+        })
+    };
     for round in 0..stage.rounds() {
         for turn in 0..WHO.len() {
             let who = (round + turn) % WHO.len();
-            let leader = cluster.leader()?;
-            let (proxies, node) = match who {
-                0 => (&lone, LONE),
-                1 => (&cluster, (leader + 1) % NODES),
-                _ => (&cluster, leader),
-            };
+            let (proxies, node) = find(who)?;
             let sample = connect_and_close(proxies, node, connections)?;
             eprintln!(
                 "round {}  {:<10}  {:.2} CPU µs per connection  {:.0}/s  core {:.0} %  load {:.0} %",
@@ -54,12 +63,21 @@ pub(super) fn measure(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         }
     }
     let cost = |who: usize| median(samples[who].iter().map(|sample| sample.cost)) / 1e3;
+    let mut idle = [0.0; WHO.len()];
+    for (who, idle) in idle.iter_mut().enumerate() {
+        let (proxies, node) = find(who)?;
+        *idle = idle_percent(proxies, node)?;
+    }
     let report = &mut stage.report;
     report.add("known keys, lone proxy, CPU µs per connection", cost(0), Goal::None);
     for who in 1..WHO.len() {
         report.add(&format!("  {}", WHO[who]), cost(who), Goal::None);
         let label = format!("  {}'s ratio to the lone proxy", WHO[who]);
         report.add(&label, cost(who) / cost(0), Goal::AtMost(GOAL));
+    }
+    for (who, idle) in WHO.iter().zip(idle) {
+        let label = format!("  {who} while nobody comes, % of a core");
+        report.add(&label, idle, Goal::None);
     }
     let errors: u64 = samples.iter().flatten().map(|sample| sample.errors).sum();
     report.add("  failed connections", errors as f64, Goal::AtMost(0.0));
@@ -85,4 +103,13 @@ fn connect_and_close(proxies: &Proxies, node: usize, connections: u64) -> anyhow
     let span = Span::of(proxies.tree(node)?)?;
     exchange.connect_and_close(connections, CONNECT_AT_ONCE)?;
     span.end(connections as f64, exchange.errors())
+}
+
+/// What a proxy takes that does nothing.
+fn idle_percent(proxies: &Proxies, node: usize) -> anyhow::Result<f64> {
+    let tree = proxies.tree(node)?;
+    let (before, start) = (tree.cpu()?.total, Instant::now());
+    sleep(IDLE);
+    let taken = tree.cpu()?.total - before;
+    Ok(taken.as_secs_f64() / start.elapsed().as_secs_f64() * 100.0)
 }
