@@ -121,9 +121,13 @@ impl Turns {
         Ok(())
     }
 
-    /// Nobody says anything: what comes is an end.
+    /// Nobody says anything: what comes is an end. While a process is being started, it holds what
+    /// is closed here for a moment, and epoll still tells of it.
     fn hear(&mut self, index: usize) {
-        let heard = recv(&self.served[index], &mut [0_u8; 16][..], RecvFlags::empty());
+        let Some(socket) = self.served.get(index) else {
+            return;
+        };
+        let heard = recv(socket, &mut [0_u8; 16][..], RecvFlags::empty());
         if !matches!(heard, Err(Errno::AGAIN | Errno::INTR)) {
             self.served.remove(index);
         }
