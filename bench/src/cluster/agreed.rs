@@ -53,7 +53,10 @@ struct Keys(Mutex<u64>);
 impl Keys {
     /// The first of so many that nobody else has.
     fn take(&self, count: u64) -> u64 {
-        let mut next = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut next = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let first = *next;
         *next += count;
         first
@@ -89,14 +92,21 @@ fn rates(stage: &mut Stage<'_>, nodes: &Nodes, keys: &mut Keys) -> anyhow::Resul
             let join = |load: thread::ScopedJoinHandle<'_, _>| {
                 load.join().map_err(|_| anyhow!("a load panicked"))?
             };
-            loads.into_iter().map(join).collect::<anyhow::Result<Vec<Load>>>()
+            loads
+                .into_iter()
+                .map(join)
+                .collect::<anyhow::Result<Vec<Load>>>()
         })?;
         let done: u64 = loads.iter().map(|load| load.count).sum();
         at_all.push(done as f64 / start.elapsed().as_secs_f64());
         p99.extend(loads.iter().map(|load| load.p99.as_secs_f64() * 1e3));
     }
     let report = &mut stage.report;
-    report.add("new keys agreed, proposed at three nodes, /s", median(at_all), goal);
+    report.add(
+        "new keys agreed, proposed at three nodes, /s",
+        median(at_all),
+        goal,
+    );
     report.add("  a key's wait, p99, ms", median(p99), Goal::None);
     report.add("  proposed at the leader, /s", median(at_leader), goal);
     Ok(())
@@ -112,9 +122,14 @@ fn recovery(
     nodes.wait_until_caught_up()?;
     let leader = nodes.leader()?;
     let follower = (leader + 1) % NODES;
-    let applied = nodes.status(follower)?.applied;
+    let Status {
+        applied,
+        entries: held,
+        ..
+    } = nodes.status(follower)?;
     let mut answered = Vec::new();
     let mut recovered = Vec::new();
+    let mut cpu = Vec::new();
     for _ in 0..stage.rounds() {
         nodes.kill(follower)?;
         let start = Instant::now();
@@ -122,17 +137,35 @@ fn recovery(
         let mut status = nodes.wait_until_it_answers(follower)?;
         answered.push(start.elapsed().as_secs_f64());
         while status.applied < applied {
-            ensure!(start.elapsed() < PATIENCE, "{applied} is not applied: {status:?}");
+            ensure!(
+                start.elapsed() < PATIENCE,
+                "{applied} is not applied: {status:?}"
+            );
             sleep(Duration::from_millis(1));
             status = nodes.status(follower)?;
         }
         recovered.push(start.elapsed().as_secs_f64());
+        cpu.push(nodes.cpu(follower)?.as_secs_f64());
+        ensure!(
+            held >= Some(entries) && status.entries == held,
+            "of {held:?} entries, {entries} of them at least to be expected, it has {:?}",
+            status.entries
+        );
     }
     let part = entries as f64 / ENTRIES as f64;
     let label = format!("{entries} entries recovered from a {from}, s");
     let report = &mut stage.report;
     report.add(&label, median(recovered), Goal::AtMost(2.0 * part));
-    report.add("  until the node answers at all, s", median(answered), Goal::None);
+    report.add(
+        "  until the node answers at all, s",
+        median(answered),
+        Goal::None,
+    );
+    report.add(
+        "  CPU time of the node meanwhile, s",
+        median(cpu),
+        Goal::None,
+    );
     Ok(())
 }
 
@@ -201,13 +234,29 @@ fn wiped(stage: &mut Stage<'_>, nodes: &mut Nodes, keys: &Keys) -> anyhow::Resul
         Goal::None,
     );
     let [before, meanwhile, ..] = done;
-    report.add("  keys assigned meanwhile, /s", meanwhile.rate(), Goal::None);
+    report.add(
+        "  keys assigned meanwhile, /s",
+        meanwhile.rate(),
+        Goal::None,
+    );
     report.add("  before, with two nodes, /s", before.rate(), Goal::None);
-    report.add("  longest wait of a key meanwhile, s", meanwhile.longest(), Goal::AtMost(1.0));
+    report.add(
+        "  longest wait of a key meanwhile, s",
+        meanwhile.longest(),
+        Goal::AtMost(1.0),
+    );
     report.add("  before, s", before.longest(), Goal::None);
     report.add("  entries at the end", keys.made() as f64, Goal::None);
-    report.add("  most memory of the leader, MiB", peak(leader)?, Goal::None);
-    report.add("  most memory of the wiped node, MiB", peak(lost)?, Goal::None);
+    report.add(
+        "  most memory of the leader, MiB",
+        peak(leader)?,
+        Goal::None,
+    );
+    report.add(
+        "  most memory of the wiped node, MiB",
+        peak(lost)?,
+        Goal::None,
+    );
     Ok(())
 }
 

@@ -48,7 +48,10 @@ struct Figures {
 
 pub(super) fn measure(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let clients = if stage.options.quick { 3_000 } else { 20_000 };
-    for (kind, name) in [(Kind::Tcpffee, "tcpffee"), (Kind::Haproxy, "haproxy, peers")] {
+    for (kind, name) in [
+        (Kind::Tcpffee, "tcpffee"),
+        (Kind::Haproxy, "haproxy, peers"),
+    ] {
         let figures = run(stage, kind, clients).with_context(|| format!("burst test, {name}"))?;
         let goal = |most| match kind {
             Kind::Haproxy => Goal::None,
@@ -58,11 +61,23 @@ pub(super) fn measure(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         let label = format!("burst, kills: {name}: broken of {clients} clients");
         let report = &mut stage.report;
         report.add(&label, broken, goal(0.0));
-        report.add("  by two connections at once", figures.split as f64, Goal::None);
+        report.add(
+            "  by two connections at once",
+            figures.split as f64,
+            Goal::None,
+        );
         let label = format!("  when they came back ({} did)", figures.returned);
         report.add(&label, figures.forgotten as f64, Goal::None);
-        report.add("  clients without an answer", figures.unanswered as f64, goal(0.0));
-        report.add("  attempts that failed", figures.failures as f64, Goal::None);
+        report.add(
+            "  clients without an answer",
+            figures.unanswered as f64,
+            goal(0.0),
+        );
+        report.add(
+            "  attempts that failed",
+            figures.failures as f64,
+            Goal::None,
+        );
     }
     Ok(())
 }
@@ -79,7 +94,9 @@ fn run(stage: &Stage<'_>, kind: Kind, clients: u64) -> anyhow::Result<Figures> {
         let visiting = scope.spawn(|| visits.run(&mut pairs));
         // Here and not in another thread: nodes end with the thread that started them.
         kill_each_in_turn(&mut proxies, length)?;
-        visiting.join().map_err(|_| anyhow!("the clients panicked"))?
+        visiting
+            .join()
+            .map_err(|_| anyhow!("the clients panicked"))?
     })?;
     (0..NODES).try_for_each(|node| proxies.wait_until_serving(node))?;
     let mut returns = Returns::after(pairs);
@@ -180,7 +197,10 @@ impl Plan for Pairs {
         if ended.server.is_none() {
             self.failures += 1;
             self.attempts[ended.tag as usize] += 1;
-            if record.began.is_some_and(|began| began.elapsed() < PERSISTENCE) {
+            if record
+                .began
+                .is_some_and(|began| began.elapsed() < PERSISTENCE)
+            {
                 self.again.push_back((Instant::now() + PAUSE, ended.tag));
             }
         }

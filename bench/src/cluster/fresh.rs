@@ -54,9 +54,13 @@ pub(super) fn measure(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         // Each round begins with the other one.
         for turn in 0..2 {
             if (round + turn) % 2 == 0 {
-                figures.cluster.push(rate(&all, clients, &mut figures.failed)?);
+                figures
+                    .cluster
+                    .push(rate(&all, clients, &mut figures.failed)?);
             } else {
-                figures.lone.push(rate(&[LONE], clients, &mut figures.failed)?);
+                figures
+                    .lone
+                    .push(rate(&[LONE], clients, &mut figures.failed)?);
             }
         }
     }
@@ -76,10 +80,18 @@ impl Figures {
     fn tell(self, stage: &mut Stage<'_>) {
         let (cluster, lone) = (median(self.cluster), median(self.lone));
         let report = &mut stage.report;
-        report.add("new keys by connections, three nodes, /s", cluster, Goal::None);
+        report.add(
+            "new keys by connections, three nodes, /s",
+            cluster,
+            Goal::None,
+        );
         report.add("  a lone proxy, same clients, /s", lone, Goal::None);
         report.add("  ratio to the lone proxy", cluster / lone, Goal::None);
-        report.add("  failed connections", self.failed as f64, Goal::AtMost(0.0));
+        report.add(
+            "  failed connections",
+            self.failed as f64,
+            Goal::AtMost(0.0),
+        );
     }
 }
 

@@ -81,7 +81,10 @@ fn traffic(cluster: &Proxies, span: Duration) -> anyhow::Result<Traffic> {
     let (group, bytes, start) = look()?;
     sleep(span);
     let (group_after, bytes_after, end) = look()?;
-    ensure!(group.term == group_after.term, "there was an election meanwhile");
+    ensure!(
+        group.term == group_after.term,
+        "there was an election meanwhile"
+    );
     let seconds = end.duration_since(start).as_secs_f64();
     let per_second = |before: u64, after: u64| after.saturating_sub(before) as f64 / seconds;
     Ok(Traffic {

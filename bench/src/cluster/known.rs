@@ -69,7 +69,11 @@ pub(super) fn measure(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         *idle = idle_percent(proxies, node)?;
     }
     let report = &mut stage.report;
-    report.add("known keys, lone proxy, CPU µs per connection", cost(0), Goal::None);
+    report.add(
+        "known keys, lone proxy, CPU µs per connection",
+        cost(0),
+        Goal::None,
+    );
     for who in 1..WHO.len() {
         report.add(&format!("  {}", WHO[who]), cost(who), Goal::None);
         let label = format!("  {}'s ratio to the lone proxy", WHO[who]);

@@ -52,13 +52,37 @@ pub(super) fn measure(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let report = &mut stage.report;
     let label = format!("killed leader: a new key, longest of {rounds} kills, s");
     report.add(&label, seconds(&times.new, longest), Goal::AtMost(NEW_GOAL));
-    report.add("  median of the kills, s", seconds(&times.new, middle), Goal::None);
-    report.add("  longest without a kill, s", seconds(&times.new_before, longest), Goal::None);
-    report.add("  a known key, longest, s", seconds(&times.known, longest), Goal::AtMost(KNOWN_GOAL));
+    report.add(
+        "  median of the kills, s",
+        seconds(&times.new, middle),
+        Goal::None,
+    );
+    report.add(
+        "  longest without a kill, s",
+        seconds(&times.new_before, longest),
+        Goal::None,
+    );
+    report.add(
+        "  a known key, longest, s",
+        seconds(&times.known, longest),
+        Goal::AtMost(KNOWN_GOAL),
+    );
     report.add("  p99, s", seconds(&times.known, high), Goal::None);
-    report.add("  longest without a kill, s", seconds(&times.known_before, longest), Goal::None);
-    report.add("  p99 without a kill, s", seconds(&times.known_before, high), Goal::None);
-    report.add("  failed connections", times.failed as f64, Goal::AtMost(0.0));
+    report.add(
+        "  longest without a kill, s",
+        seconds(&times.known_before, longest),
+        Goal::None,
+    );
+    report.add(
+        "  p99 without a kill, s",
+        seconds(&times.known_before, high),
+        Goal::None,
+    );
+    report.add(
+        "  failed connections",
+        times.failed as f64,
+        Goal::AtMost(0.0),
+    );
     Ok(())
 }
 

@@ -96,7 +96,10 @@ impl Proxies {
             Kind::Haproxy => configuration::haproxy(site, node, seconds),
         };
         fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
-        let log = File::options().create(true).append(true).open(self.log_path(node));
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path(node));
         let log = log.context("open a node's log")?;
         let mut command = Command::new(&self.program);
         match self.kind {
@@ -106,7 +109,11 @@ impl Proxies {
             }
             Kind::Haproxy => {
                 let name = configuration::peer_name(node);
-                command.arg("-db").arg("-f").arg(&config).args(["-L", &name]);
+                command
+                    .arg("-db")
+                    .arg("-f")
+                    .arg(&config)
+                    .args(["-L", &name]);
             }
         }
         command
@@ -135,7 +142,9 @@ impl Proxies {
     pub fn wait_until_serving(&mut self, node: usize) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while visits::probe(self.site.listen(node, 0), PROBE).is_err() {
-            let child = self.children[node].as_mut().context("the node was started")?;
+            let child = self.children[node]
+                .as_mut()
+                .context("the node was started")?;
             let ended = child.try_wait().context("wait for a node")?;
             ensure!(
                 ended.is_none() && Instant::now() < deadline,

@@ -32,6 +32,8 @@ pub struct Status {
     pub snapshot: u64,
     /// Nodes that vote, as far as it knows.
     pub voters: u64,
+    /// Entries of its stick table, where it has one.
+    pub entries: Option<u64>,
 }
 
 /// What came of proposals that a node made by itself.
@@ -129,6 +131,7 @@ fn parse_status(line: &str) -> Option<Status> {
         log_bytes: number("log_bytes")?,
         snapshot: number("snapshot")?,
         voters: number("voters")?,
+        entries: number("entries"),
     })
 }
 
@@ -163,7 +166,10 @@ mod tests {
         assert!(status.leads);
         assert_eq!((status.term, status.commit, status.applied), (3, 9, 8));
         assert_eq!((status.last, status.log_bytes), (10, 4711));
-        assert_eq!((status.snapshot, status.voters), (5, 3));
+        assert_eq!(
+            (status.snapshot, status.voters, status.entries),
+            (5, 3, None)
+        );
         assert_eq!(parse_status("busy"), None);
     }
 

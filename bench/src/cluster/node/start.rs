@@ -73,7 +73,11 @@ pub fn start(options: &ClusterNodeOptions) -> anyhow::Result<Arc<Sticky>> {
 
 impl Sticky {
     /// Proposes operations as tcpffee's nodes do.
-    pub fn propose(&self, ops: Vec<Op>, done: impl FnOnce(Result<Answer, String>) + Send + 'static) {
+    pub fn propose(
+        &self,
+        ops: Vec<Op>,
+        done: impl FnOnce(Result<Answer, String>) + Send + 'static,
+    ) {
         let batch = Batch {
             from: self.node,
             boot: self.boot,
@@ -81,9 +85,7 @@ impl Sticky {
         };
         let done = Box::new(move |result: Result<Bytes, ProposalError>| {
             let bytes = result.map_err(|error| error.to_string());
-            done(bytes.and_then(|bytes| {
-                Answer::decode(&bytes).map_err(|error| error.to_string())
-            }));
+            done(bytes.and_then(|bytes| Answer::decode(&bytes).map_err(|error| error.to_string())));
         });
         let deadline = NodeTime(driver::boot_time().0 + PATIENCE_MS);
         self.raft.propose(encode(&batch), VERSION, deadline, done);
