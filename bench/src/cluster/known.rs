@@ -74,9 +74,9 @@ pub(super) fn measure(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         cost(0),
         Goal::None,
     );
-    for who in 1..WHO.len() {
-        report.add(&format!("  {}", WHO[who]), cost(who), Goal::None);
-        let label = format!("  {}'s ratio to the lone proxy", WHO[who]);
+    for (who, name) in WHO.iter().enumerate().skip(1) {
+        report.add(&format!("  {name}"), cost(who), Goal::None);
+        let label = format!("  {name}'s ratio to the lone proxy");
         report.add(&label, cost(who) / cost(0), Goal::AtMost(GOAL));
     }
     for (who, idle) in WHO.iter().zip(idle) {
