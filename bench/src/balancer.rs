@@ -98,15 +98,7 @@ impl Balancer {
         let mut command = Command::new(&self.program);
         let text = match self.name {
             BalancerName::Tcpffee | BalancerName::Other => {
-                command
-                    .arg("run")
-                    .env("TCPFFEE_CONFIG_PATH", &path)
-                    .env("TCPFFEE_PID_PATH", dir.join("pid"))
-                    .env("TCPFFEE_STICK_TABLE_SAVE_PATH", dir.join("stick_table"))
-                    .env("TCPFFEE_HEALTHCHECK_SAVE_PATH", dir.join("healthchecks"))
-                    .env("TCPFFEE_RAFT_PATH", dir.join("raft"))
-                    .env_remove("TCPFFEE_KEY_TYPE")
-                    .env_remove("RUST_LOG");
+                run_in(&mut command, dir, &path);
                 config::tcpffee(places)
             }
             BalancerName::Haproxy => {
@@ -129,8 +121,21 @@ impl Balancer {
     }
 }
 
+/// Has tcpffee keep everything in one directory.
+pub fn run_in(tcpffee: &mut Command, dir: &Path, config: &Path) {
+    tcpffee
+        .arg("run")
+        .env("TCPFFEE_CONFIG_PATH", config)
+        .env("TCPFFEE_PID_PATH", dir.join("pid"))
+        .env("TCPFFEE_STICK_TABLE_SAVE_PATH", dir.join("stick_table"))
+        .env("TCPFFEE_HEALTHCHECK_SAVE_PATH", dir.join("healthchecks"))
+        .env("TCPFFEE_RAFT_PATH", dir.join("raft"))
+        .env_remove("TCPFFEE_KEY_TYPE")
+        .env_remove("RUST_LOG");
+}
+
 /// A balancer that dies with its parent, should this program be killed.
-fn end_with_this_process(command: &mut Command) {
+pub fn end_with_this_process(command: &mut Command) {
     let set = || Ok(set_parent_process_death_signal(Some(Signal::TERM))?);
     // SAFETY: the closure makes one system call and allocates nothing.
     unsafe { command.pre_exec(set) };

@@ -24,6 +24,11 @@ pub enum Command {
     Bare(BareOptions),
     /// Three processes of the Raft module on this machine, beside what its disk and loopback take.
     Raft(RaftOptions),
+    /// Three tcpffees as a cluster on this machine, with HAProxy's `peers` beside it.
+    Cluster(ClusterOptions),
+    /// One node that agrees on sticks and proxies nothing: for `cluster`.
+    #[command(hide = true)]
+    ClusterNode(ClusterNodeOptions),
 }
 
 /// Options of `compare`.
@@ -96,6 +101,67 @@ pub struct RaftOptions {
     /// temporary files].
     #[arg(long)]
     pub directory: Option<PathBuf>,
+}
+
+/// Options of `cluster`.
+#[derive(Args, Debug)]
+pub struct ClusterOptions {
+    /// The tcpffee to measure.
+    #[arg(long, default_value = "target/release/tcpffee")]
+    pub tcpffee: PathBuf,
+    /// The haproxy to measure.
+    #[arg(long, default_value = "/usr/sbin/haproxy")]
+    pub haproxy: PathBuf,
+    /// A tenth of the work: shows that everything runs; the figures are rough.
+    #[arg(long)]
+    pub quick: bool,
+    /// Only these parts.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<PartName>,
+    /// Where the nodes' directories are made: on the disk to measure [default: the directory for
+    /// temporary files].
+    #[arg(long)]
+    pub directory: Option<PathBuf>,
+}
+
+/// A part of the cluster's measurements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PartName {
+    /// Clients at two nodes at once, while nodes are killed and restarted.
+    Burst,
+    /// New keys at the proposal interface; recovery; a wiped node.
+    Agreed,
+    /// New keys through real connections.
+    New,
+    /// Known keys: CPU time per connection.
+    Known,
+    /// The leader is killed.
+    Leader,
+    /// Idle connections that are held.
+    Held,
+}
+
+/// Options of `cluster-node`: those of the example `node` of tcpffee-raft.
+#[derive(Args, Debug)]
+pub struct ClusterNodeOptions {
+    /// Which of the peers it is.
+    #[arg(long)]
+    pub id: u64,
+    /// Where log and snapshots are.
+    #[arg(long)]
+    pub directory: PathBuf,
+    /// Where clients are listened for.
+    #[arg(long)]
+    pub clients: SocketAddr,
+    /// NUMBER=LOGS_ADDRESS,PROPOSALS_ADDRESS for each node, this one included.
+    #[arg(long, required = true)]
+    pub peer: Vec<String>,
+    /// The peers form a cluster: they always do.
+    #[arg(long)]
+    pub form: bool,
+    /// Bytes of entries after which a snapshot is taken.
+    #[arg(long)]
+    pub snapshot_after_bytes: Option<usize>,
 }
 
 /// A kind of work.

@@ -13,17 +13,23 @@ const DESCRIPTORS: u32 = 2 * MAX_CONNECTIONS + 500;
 /// connections under a limit of 20,000 descriptors.
 const PIPES: u32 = 256;
 /// How long every balancer remembers a client, in seconds.
-const STICK_SECONDS: u32 = 1800;
+pub const STICK_SECONDS: u32 = 1800;
 
 /// tcpffee: its default balance, statistics out of the way.
 pub fn tcpffee(places: &Places) -> String {
+    tcpffee_with(places, STICK_SECONDS, "")
+}
+
+/// The same with another `expiration`, and with more keys.
+pub fn tcpffee_with(places: &Places, stick_seconds: u32, more: &str) -> String {
     let (first, last) = places.ports();
     let mut text = format!(
         "bind_addr = \"{}\"\n\
          stats_bind_socket = \"{}:{}\"\n\
          ports = [\"{first}-{last}\"]\n\
-         expiration = {STICK_SECONDS}\n\
-         workers = 1\n",
+         expiration = {stick_seconds}\n\
+         workers = 1\n\
+         {more}",
         places.proxy(),
         places.proxy(),
         places.statistics_port(),
@@ -36,6 +42,12 @@ pub fn tcpffee(places: &Places) -> String {
 
 /// haproxy: a stick table by client address, splicing where haproxy sees fit.
 pub fn haproxy(places: &Places) -> String {
+    let table = format!("size 100k expire {STICK_SECONDS}s");
+    haproxy_with(places, &table, "")
+}
+
+/// The same with another stick table, and with more sections.
+pub fn haproxy_with(places: &Places, table: &str, more: &str) -> String {
     let (first, last) = places.ports();
     let proxy = places.proxy();
     let mut text = format!(
@@ -43,6 +55,7 @@ pub fn haproxy(places: &Places) -> String {
          \x20   nbthread 1\n\
          \x20   maxconn {MAX_CONNECTIONS}\n\
          \x20   maxpipes {PIPES}\n\
+         {more}\
          defaults\n\
          \x20   mode tcp\n\
          \x20   maxconn {MAX_CONNECTIONS}\n\
@@ -54,7 +67,7 @@ pub fn haproxy(places: &Places) -> String {
          listen proxy\n\
          \x20   bind {proxy}:{first}-{last}\n\
          \x20   balance leastconn\n\
-         \x20   stick-table type ip size 100k expire {STICK_SECONDS}s\n\
+         \x20   stick-table type ip {table}\n\
          \x20   stick on src\n",
     );
     for (id, host) in places.groups().enumerate() {

@@ -40,7 +40,11 @@ impl Span {
     /// Starts now. The balancer must have carried something before: some open their listeners
     /// before they start the processes that do the work.
     pub fn start(balancer: &Running) -> anyhow::Result<Span> {
-        let proxy = balancer.tree()?;
+        Span::of(balancer.tree()?)
+    }
+
+    /// Starts now, for these processes of a balancer.
+    pub fn of(proxy: Tree) -> anyhow::Result<Span> {
         let load = Tree::alone(std::process::id());
         Ok(Span {
             proxy_before: proxy.cpu()?,

@@ -7,6 +7,7 @@
 mod balancer;
 mod bare;
 mod cli;
+mod cluster;
 mod compare;
 mod config;
 mod core;
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
         cli::Command::Compare(options) => compare::run(&options),
         cli::Command::Bare(options) => bare::run(&options),
         cli::Command::Raft(options) => raft::run(&options),
+        cli::Command::Cluster(options) => cluster::run(&options),
+        cli::Command::ClusterNode(options) => cluster::node::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,6 +26,8 @@ const BACKLOG: i32 = 4096;
 pub struct Places {
     network: u8,
     first_port: u16,
+    /// Which of several balancers with the same ports.
+    balancer: u8,
 }
 
 impl Places {
@@ -37,6 +39,7 @@ impl Places {
             let places = Places {
                 network,
                 first_port,
+                balancer: 0,
             };
             if places.are_free() {
                 return Ok(places);
@@ -46,7 +49,8 @@ impl Places {
             "no {step} free ports in a row between {FIRST_PORT} and {LAST_PORT} on {}",
             Places {
                 network,
-                first_port: FIRST_PORT
+                first_port: FIRST_PORT,
+                balancer: 0,
             }
             .proxy()
         )
@@ -60,9 +64,14 @@ impl Places {
             .all(|address| listener(address).is_ok())
     }
 
+    /// The same places with another balancer, on an address of its own: below 10.
+    pub fn of_balancer(self, balancer: u8) -> Places {
+        Places { balancer, ..self }
+    }
+
     /// The balancer's address.
     pub fn proxy(&self) -> Ipv4Addr {
-        Ipv4Addr::new(127, self.network, 0, 1)
+        Ipv4Addr::new(127, self.network, 0, 1 + self.balancer)
     }
 
     /// First and last listened port.

@@ -81,6 +81,13 @@ impl Tree {
     }
 }
 
+/// The most memory that a process had in memory up to now, in bytes.
+pub fn peak_bytes(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    field_bytes(&text, "VmHWM:").with_context(|| format!("read {path}"))
+}
+
 /// Every process's id and its parent's.
 fn parents() -> anyhow::Result<Vec<(u32, u32)>> {
     let mut found = Vec::new();
@@ -150,7 +157,7 @@ fn cpu_clock(pid: u32) -> anyhow::Result<Duration> {
 fn field_bytes(text: &str, name: &str) -> anyhow::Result<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name));
     let kib = value.and_then(|value| value.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    Ok(kib.with_context(|| format!("smaps_rollup lacks {name}"))? * 1024)
+    Ok(kib.with_context(|| format!("it lacks {name}"))? * 1024)
 }
 
 #[cfg(test)]

@@ -28,6 +28,12 @@ pub struct Status {
     pub last: u64,
     /// Bytes of its log in memory.
     pub log_bytes: u64,
+    /// The place of its newest snapshot, or 0.
+    pub snapshot: u64,
+    /// Nodes that vote, as far as it knows.
+    pub voters: u64,
+    /// Entries of its stick table, where it has one.
+    pub entries: Option<u64>,
 }
 
 /// What came of proposals that a node made by itself.
@@ -43,6 +49,8 @@ pub struct Load {
     pub median: Duration,
     /// The 99th percentile of the same.
     pub p99: Duration,
+    /// The longest of them.
+    pub longest: Duration,
 }
 
 impl Client {
@@ -72,9 +80,17 @@ impl Client {
         Ok(self.exchange(&format!("put {key} {value}"))? == "ok")
     }
 
-    /// Lets the node make proposals at its own interface, `window` at a time.
-    pub fn load(&mut self, count: u64, window: usize, bytes: usize) -> anyhow::Result<Load> {
-        let line = self.exchange(&format!("load {count} {window} {bytes}"))?;
+    /// Has the node take a snapshot soon.
+    pub fn snapshot(&mut self) -> anyhow::Result<()> {
+        let line = self.exchange("snapshot")?;
+        ensure!(line == "ok", "node {} said {line:?}", self.address);
+        Ok(())
+    }
+
+    /// Lets the node make proposals at its own interface, `window` at a time. What `what` is, the
+    /// node knows: how many bytes each has, or which key is the first.
+    pub fn load(&mut self, count: u64, window: usize, what: u64) -> anyhow::Result<Load> {
+        let line = self.exchange(&format!("load {count} {window} {what}"))?;
         let load = parse_load(&line)
             .with_context(|| format!("node {} answered {line:?} to load", self.address))?;
         ensure!(
@@ -113,6 +129,9 @@ fn parse_status(line: &str) -> Option<Status> {
         applied: number("applied")?,
         last: number("last")?,
         log_bytes: number("log_bytes")?,
+        snapshot: number("snapshot")?,
+        voters: number("voters")?,
+        entries: number("entries"),
     })
 }
 
@@ -125,6 +144,7 @@ fn parse_load(line: &str) -> Option<Load> {
         time: time("elapsed_us")?,
         median: time("p50_us")?,
         p99: time("p99_us")?,
+        longest: time("max_us")?,
     })
 }
 
@@ -141,11 +161,15 @@ mod tests {
     #[test]
     fn a_status_is_read_field_by_field() {
         let line = "ok role=leader term=3 leader=2 commit=9 applied=8 persisted=9 first=1 \
-                    last=10 log_bytes=4711";
+                    last=10 log_bytes=4711 snapshot=5 voters=3 learners=0";
         let status = parse_status(line).unwrap();
         assert!(status.leads);
         assert_eq!((status.term, status.commit, status.applied), (3, 9, 8));
         assert_eq!((status.last, status.log_bytes), (10, 4711));
+        assert_eq!(
+            (status.snapshot, status.voters, status.entries),
+            (5, 3, None)
+        );
         assert_eq!(parse_status("busy"), None);
     }
 

@@ -3,10 +3,10 @@
 //! Beside each figure stand the machine's own in the same run: what the disk takes for a sync
 //! while two others sync too, and what a loopback connection takes for a round trip.
 
-mod client;
-mod machine;
-mod node;
-mod report;
+pub mod client;
+pub mod machine;
+pub mod node;
+pub mod report;
 mod work;
 
 use std::path::Path;

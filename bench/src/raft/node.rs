@@ -29,9 +29,14 @@ const LAST_PORT: u16 = 32_000;
 /// Ports of a node: logs, proposals, clients.
 const PORTS: usize = 3;
 
-/// The example `node` of the Raft crate.
+/// What runs as a node: the example `node` of the Raft crate, or what understands the same
+/// options and lines.
 #[derive(Clone, Debug)]
-pub struct Program(PathBuf);
+pub struct Program {
+    path: PathBuf,
+    /// Comes before the options.
+    subcommand: Option<&'static str>,
+}
 
 impl Program {
     /// The program at a path.
@@ -42,7 +47,18 @@ impl Program {
              --example node`, or name it with --node",
             path.display()
         );
-        Ok(Program(path.to_owned()))
+        Ok(Program {
+            path: path.to_owned(),
+            subcommand: None,
+        })
+    }
+
+    /// A subcommand of this very program.
+    pub fn own(subcommand: &'static str) -> anyhow::Result<Program> {
+        Ok(Program {
+            path: std::env::current_exe().context("find this program's own path")?,
+            subcommand: Some(subcommand),
+        })
     }
 }
 
@@ -120,11 +136,12 @@ impl Nodes {
             .append(true)
             .open(self.log_path(node))
             .with_context(|| format!("open {}", self.log_path(node).display()))?;
-        let mut command = Command::new(&self.program.0);
+        let mut command = Command::new(&self.program.path);
         command
+            .args(self.program.subcommand)
             .args(["--id", &(node + 1).to_string()])
             .arg("--directory")
-            .arg(self.directory.path().join(node.to_string()))
+            .arg(self.folder(node))
             .args(["--clients", &self.address(node, 2).to_string()])
             .arg("--form")
             .args(&self.options)
@@ -140,7 +157,7 @@ impl Nodes {
         unsafe { command.pre_exec(set) };
         let child = command
             .spawn()
-            .with_context(|| format!("start {}", self.program.0.display()))?;
+            .with_context(|| format!("start {}", self.program.path.display()))?;
         self.children[node] = Some(child);
         Ok(())
     }
@@ -178,10 +195,44 @@ impl Nodes {
         Ok(Instant::now())
     }
 
+    /// Removes whatever a killed node had written.
+    pub fn wipe(&self, node: usize) -> anyhow::Result<()> {
+        let folder = self.folder(node);
+        fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))
+    }
+
+    /// Waits until every node has applied what the leader has committed by now.
+    pub fn wait_until_caught_up(&self) -> anyhow::Result<()> {
+        let committed = self.status(self.leader()?)?.commit;
+        let deadline = Instant::now() + PATIENCE;
+        for node in 0..NODES {
+            while self
+                .status(node)
+                .is_ok_and(|status| status.applied < committed)
+            {
+                ensure!(
+                    Instant::now() < deadline,
+                    "node {node} has not applied {committed} entries after {PATIENCE:?}"
+                );
+                sleep(POLL_INTERVAL);
+            }
+        }
+        Ok(())
+    }
+
+    /// The process of a node.
+    pub fn tree(&self, node: usize) -> anyhow::Result<Tree> {
+        let child = self.children[node].as_ref().context("the node runs")?;
+        Ok(Tree::alone(child.id()))
+    }
+
     /// The CPU time of a node up to now.
     pub fn cpu(&self, node: usize) -> anyhow::Result<Duration> {
-        let child = self.children[node].as_ref().context("the node runs")?;
-        Ok(Tree::alone(child.id()).cpu()?.total)
+        Ok(self.tree(node)?.cpu()?.total)
+    }
+
+    fn folder(&self, node: usize) -> PathBuf {
+        self.directory.path().join(node.to_string())
     }
 
     fn address(&self, node: usize, port: u16) -> SocketAddr {

@@ -49,7 +49,10 @@ impl fmt::Display for Report {
         for (label, value, goal) in &self.rows {
             write!(f, "{label:<52}{:>10}", shown(*value))?;
             match verdict(*value, *goal) {
-                Some((goal, ratio, word)) => writeln!(f, "{goal:>12}{ratio:>8.2}  {word}")?,
+                Some((goal, ratio, word)) if ratio.is_finite() => {
+                    writeln!(f, "{goal:>12}{ratio:>8.2}  {word}")?;
+                }
+                Some((goal, _, word)) => writeln!(f, "{goal:>12}{:>8}  {word}", "-")?,
                 None => writeln!(f)?,
             }
         }
@@ -69,6 +72,7 @@ fn verdict(value: f64, goal: Goal) -> Option<(String, f64, &'static str)> {
 
 fn shown(value: f64) -> String {
     match value {
+        0.0 => "0".to_owned(),
         value if value >= 1_000.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),
         value => format!("{value:.3}"),

@@ -12,7 +12,7 @@ use super::node::{NODES, Nodes, PATIENCE};
 use super::report::{Goal, Report};
 
 /// Bytes of a proposal.
-const BYTES: usize = 64;
+const BYTES: u64 = 64;
 /// Turns of lone proposals and of the machine by itself.
 const LONE_ROUNDS: usize = 10;
 /// Proposals that one node has under way at once.
@@ -132,7 +132,7 @@ pub fn killed_leader(
         taken.push(dead.elapsed());
         nodes.spawn(leader)?;
         nodes.wait_until_it_answers(leader)?;
-        caught_up(nodes)?;
+        nodes.wait_until_caught_up()?;
     }
     let goal = Goal::AtMost(1.0);
     let seconds = |part: f64| percentile(&taken, part).as_secs_f64();
@@ -151,7 +151,7 @@ pub fn recovery(nodes: &mut Nodes, amounts: &Amounts, report: &mut Report) -> an
     nodes
         .client(leader, PATIENCE)?
         .load(amounts.recovered, WINDOW, BYTES)?;
-    caught_up(nodes)?;
+    nodes.wait_until_caught_up()?;
     let follower = (leader + 1) % NODES;
     nodes.kill(follower)?;
     let start = Instant::now();
@@ -167,7 +167,7 @@ pub fn recovery(nodes: &mut Nodes, amounts: &Amounts, report: &mut Report) -> an
     let label = format!("recovery of a log of {} entries, s", status.last);
     let part = amounts.recovered as f64 / 1e6;
     report.add(&label, recovered, Goal::AtMost(2.0 * part));
-    caught_up(nodes)?;
+    nodes.wait_until_caught_up()?;
     let applied = start.elapsed().as_secs_f64();
     report.add("  until they are applied too, s", applied, Goal::None);
     Ok(())
@@ -197,26 +197,6 @@ pub fn idle(nodes: &Nodes, amounts: &Amounts, report: &mut Report) -> anyhow::Re
             busy * 100.0,
             Goal::None,
         );
-    }
-    Ok(())
-}
-
-/// Waits until every node has applied what the leader has committed by now.
-fn caught_up(nodes: &Nodes) -> anyhow::Result<()> {
-    let leader = nodes.leader()?;
-    let committed = nodes.status(leader)?.commit;
-    let deadline = Instant::now() + PATIENCE;
-    for node in 0..NODES {
-        while nodes
-            .status(node)
-            .is_ok_and(|status| status.applied < committed)
-        {
-            ensure!(
-                Instant::now() < deadline,
-                "node {node} has not applied {committed} entries after {PATIENCE:?}"
-            );
-            sleep(Duration::from_millis(1));
-        }
     }
     Ok(())
 }

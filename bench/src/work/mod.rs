@@ -12,10 +12,10 @@ use crate::figure::{Sample, Span};
 use crate::places::Places;
 use bulk::Bulk;
 pub use bulk::Direction;
-use exchange::Exchange;
+pub use exchange::Exchange;
 
 /// Connections at once in the connect work, and while idle ones are opened.
-const CONNECT_AT_ONCE: usize = 32;
+pub const CONNECT_AT_ONCE: usize = 32;
 /// Connections of the ping-pong.
 const PINGPONG_CONNECTIONS: usize = 64;
 /// Connections before the idle ones, so that what a balancer sets up once is not counted.
