@@ -142,6 +142,18 @@ impl Group {
         }
     }
 
+    /// Its share of new keys: what the cluster has agreed on, else what the file says.
+    pub fn share(&self) -> u32 {
+        let agreed = self.counters.agreed_terms();
+        agreed.map_or(self.weight, |(weight, _)| weight)
+    }
+
+    /// Whether it takes new keys only while no other group is Up, likewise.
+    pub fn is_backup(&self) -> bool {
+        let agreed = self.counters.agreed_terms();
+        agreed.map_or(self.backup, |(_, backup)| backup)
+    }
+
     /// What the file makes of it.
     pub fn configured(&self) -> Status {
         self.configured

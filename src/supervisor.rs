@@ -191,13 +191,16 @@ impl Supervisor {
             }),
             failed_targets,
             descriptor_limit,
-            // No Raft group runs in this version.
             council: sticking.council(),
         })?;
         if let Sticking::Agreed(cluster) = &mut sticking {
             let (completer, view) = (proxy.completer(), proxy.view());
-            let verdicts = health.view();
-            let verdicts = Box::new(move || verdicts.statuses());
+            let (verdicts, checks) = (health.view(), cluster.checks_lease());
+            // Without a lease of the checks' log it is not known here what the cluster has found.
+            let verdicts = Box::new(move || {
+                let lease = checks.until(tcpffee_raft::driver::boot_time());
+                lease.map(|_| verdicts.statuses())
+            });
             cluster.connect(completer, view, proxy.statuses(), verdicts)?;
         }
         let sources = Arc::new(Sources::new(stats::Parts {
@@ -593,7 +596,7 @@ impl Sticking {
     }
 
     /// Another configuration is in force.
-    fn adopt(&self, new: &Config) {
+    fn adopt(&mut self, new: &Config) {
         match self {
             Sticking::Lone { table, keeper } => {
                 table.apply(table_settings(new));

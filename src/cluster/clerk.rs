@@ -24,13 +24,16 @@ use crate::stick::replicated::command::{Full, Op, StatedGroup, Statement, Verdic
 use crate::stick::replicated::node::{Identity, Node, Saying};
 use crate::stick::replicated::{Agreed, AgreedMember, Listener, Replica, machine};
 
-/// What the health checks make of the groups that are not Up, with reasons.
-pub type Verdicts = Box<dyn Fn() -> Vec<(GroupId, groups::Status, String)> + Send>;
+/// What the health checks make of the groups that are not Up, with reasons; none where that is not
+/// known.
+pub type Verdicts = Box<dyn Fn() -> Option<Vec<(GroupId, groups::Status, String)>> + Send>;
 
 /// Between two looks, where nothing wakes the clerk.
 const LOOK: Duration = Duration::from_millis(100);
 /// A node unheard for as long holds nothing any more.
 const SESSION_MS: u64 = 3_000;
+/// A new leader's own view of the checks is taken for the cluster's after as long.
+const SETTLED: Duration = Duration::from_secs(1);
 /// What a node unheard for as long states does not count any more.
 const ABSENCE_MS: u64 = 60_000;
 
@@ -150,6 +153,9 @@ impl Run {
         let generation = self.view.generation();
         for group in generation.groups.iter() {
             let (status, reason) = agreed_status(agreed, group.id);
+            if let Some(terms) = agreed.groups.get(&group.id) {
+                group.counters.agree_on_terms(terms.weight, terms.backup);
+            }
             let cell = &group.counters.agreed;
             let (before, why) = cell.with_reason();
             if before != status || *why != *reason {
@@ -220,8 +226,19 @@ impl Run {
                 milliseconds(since.elapsed()),
             ));
         }
-        let verdicts = self.wanted_verdicts();
-        if verdicts != agreed.verdicts {
+        // What follows from the checks takes a moment to be known here.
+        let verdicts = self
+            .wanted_verdicts()
+            .filter(|_| since.elapsed() >= SETTLED);
+        let statuses = |verdicts: &[Verdict]| -> Vec<_> {
+            let verdicts = verdicts.iter();
+            verdicts
+                .map(|verdict| (verdict.group, verdict.status))
+                .collect()
+        };
+        if let Some(verdicts) = verdicts
+            && statuses(&verdicts) != statuses(&agreed.verdicts)
+        {
             ops.push(Op::Verdicts(verdicts));
         }
         let newest_first = agreed
@@ -238,13 +255,13 @@ impl Run {
         said.duties = (!ops.is_empty()).then(|| self.node.say(ops));
     }
 
-    fn wanted_verdicts(&self) -> Vec<Verdict> {
-        let mut verdicts: Vec<Verdict> = (self.verdicts)()
+    fn wanted_verdicts(&self) -> Option<Vec<Verdict>> {
+        let mut verdicts: Vec<Verdict> = (self.verdicts)()?
             .into_iter()
             .map(|(group, status, reason)| Verdict::new(group, status, &reason))
             .collect();
         verdicts.sort_by_key(|verdict| verdict.group);
-        verdicts
+        Some(verdicts)
     }
 }
 

@@ -28,9 +28,11 @@ use std::time::Duration;
 
 use tcpffee_raft::driver::{self, Handle};
 use tcpffee_raft::ids::NodeId;
+use tcpffee_raft::lease::LeaseReader;
 use tcpffee_raft::store::files::SystemFiles;
+use tcpffee_raft::wire::hello::Agreement;
 
-use crate::config::{Config, Environment, Peer};
+use crate::config::{Config, Environment, KeyType, Peer};
 use crate::groups::GroupRegistry;
 use crate::health::replicated::{Council, Minutes, machine as health_machine};
 use crate::history::History;
@@ -104,6 +106,9 @@ pub struct Parts<'a> {
 pub struct Cluster {
     own: NodeId,
     mac: Own,
+    key_type: KeyType,
+    /// What must be the same on all nodes, as last told.
+    agreement: Agreement,
     node: Arc<Node>,
     sticks: Handle,
     checks: Handle,
@@ -197,6 +202,8 @@ impl Cluster {
         Ok(Cluster {
             own,
             mac,
+            key_type: environment.key_type,
+            agreement: start::agreement(config, environment.key_type),
             node,
             sticks,
             checks,
@@ -239,6 +246,11 @@ impl Cluster {
             healthchecks: raft(&self.checks, &self.leaders[1]),
             differences: Box::new(move || clerk.differences()),
         }
+    }
+
+    /// Until when this node knows what the checks' log says.
+    pub fn checks_lease(&self) -> LeaseReader {
+        self.checks.lease()
     }
 
     /// What has health checks voted on.
@@ -308,12 +320,18 @@ impl Cluster {
     }
 
     /// Another configuration is in force.
-    pub fn adopt(&self, new: &Config) {
+    pub fn adopt(&mut self, new: &Config) {
         self.hosts.adopt(new);
         self.node.set_policy(policy(new));
+        let agreement = start::agreement(new, self.key_type);
         for handle in [&self.sticks, &self.checks] {
             handle.state(start::statement(&new.peers));
+            // Connections begin anew by that.
+            if self.agreement != agreement {
+                handle.set_agreement(agreement.clone());
+            }
         }
+        self.agreement = agreement;
         self.find_peers(new);
         match start::secrets(new) {
             Ok(secrets) => {

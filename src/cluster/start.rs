@@ -15,7 +15,7 @@ use tcpffee_raft::wire::hello::Agreement;
 use tcpffee_raft::wire::secrets::{SecretError, Secrets};
 
 use super::{addresses, milliseconds};
-use crate::config::{Config, Environment, Peer};
+use crate::config::{Config, Environment, KeyType, Peer};
 use crate::node_id::node_id;
 use crate::resolve::Names;
 use crate::stick::replicated::command::VERSION;
@@ -94,7 +94,7 @@ pub(super) fn config(
             listen_logs,
             listen_proposals,
             peers: addresses::of(group, config, names),
-            agreement: agreement(config, environment),
+            agreement: agreement(config, environment.key_type),
             secrets,
             limits: tcpffee_raft::transport::Limits::default(),
         },
@@ -127,9 +127,9 @@ pub(super) fn statement(peers: &[Peer]) -> Statement {
 }
 
 /// What must be the same on all nodes: what makes a key.
-fn agreement(config: &Config, environment: &Environment) -> Agreement {
+pub(super) fn agreement(config: &Config, key_type: KeyType) -> Agreement {
     let shape = KeyShape {
-        key_type: environment.key_type,
+        key_type,
         ipv6_prefix: config.key_ipv6_prefix,
     };
     let mut networks: Vec<String> = config

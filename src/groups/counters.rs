@@ -1,7 +1,7 @@
 //! What is counted of a group as long as the process lives, whatever the generation.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_utils::CachePadded;
@@ -19,6 +19,10 @@ pub struct GroupCounters {
     /// What the cluster has agreed on, whatever this node's own file and checks say; Up for a lone
     /// node.
     pub agreed: HealthStatus,
+    /// The weight that the cluster has agreed on; 0: this node's own counts.
+    agreed_weight: AtomicU32,
+    /// Whether the cluster takes it for a backup; counts where the weight does.
+    agreed_backup: AtomicBool,
     /// In [`Millis`]; zero: it is not Draining.
     draining_since_ms: AtomicU64,
     connections: Box<[CachePadded<AtomicI64>]>,
@@ -30,11 +34,26 @@ impl GroupCounters {
         GroupCounters {
             sticks: AtomicU64::new(0),
             agreed: HealthStatus::up(),
+            agreed_weight: AtomicU32::new(0),
+            agreed_backup: AtomicBool::new(false),
             draining_since_ms: AtomicU64::new(0),
             connections: (0..workers)
                 .map(|_| CachePadded::new(AtomicI64::new(0)))
                 .collect(),
         }
+    }
+
+    /// The weight, and whether it is a backup, that the cluster has agreed on; none where this node's
+    /// own count.
+    pub fn agreed_terms(&self) -> Option<(u32, bool)> {
+        let weight = self.agreed_weight.load(Ordering::Relaxed);
+        (weight > 0).then(|| (weight, self.agreed_backup.load(Ordering::Relaxed)))
+    }
+
+    /// What the cluster has agreed on from now on.
+    pub fn agree_on_terms(&self, weight: u32, backup: bool) {
+        self.agreed_backup.store(backup, Ordering::Relaxed);
+        self.agreed_weight.store(weight, Ordering::Relaxed);
     }
 
     /// Stick entries that name the group.

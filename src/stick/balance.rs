@@ -31,10 +31,13 @@ impl Balancer {
     ) -> Option<&'g Group> {
         let takes_new =
             |group: &&Group| group.status() == Status::Up && group.target(port).is_some();
-        let ordinary = groups.iter().filter(takes_new).any(|group| !group.backup);
+        let ordinary = groups
+            .iter()
+            .filter(takes_new)
+            .any(|group| !group.is_backup());
         let candidates = groups
             .iter()
-            .filter(|group| group.backup != ordinary && !tried.contains(&group.id))
+            .filter(|group| group.is_backup() != ordinary && !tried.contains(&group.id))
             .filter(takes_new);
         match policy {
             Balance::LeastSticks => least_loaded(candidates, |group| [0, sticks(group)]),
@@ -65,7 +68,7 @@ impl Balancer {
         let mut earned = 0;
         let mut richest: Option<(i64, &Group)> = None;
         for group in candidates {
-            let weight = i64::from(group.weight);
+            let weight = i64::from(group.share());
             let credit = credits.entry(group.id).or_insert(0);
             *credit += weight;
             earned += weight;
@@ -96,8 +99,8 @@ fn least_loaded<'g>(
     for group in candidates {
         let own = load(group);
         let lighter = |(other, than): ([u64; 2], &Group)| {
-            let mine = own.map(|load| u128::from(load) * u128::from(than.weight));
-            mine < other.map(|load| u128::from(load) * u128::from(group.weight))
+            let mine = own.map(|load| u128::from(load) * u128::from(than.share()));
+            mine < other.map(|load| u128::from(load) * u128::from(group.share()))
         };
         if least.is_none_or(lighter) {
             least = Some((own, group));
@@ -113,7 +116,7 @@ fn highest_score<'g>(
     let key_hash = rendezvous::key_hash(key);
     let mut highest: Option<(f64, &Group)> = None;
     for group in candidates {
-        let score = rendezvous::score(key_hash, group.id, group.weight);
+        let score = rendezvous::score(key_hash, group.id, group.share());
         if highest.is_none_or(|(most, _)| score > most) {
             highest = Some((score, group));
         }

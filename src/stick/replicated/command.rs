@@ -106,6 +106,30 @@ pub enum Op {
     Passed(Index),
 }
 
+impl Op {
+    /// Bytes of the key that it names, at most as many as the log is asked to name for it.
+    pub fn key_bytes(&self) -> usize {
+        let slice = |key: &Key| key.slice.as_deref().map_or(0, <[u8]>::len);
+        let own = match self {
+            Op::Assign { client, .. } => match client {
+                Wanted::Key(key) => slice(key),
+                Wanted::LatestOf(_) => MAX_SLICE_BYTES,
+            },
+            Op::Move { key, .. }
+            | Op::GiveUp { key, .. }
+            | Op::Hold { key, .. }
+            | Op::Renew { key, .. }
+            | Op::Release { key, .. }
+            | Op::Remove { key } => slice(key),
+            _ => 0,
+        };
+        size_of::<ClientIp>() + own
+    }
+}
+
+/// Bytes of a key's slice.
+const MAX_SLICE_BYTES: usize = 4096;
+
 /// Who a connection's client is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wanted {

@@ -14,6 +14,9 @@ use super::outbox::{About, Queued};
 use super::record::{ALONE, FOREVER};
 use super::{Node, count, locked};
 
+/// Offers made in one tick, while few operations wait.
+const OFFERS_AT_ONCE: usize = 256;
+
 static YIELDED: RateLimit = RateLimit::new();
 
 impl Node {
@@ -34,7 +37,9 @@ impl Node {
         let known = shard
             .get_mut(slot)
             .and_then(|record| record.entry.as_mut())
-            .filter(|entry| entry.is_alone() && self.is_usable(entry.group, groups));
+            // What an answer gave and the replica does not have yet is known too.
+            .filter(|entry| entry.is_alone() || entry.version > self.replica.applied())
+            .filter(|entry| self.is_usable(entry.group, groups));
         if let Some(entry) = known {
             entry.is_movable = false;
             return shard.answer(slot, false).ok_or(Refusal::NoGroup);
@@ -128,9 +133,14 @@ impl Node {
         }
     }
 
-    /// A leader answers again: it is offered what was given alone.
+    /// A leader answers again: it is offered what was given alone, some at a time, so that new
+    /// questions need not wait for all of it.
     pub(super) fn offer_alone(&self) {
-        let keys = std::mem::take(&mut *locked(&self.alone));
+        let keys: Vec<Key> = {
+            let mut alone = locked(&self.alone);
+            let from = alone.len().saturating_sub(OFFERS_AT_ONCE);
+            alone.drain(from..).collect()
+        };
         for key in keys {
             let (ip_hash, shard) = self.shard_of_key(key.as_ref());
             let slot = shard.find(ip_hash, key.as_ref());
@@ -161,21 +171,25 @@ impl Node {
         let Some(record) = shard.get_mut(slot) else {
             return;
         };
-        let Some(entry) = record.entry.as_mut().filter(|entry| entry.serial == serial) else {
+        let known = record.entry.as_ref();
+        if known.is_none_or(|entry| entry.serial != serial) {
             return;
-        };
+        }
         match outcome {
-            Outcome::Entry(given) if given.group == entry.group => {
-                entry.version = given.version;
-                entry.expires = given.expires;
-                entry.is_movable = false;
-                // Told as provisional: nothing was connected on it as far as the log knows.
-                entry.is_provisional = false;
-                shard.note_due(slot);
-            }
             Outcome::Entry(given) => {
-                self.note_yielded(key.as_ref(), entry.group, given.group);
-                shard.give(slot, given.group, given.version, given.expires);
+                // Provisional there, which the next news of its connections changes.
+                self.take_over(
+                    &mut shard,
+                    slot,
+                    given.group,
+                    given.version,
+                    given.expires,
+                    false,
+                );
+            }
+            Outcome::Fenced | Outcome::Stale => {
+                drop(shard);
+                return self.offer_again(key.clone());
             }
             _ => {
                 // Nothing was agreed, and the group takes no new keys: the next connection asks.

@@ -7,12 +7,12 @@ use tcpffee_raft::ids::{Index, NodeTime};
 use tcpffee_raft::proposals::ProposalError;
 
 use crate::logging::RateLimit;
-use crate::stick::replicated::command::{Answer, Batch, Given, Outcome, VERSION};
+use crate::stick::replicated::command::{Answer, Batch, Given, Op, Outcome, VERSION};
 use crate::stick::replicated::encode;
 use crate::stick::{Key, KeyRef, Refusal, Route};
 
 use super::outbox::{About, Queued};
-use super::record::{ALONE, Asking, Question, Waiter};
+use super::record::{Asking, Question, Waiter};
 use super::{Node, count, to};
 
 /// How long a batch is tried; connections give up before.
@@ -40,7 +40,7 @@ impl Node {
         let Some(me) = self.me.upgrade() else {
             return;
         };
-        let (mut ops, mut abouts) = (Vec::new(), Vec::new());
+        let (mut ops, mut abouts) = (Vec::with_capacity(batch.len()), Vec::new());
         for Queued { op, about } in batch {
             ops.push(op);
             abouts.push(about);
@@ -53,6 +53,7 @@ impl Node {
             boot: self.identity.boot,
             ops,
         };
+        let (body, sent) = (encode(&batch), batch.ops);
         let now = self.outside.now();
         let number = self.quorum.proposed(now);
         // Finer than the node's clock.
@@ -61,15 +62,20 @@ impl Node {
             if result.is_ok() {
                 me.latency.note(proposed.elapsed());
             }
-            me.answered(number, abouts, result);
+            me.answered(number, sent, abouts, result);
         });
         let deadline = NodeTime(now.0 + PATIENCE_MS);
-        self.outside
-            .propose(encode(&batch), VERSION, deadline, done);
+        self.outside.propose(body, VERSION, deadline, done);
     }
 
     /// What became of a batch.
-    fn answered(&self, number: u64, abouts: Vec<About>, result: Result<Bytes, ProposalError>) {
+    fn answered(
+        &self,
+        number: u64,
+        ops: Vec<Op>,
+        abouts: Vec<About>,
+        result: Result<Bytes, ProposalError>,
+    ) {
         let now = self.outside.now();
         let outcomes = match result {
             Ok(bytes) => match Answer::decode(&bytes) {
@@ -95,8 +101,8 @@ impl Node {
                 if let Some(left_out) = FAILED.admit(crate::clock::Millis(now.0)) {
                     log::warn!("the stick table's log has not answered: {why}{left_out}");
                 }
-                for about in abouts {
-                    self.unanswered(about);
+                for (op, about) in ops.into_iter().zip(abouts) {
+                    self.unanswered(op, about);
                 }
             }
         }
@@ -125,6 +131,7 @@ impl Node {
                 },
                 _,
             ) => self.not_moved(&key, serial, waiter),
+            (About::GiveUp { key, serial }, _) => self.given_up(&key, serial),
             (About::Telling { key, serial, what }, outcome) => {
                 self.told(index, key.as_ref(), serial, what, &outcome);
             }
@@ -135,17 +142,66 @@ impl Node {
         }
     }
 
-    fn unanswered(&self, about: About) {
+    /// What an operation without an answer was about; `op` has to be said again where it must not
+    /// be left open.
+    fn unanswered(&self, op: Op, about: About) {
         match about {
             About::Question { key, question } => self.put_off(&key, question),
-            About::Move {
-                key,
-                serial,
-                waiter,
-            } => self.not_moved(&key, serial, waiter),
+            // It may have been applied, or may still be: nobody may go by the entry until it is known.
+            About::Move { .. } | About::GiveUp { .. } => self.outbox.push(Queued { op, about }),
             About::Telling { key, serial, what } => self.not_told(key.as_ref(), serial, what),
             About::Offer { key, .. } => self.offer_again(key),
             About::Saying(_) | About::Nobody => {}
+        }
+    }
+
+    /// The log knows that this node goes by an entry no more.
+    fn given_up(&self, key: &Key, serial: u64) {
+        let (ip_hash, mut shard) = self.shard_of_key(key.as_ref());
+        let Some(slot) = shard.find(ip_hash, key.as_ref()) else {
+            return;
+        };
+        if let Some(record) = shard.get_mut(slot)
+            && record
+                .entry
+                .as_ref()
+                .is_some_and(|entry| entry.serial == serial)
+        {
+            record.entry = None;
+        }
+        let waiting = shard.get(slot).map(|record| {
+            [Question::Key, Question::Latest].map(|question| {
+                let asking = record.asking[question as usize].as_ref();
+                asking.is_some_and(|asking| asking.is_put_off)
+            })
+        });
+        shard.tidy(slot);
+        drop(shard);
+        for (question, waits) in [Question::Key, Question::Latest]
+            .into_iter()
+            .zip(waiting.unwrap_or_default())
+        {
+            if waits {
+                self.put_again(key, question);
+            }
+        }
+    }
+
+    /// A question that was taken back is put off.
+    fn put_back(&self, key: &Key, question: Question, mut asking: Asking) {
+        asking.is_put_off = true;
+        asking.proposed = None;
+        let (ip_hash, mut shard) = self.shard_of_key(key.as_ref());
+        let slot = shard.entry_of(ip_hash, key.as_ref());
+        let Some(record) = shard.get_mut(slot) else {
+            return;
+        };
+        match &mut record.asking[question as usize] {
+            Some(newer) => newer.waiters.extend(asking.waiters),
+            none => {
+                *none = Some(asking);
+                shard.put_off.push((slot, question));
+            }
         }
     }
 
@@ -153,9 +209,10 @@ impl Node {
         let refusal = match outcome {
             Outcome::Entry(given) => return self.give_to_waiters(asked, question, &given),
             Outcome::NotUp if !self.has_proposed(asked, question) => Refusal::NoGroup,
-            Outcome::Fenced | Outcome::NotUp => return self.put_off(asked, question),
+            Outcome::Fenced | Outcome::NotUp | Outcome::Stale | Outcome::Done => {
+                return self.put_off(asked, question);
+            }
             Outcome::Full => Refusal::TableFull,
-            Outcome::Done | Outcome::Stale => Refusal::NoQuorum,
         };
         let Some(asking) = self.take_asking(asked, question) else {
             return;
@@ -165,8 +222,11 @@ impl Node {
         }
     }
 
-    /// The connections that asked go by this entry.
+    /// The connections that asked go by this entry, as soon as there is a lease to go by it.
     fn give_to_waiters(&self, asked: &Key, question: Question, given: &Given) {
+        if self.lease.until(self.outside.now()).is_none() && !self.decides_alone() {
+            return self.put_off(asked, question);
+        }
         let Some(asking) = self.take_asking(asked, question) else {
             return;
         };
@@ -179,38 +239,49 @@ impl Node {
         };
         let (ip_hash, mut shard) = self.shard_of_key(key);
         let slot = shard.entry_of(ip_hash, key);
-        let record = shard.get_mut(slot).and_then(|record| record.entry.as_mut());
-        let is_known = record.is_some_and(|entry| {
-            let is_same = entry.version == given.version;
-            if is_same {
-                entry.expires = entry.expires.max(given.expires);
-                entry.asked = Some(asking.asked);
-            } else if entry.version == ALONE {
-                self.note_yielded(key, entry.group, given.group);
+        let known = shard.get(slot).and_then(|record| record.entry.as_ref());
+        let version = known.map(|entry| entry.version);
+        let is_moving = known.is_some_and(|entry| entry.is_moving);
+        if asking.waiters.is_empty() {
+            // Whoever asked was answered otherwise meanwhile.
+            if given.provisional && known.is_none() {
+                self.take_over(
+                    &mut shard,
+                    slot,
+                    given.group,
+                    given.version,
+                    given.expires,
+                    true,
+                );
+                self.give_up_unused(&mut shard, slot);
             }
-            is_same
-        });
-        if !is_known {
-            shard.give(slot, given.group, given.version, given.expires);
+            shard.tidy(slot);
+            return;
         }
+        let is_older = version.is_some_and(|version| version > given.version);
+        if is_moving || is_older {
+            shard.tidy(slot);
+            drop(shard);
+            return self.put_back(asked, question, asking);
+        }
+        let provisional = given.provisional;
+        self.take_over(
+            &mut shard,
+            slot,
+            given.group,
+            given.version,
+            given.expires,
+            provisional,
+        );
         let alone = asking.waiters.len() == 1;
-        if let Some(entry) = shard.get_mut(slot).and_then(|record| record.entry.as_mut())
-            && !is_known
-        {
-            entry.asked = Some(asking.asked);
-            entry.is_provisional = given.provisional;
-            entry.is_movable = given.created && alone;
+        if let Some(entry) = shard.get_mut(slot).and_then(|record| record.entry.as_mut()) {
+            entry.is_movable = given.created && alone && entry.pending == 0 && entry.open == 0;
         }
         let answers: Vec<_> = asking
             .waiters
             .iter()
             .filter_map(|waiter| Some((waiter.ticket, shard.answer(slot, given.created && alone)?)))
             .collect();
-        if answers.is_empty() {
-            // Whoever asked was answered otherwise meanwhile.
-            self.give_up_unused(&mut shard, slot);
-        }
-        shard.tidy(slot);
         drop(shard);
         for (ticket, answer) in answers {
             self.complete(ticket, to(answer));
@@ -266,7 +337,6 @@ impl Node {
         if entry.is_none_or(|entry| entry.serial == serial) {
             shard.give(slot, given.group, given.version, given.expires);
             if let Some(entry) = shard.get_mut(slot).and_then(|record| record.entry.as_mut()) {
-                entry.asked = Some(waiter.since);
                 entry.is_provisional = true;
                 entry.is_movable = true;
             }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use tcpffee_raft::ids::{LogTime, NodeTime};
+use tcpffee_raft::ids::{Index, LogTime, NodeTime};
 
 use crate::clock::Millis;
 use crate::config::{GroupId, NoQuorum};
@@ -171,10 +171,14 @@ impl Node {
                 let seen = self.replica.look(key)?;
                 self.hit_by(key, &seen, now)
             }
-            Client::LatestOf(ip) => {
-                let (key, seen) = self.replica.latest_of(ip)?;
-                self.hit_by(key.as_ref(), &seen, now)
-            }
+            Client::LatestOf(ip) => match self.replica.latest_of(ip) {
+                Some((key, seen)) => self.hit_by(key.as_ref(), &seen, now),
+                None => {
+                    let key = KeyRef { ip, slice: None };
+                    let seen = self.replica.look(key)?;
+                    self.hit_by(key, &seen, now)
+                }
+            },
         }
     }
 
@@ -184,29 +188,63 @@ impl Node {
         }
         let (ip_hash, mut shard) = self.shard_of_key(key);
         let slot = shard.entry_of(ip_hash, key);
-        self.adopt(&mut shard, slot, seen);
-        let entry = shard.get_mut(slot)?.entry.as_mut()?;
-        if entry.is_moving && !mutation::is(Mutation::HitsWhileMoving) {
+        let known = shard.get(slot)?.entry.as_ref();
+        let is_newer = known.is_some_and(|entry| entry.version > seen.version);
+        let is_moving = known.is_some_and(|entry| entry.is_moving);
+        // An answer may come before the replica has it: a record never goes back.
+        if is_newer || (is_moving && !mutation::is(Mutation::HitsWhileMoving)) {
             return None;
         }
+        let provisional = seen.made_by.is_some();
+        self.take_over(
+            &mut shard,
+            slot,
+            seen.group,
+            seen.version,
+            seen.expires,
+            provisional,
+        );
+        let entry = shard.get_mut(slot)?.entry.as_mut()?;
         entry.is_movable = false;
         shard.answer(slot, false)
     }
 
-    /// Has a record go by the entry that the replica has, where it does not yet.
-    pub(super) fn adopt(&self, shard: &mut super::Shard, slot: u32, seen: &Seen) {
-        let known = shard
-            .get_mut(slot)
-            .and_then(|record| record.entry.as_mut())
-            .filter(|entry| entry.version == seen.version);
-        match known {
-            Some(entry) => entry.expires = entry.expires.max(seen.expires),
-            None => {
-                shard.give(slot, seen.group, seen.version, seen.expires);
-                if let Some(entry) = shard.get_mut(slot).and_then(|record| record.entry.as_mut()) {
-                    entry.is_provisional = seen.made_by.is_some();
-                }
+    /// Has a record go by an entry of the log from now on, where it does not yet. What was given
+    /// alone to the same group becomes that entry, with its connections; another group's gives way.
+    pub(super) fn take_over(
+        &self,
+        shard: &mut super::Shard,
+        slot: u32,
+        group: GroupId,
+        version: Index,
+        expires: LogTime,
+        is_provisional: bool,
+    ) {
+        let Some(record) = shard.get_mut(slot) else {
+            return;
+        };
+        let mut was_alone = None;
+        if let Some(entry) = &mut record.entry {
+            if entry.version == version {
+                entry.expires = entry.expires.max(expires);
+                return;
             }
+            if entry.is_alone() && entry.group == group {
+                entry.version = version;
+                entry.expires = expires;
+                entry.is_movable = false;
+                entry.is_provisional = is_provisional && entry.open == 0;
+                shard.note_due(slot);
+                return;
+            }
+            was_alone = entry.is_alone().then_some(entry.group);
+        }
+        if let Some(alone) = was_alone {
+            self.note_yielded(record.key.as_ref(), alone, group);
+        }
+        shard.give(slot, group, version, expires);
+        if let Some(entry) = shard.get_mut(slot).and_then(|record| record.entry.as_mut()) {
+            entry.is_provisional = is_provisional;
         }
     }
 
@@ -248,20 +286,18 @@ impl Node {
         if entry.is_alone() {
             return false;
         }
-        let agreed = self.replica.agreed_ref();
-        // The answer to a question is as good as a lease, for this one entry: it was renewed after
-        // the question was put. Only what makes the group unusable may have come since.
-        let is_fresh = entry.asked.is_some_and(|asked| {
-            let since_ms = now.since(asked);
-            (since_ms + since_ms / 32) * 2 < agreed.expiration_ms
-        });
         match self.replica.look(key) {
-            Some(seen) if seen.version == entry.version => {
-                let is_usable = !seen.removed && agreed.is_usable(seen.group);
-                (is_fresh && is_usable) || self.holds(&seen, now)
+            Some(mut seen) if seen.version == entry.version => {
+                seen.expires = seen.expires.max(entry.expires);
+                self.holds(&seen, now)
             }
+            Some(seen) if seen.version > entry.version => false,
             // The answer came before the replica had it: the entry is as the answer said.
-            _ if self.replica.applied() < entry.version => is_fresh,
+            _ if self.replica.applied() < entry.version => {
+                let agreed = self.replica.agreed_ref();
+                agreed.is_usable(entry.group)
+                    && self.lease.may_hit(now, entry.expires, agreed.expiration_ms)
+            }
             _ => false,
         }
     }
@@ -275,16 +311,29 @@ impl Node {
         entry.pending = entry.pending.saturating_sub(1);
         let is_unused = entry.pending == 0 && entry.open == 0 && entry.activity == LogTime(0);
         let gives_up = is_unused && entry.is_provisional && !entry.is_alone();
-        let version = entry.version;
-        if gives_up && let Some(record) = shard.get_mut(stick.slot) {
-            let key = record.key.clone();
-            record.entry = None;
-            self.outbox.push(Queued {
-                op: Op::GiveUp { key, version },
-                about: About::Nobody,
-            });
+        let (version, serial, is_moving) = (entry.version, entry.serial, entry.is_moving);
+        if gives_up
+            && !is_moving
+            && let Some(record) = shard.get_mut(stick.slot)
+            // The answer to a question that is out may give it to a connection once more.
+            && record.asking.iter().all(Option::is_none)
+            && let Some(entry) = &mut record.entry
+        {
+            entry.is_moving = true;
+            self.give_up(record.key.clone(), serial, version);
         }
         shard.tidy(stick.slot);
+    }
+
+    /// Tells the log that no connection of this node got connected on a provisional entry.
+    pub(super) fn give_up(&self, key: Key, serial: u64, version: Index) {
+        self.outbox.push(Queued {
+            op: Op::GiveUp {
+                key: key.clone(),
+                version,
+            },
+            about: About::GiveUp { key, serial },
+        });
     }
 
     /// Puts a connection's question to the log, or lets it wait for the answer to one that is out.
@@ -303,13 +352,23 @@ impl Node {
         match &mut record.asking[question as usize] {
             Some(asking) => asking.waiters.push(waiter),
             none => {
-                let group = self.propose_group(ask.groups, ask.port, key);
+                // What is being moved, or given up, is asked for once that is over.
+                let is_put_off = record.entry.as_ref().is_some_and(|entry| entry.is_moving);
+                let known = record.entry.as_ref();
+                let group = match known.filter(|entry| entry.is_alone()) {
+                    _ if is_put_off => None,
+                    Some(given_alone) => Some(self.propose_again(given_alone.group)),
+                    None => self.propose_group(ask.groups, ask.port, key),
+                };
                 *none = Some(super::record::Asking {
                     waiters: vec![waiter],
                     proposed: group,
-                    asked: waiter.since,
-                    is_put_off: false,
+                    is_put_off,
                 });
+                if is_put_off {
+                    shard.put_off.push((slot, question));
+                    return Route::Wait(ask.ticket);
+                }
                 drop(shard);
                 self.put(key.to_key(), question, group);
                 self.pump();
@@ -321,12 +380,10 @@ impl Node {
     fn waiter(&self, ask: &Ask<'_>) -> Waiter {
         let policy = self.policy.load();
         let patience_ms = policy.no_quorum_after_ms + policy.connect_timeout_ms;
-        let since = self.outside.now();
         Waiter {
             ticket: ask.ticket,
             port: ask.port,
-            since,
-            until: since.plus(patience_ms),
+            until: self.outside.now().plus(patience_ms),
         }
     }
 
@@ -341,6 +398,13 @@ impl Node {
         let group = self.balancer.choose(balance, groups, port, key, &[])?;
         group.counters.sticks.fetch_add(1, Ordering::Relaxed);
         Some(group.id)
+    }
+
+    /// The same for a group that was given alone already.
+    fn propose_again(&self, group: GroupId) -> GroupId {
+        let counters = self.registry.counters(group);
+        counters.sticks.fetch_add(1, Ordering::Relaxed);
+        group
     }
 
     /// What [`Node::propose_group`] counted in advance counts no more.

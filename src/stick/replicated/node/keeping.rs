@@ -20,6 +20,8 @@ const PROBE_MS: u64 = 200;
 /// Questions that were put off are asked again when something agreed on has changed, and as often
 /// anyway.
 const ASK_AGAIN_MS: u64 = 100;
+/// With as many operations waiting, nothing is offered.
+const MOST_WAITING: usize = 512;
 /// Records that are looked at under one hold of a shard's lock.
 const RECORDS_PER_HOLD: u32 = 4096;
 
@@ -46,12 +48,16 @@ impl Node {
         self.watch_quorum(rounds, now);
         let is_lost = self.quorum.is_lost();
         let is_news = rounds.seen != agreed.index;
-        if is_lost || is_news || now.since(rounds.asked_again) >= ASK_AGAIN_MS {
+        // Without a lease nobody could go by the answers.
+        let has_lease = self.lease.until(now).is_some();
+        let is_time = is_news || now.since(rounds.asked_again) >= ASK_AGAIN_MS;
+        if is_lost || (is_time && has_lease) {
             rounds.seen = agreed.index;
             rounds.asked_again = now;
             self.ask_again(is_lost);
         }
-        if !is_lost && self.has_offers() && self.is_stated.load(Ordering::Acquire) {
+        let has_room = self.outbox.lengths().0 < MOST_WAITING;
+        if !is_lost && has_room && self.has_offers() && self.is_stated.load(Ordering::Acquire) {
             self.offer_alone();
         }
         let every = (agreed.expiration_ms / TELLINGS).max(TICK_MS);
@@ -112,7 +118,9 @@ impl Node {
 
     fn put_off_questions(&self, shard: &std::sync::Mutex<super::Shard>) -> Vec<(Key, Question)> {
         let mut shard = locked(shard);
-        let slots = std::mem::take(&mut shard.put_off);
+        let mut slots = std::mem::take(&mut shard.put_off);
+        slots.sort_unstable_by_key(|(slot, question)| (*slot, *question as u8));
+        slots.dedup();
         let keyed = slots.into_iter().filter_map(|(slot, question)| {
             let record = shard.get(slot)?;
             let asking = record.asking[question as usize].as_ref()?;
@@ -143,7 +151,7 @@ impl Node {
         }
     }
 
-    fn put_again(&self, key: &Key, question: Question) {
+    pub(super) fn put_again(&self, key: &Key, question: Question) {
         let Some(asking) = self.take_asking(key, question) else {
             return;
         };
@@ -177,7 +185,6 @@ impl Node {
             record.asking[question as usize] = Some(Asking {
                 waiters,
                 proposed: group,
-                asked: now,
                 is_put_off: false,
             });
         }

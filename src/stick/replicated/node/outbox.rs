@@ -15,7 +15,9 @@ use super::record::{Question, Waiter};
 /// Batches without an answer; further operations gather meanwhile.
 const MAX_OUT: usize = 4;
 /// Operations of one batch.
-pub(super) const MAX_OPS: usize = 512;
+const BATCH_OPS: usize = 512;
+/// Bytes of keys in one batch, but for one that is larger.
+const BATCH_KEY_BYTES: usize = 256 * 1024;
 
 /// An operation, and whom its outcome concerns.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(super) enum About {
         serial: u64,
         waiter: Waiter,
     },
+    /// The entry that no connection of this node got connected on.
+    GiveUp { key: Key, serial: u64 },
     /// What the log is told of an entry.
     Telling { key: Key, serial: u64, what: Told },
     /// A key whose group was given alone.
@@ -79,8 +83,13 @@ impl Outbox {
             return None;
         }
         inside.out += 1;
-        let most = inside.queue.len().min(MAX_OPS);
-        Some(inside.queue.drain(..most).collect())
+        let mut key_bytes = 0;
+        let fits = |queued: &&Queued| {
+            key_bytes += queued.op.key_bytes();
+            key_bytes <= BATCH_KEY_BYTES
+        };
+        let most = inside.queue.iter().take(BATCH_OPS).take_while(fits).count();
+        Some(inside.queue.drain(..most.max(1)).collect())
     }
 
     /// A batch that never waited is out.

@@ -18,11 +18,9 @@ pub(super) struct Entry {
     pub version: Index,
     /// When it expires, as the log last told this node.
     pub expires: LogTime,
-    /// When this node last asked the log for it: the answer renewed it after that.
-    pub asked: Option<NodeTime>,
     /// One connection of this node made it, and no other was given it: it may be moved.
     pub is_movable: bool,
-    /// Its move is on its way: whoever comes meanwhile has to ask.
+    /// Its move is on its way, or that it was given up: whoever comes meanwhile has to ask.
     pub is_moving: bool,
     /// Established connections.
     pub open: u32,
@@ -50,7 +48,7 @@ impl Entry {
     /// Whether nobody goes by it and the log knows all there is to know.
     fn is_over(&self) -> bool {
         // What was given alone is kept until it is offered, unless there is too much of it.
-        let is_known = self.version != ALONE || self.told == FOREVER;
+        let is_known = (self.version != ALONE || self.told == FOREVER) && !self.is_moving;
         let is_told = is_known && self.told >= self.activity;
         self.open == 0 && self.pending == 0 && self.hold == Hold::No && is_told
     }
@@ -73,8 +71,6 @@ pub(super) struct Asking {
     pub waiters: Vec<Waiter>,
     /// The group that was proposed: counted in advance among its sticks.
     pub proposed: Option<GroupId>,
-    /// When it was last asked.
-    pub asked: NodeTime,
     /// It is to be asked again: the last answer was that it is too early to say.
     pub is_put_off: bool,
 }
@@ -84,8 +80,6 @@ pub(super) struct Asking {
 pub(super) struct Waiter {
     pub ticket: Ticket,
     pub port: u16,
-    /// Since when it waits.
-    pub since: NodeTime,
     /// When it waits no longer.
     pub until: NodeTime,
 }
@@ -204,7 +198,6 @@ impl Shard {
                 group,
                 version,
                 expires,
-                asked: None,
                 is_movable: false,
                 is_moving: false,
                 open: 0,

@@ -21,6 +21,7 @@ const STORMY: Odds = Odds {
     status: 100,
     slow: 400,
     connect_fails_percent: 8,
+    leaves_percent: 8,
     lost_answer_percent: 2,
 };
 
@@ -41,6 +42,10 @@ fn run(seed: u64, odds: Odds) -> World {
     } else {
         odds.status
     };
+    let mut odds = odds;
+    if seed % 5 == 4 {
+        odds.connect_fails_percent = 40;
+    }
     let mut world = World::new(seed, nodes, 12, Odds { status, ..odds });
     for _ in 0..LASTS_MS / STEP_MS {
         world.step();
@@ -84,8 +89,8 @@ fn faults_put_in_on_purpose_are_found() {
     for (fault, from) in [
         (Mutation::HitsWithoutLease, 19),
         (Mutation::HitsProvisional, 15),
-        (Mutation::HitsWhileMoving, 41),
-        (Mutation::BeginsUnchecked, 138),
+        (Mutation::HitsWhileMoving, 66),
+        (Mutation::BeginsUnchecked, 230),
         (Mutation::SkipsTheLog, 0),
         (Mutation::HoldsNothing, 0),
     ] {

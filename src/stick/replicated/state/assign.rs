@@ -179,13 +179,14 @@ impl State {
         if self.agreement.settings.full != Some(Full::Evict) || most == 0 {
             return false;
         }
-        // No node answers by an entry with less than half of its life left from its own copy; but
-        // it may not know the `expiration` that this is half of.
+        // No node answers by an entry with less than half of its life left from its own copy, and
+        // what it did before it has told within a sixth; but it may not know the `expiration` that
+        // this is a part of.
         let Some(due) = self.entries.next_due() else {
             return false;
         };
         let left = due.expires.0.saturating_sub(time.0);
-        let is_asked_for = left.saturating_mul(2) < self.agreement.expiration_ms();
+        let is_asked_for = left.saturating_mul(4) < self.agreement.expiration_ms();
         if !is_asked_for || self.agreement.expiration_fence.is_some() {
             return false;
         }

@@ -176,7 +176,8 @@ impl Entries {
         });
     }
 
-    /// Some members have left: nothing has their bits any more. What nobody else was given goes.
+    /// Some members have left: nothing has their bits any more. What nobody else was given stays
+    /// until then, as if it had been connected: the one that has left may not know yet.
     pub fn leave(&mut self, members: u64, until: LogTime) {
         self.end_holds(members, until);
         self.for_each_with(members, |entries, shard, at, slot| {
@@ -186,7 +187,11 @@ impl Entries {
                 return;
             }
             if left == 0 {
-                entries.remove(shard, at, slot);
+                entries.change(shard, at, slot, |entry| {
+                    entry.state = State::Active;
+                    entry.nodes = 0;
+                    entry.expires = entry.expires.max(until);
+                });
                 return;
             }
             entries.change(shard, at, slot, |entry| entry.take_back(members));

@@ -24,7 +24,8 @@ impl State {
         version: Index,
         to: GroupId,
     ) -> Outcome {
-        if !self.agreement.takes_new(to) {
+        // What an earlier process of the node has said late is not of this one's connections.
+        if !asker.is_current || !self.agreement.takes_new(to) {
             return Outcome::Stale;
         }
         let expiration_ms = self.agreement.expiration_ms();
@@ -46,6 +47,9 @@ impl State {
 
     /// No connection of the node that was given the entry got connected.
     pub(super) fn give_up(&mut self, asker: Asker, key: &Key, version: Index) -> Outcome {
+        if !asker.is_current {
+            return Outcome::Stale;
+        }
         self.with(key, |state, shard, at, slot| {
             let entry = shard.entry(slot);
             if entry.version != version {

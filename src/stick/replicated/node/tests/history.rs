@@ -6,6 +6,8 @@ use crate::config::GroupId;
 
 use super::world::{EXPIRATION_MS, STEP_MS};
 
+/// After as long, a node has told of a connection.
+const TELLING_MS: u64 = EXPIRATION_MS / 6 + 250;
 /// How long a node that is cut off may take to have its word heard.
 const TAKING_BACK_MS: u64 = 15_000;
 
@@ -14,12 +16,23 @@ const TAKING_BACK_MS: u64 = 15_000;
 pub struct Visit {
     pub key: u32,
     pub group: GroupId,
-    /// Only for whoever reads a violation.
-    #[allow(dead_code)]
     pub node: usize,
     pub began: u64,
     /// When it ended, or when the cluster heard of its node last, whichever is earlier.
     pub ended: Option<u64>,
+    /// Its node was lost before it can have told the cluster: only what was left of the entry then
+    /// is certain.
+    pub is_untold: bool,
+}
+
+impl Visit {
+    fn valid_until(&self) -> u64 {
+        match (self.is_untold, self.ended) {
+            (true, _) => self.began + EXPIRATION_MS / 2,
+            (false, Some(ended)) => ended + EXPIRATION_MS,
+            (false, None) => u64::MAX,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +54,15 @@ impl History {
     pub fn ended(&mut self, visit: usize, at: u64) {
         let visit = &mut self.visits[visit];
         visit.ended = Some(at.max(visit.began));
+    }
+
+    /// A node was killed, or cut off.
+    pub fn lost(&mut self, node: usize, at: u64) {
+        let recent = |visit: &&mut Visit| visit.began + TELLING_MS >= at;
+        let visits = self.visits.iter_mut().rev().take_while(recent);
+        for visit in visits.filter(|visit| visit.node == node) {
+            visit.is_untold = true;
+        }
     }
 
     /// Some node's file has the group disabled now.
@@ -66,7 +88,7 @@ impl History {
         let mut found = Vec::new();
         for (key, visits) in by_key {
             for (at, first) in visits.iter().enumerate() {
-                let valid_until = first.ended.map_or(u64::MAX, |at| at + EXPIRATION_MS);
+                let valid_until = first.valid_until();
                 let later = visits[at + 1..].iter();
                 for second in later.take_while(|second| second.began < valid_until) {
                     let excused = self.may_be_unusable(first.group, first.began, second.began);

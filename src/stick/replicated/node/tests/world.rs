@@ -51,6 +51,8 @@ pub struct Odds {
     pub status: u32,
     pub slow: u32,
     pub connect_fails_percent: u64,
+    /// Clients that leave before their target is connected.
+    pub leaves_percent: u64,
     pub lost_answer_percent: u64,
 }
 
@@ -181,6 +183,8 @@ pub struct World {
     next_token: u64,
     next_boot: u64,
     keys: u32,
+    /// The key that came last.
+    key: u32,
     /// Group statuses as the operators want them, told to each node apart.
     wanted: [Status; GROUPS as usize],
 }
@@ -205,6 +209,7 @@ impl World {
             next_token: 1,
             next_boot: 1,
             keys,
+            key: 0,
             wanted: [Status::Up; GROUPS as usize],
         };
         for number in 0..nodes {
@@ -288,6 +293,7 @@ impl World {
             status: 0,
             slow: 0,
             connect_fails_percent: 0,
+            leaves_percent: 0,
             lost_answer_percent: 0,
         };
         for _ in 0..(10_000 / STEP_MS) {
@@ -313,6 +319,7 @@ impl World {
                     let lasts = self.rng.between(200, 12_000);
                     self.hosts[host].cut_until = self.now + lasts;
                     self.hosts[host].cut_since = Some(self.now);
+                    self.history.lost(host, self.now);
                 } else if self.rng.chance_ppm(self.odds.kill) {
                     self.kill(host);
                 }
@@ -381,6 +388,7 @@ impl World {
     }
 
     fn kill(&mut self, number: usize) {
+        self.history.lost(number, self.now);
         let down = self.now + self.rng.between(100, 6_000);
         let visits: Vec<usize> = self.hosts[number]
             .sessions
@@ -439,7 +447,7 @@ impl World {
             let mut proposals = host.post.proposals.lock().unwrap();
             for (body, deadline, done) in proposals.drain(..) {
                 self.flying.push(Flying {
-                    at: self.now + self.rng.below(30),
+                    at: self.now + self.rng.below(10),
                     from: number,
                     boot: host.boot,
                     body,
@@ -505,7 +513,9 @@ impl World {
         for number in 0..self.hosts.len() {
             // What is committed may be known late, and be applied late.
             let is_slow = self.now < self.hosts[number].slow_until;
-            if !self.is_connected(number) || is_slow || self.rng.percent(30) {
+            // What is committed is news to followers after its answer, often enough.
+            let is_late = self.leader != Some(number) && self.rng.percent(70);
+            if !self.is_connected(number) || is_slow || is_late {
                 continue;
             }
             self.catch_up(number);
@@ -542,7 +552,7 @@ impl World {
             {
                 let lost = self.rng.percent(self.odds.lost_answer_percent);
                 self.returning.push(Returning {
-                    at: self.now + self.rng.below(30) + if lost { 500 } else { 0 },
+                    at: self.now + self.rng.below(10) + if lost { 500 } else { 0 },
                     to,
                     boot,
                     result: Ok(answer),
@@ -737,14 +747,17 @@ impl World {
         let Some(session) = self.hosts[number].sessions.remove(&token) else {
             return;
         };
+        let groups = Arc::clone(&self.hosts[number].groups);
         let host = &self.hosts[number];
-        let groups = Arc::clone(&host.groups);
         match session {
             Session::Waiting { .. } => self.history.refused += 1,
             Session::Open { answer, visit, .. } => {
                 host.node.closed(answer.stick, Millis(0));
                 // On a node that is cut off the cluster knows of no activity after that.
                 self.history.ended(visit, host.cut_since.unwrap_or(now));
+            }
+            Session::Connecting { answer, .. } if self.rng.percent(self.odds.leaves_percent) => {
+                self.hosts[number].node.abandoned(answer.stick, Millis(0));
             }
             Session::Connecting {
                 key,
@@ -799,6 +812,7 @@ impl World {
                     node: number,
                     began: now,
                     ended: None,
+                    is_untold: host.cut_since.is_some(),
                 });
                 // Mostly short; now and then longer than an entry lives.
                 let long = self.rng.percent(10);
@@ -843,7 +857,11 @@ impl World {
         if !self.rng.percent(15) {
             return;
         }
-        let key = self.rng.below(u64::from(self.keys)) as u32;
+        // Now and then the same key again.
+        if !self.rng.percent(20) {
+            self.key = self.rng.below(u64::from(self.keys)) as u32;
+        }
+        let key = self.key;
         for _ in 0..self.rng.between(1, 3) {
             let number = self.rng.below(self.hosts.len() as u64) as usize;
             if self.is_up(number) {

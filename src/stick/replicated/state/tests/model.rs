@@ -98,8 +98,13 @@ impl Model {
                 }
             }
         }
-        self.entries
-            .retain(|entry| entry.kind == Kind::Active || !entry.nodes.is_empty());
+        let until = self.time + self.expiration();
+        for entry in &mut self.entries {
+            if entry.kind != Kind::Active && entry.nodes.is_empty() {
+                activate(entry);
+                entry.expires = entry.expires.max(until);
+            }
+        }
         self.hand_on();
         for &node in nodes {
             self.members.entry(node).or_default();
@@ -137,7 +142,8 @@ impl Model {
                 let takes_new = self.takes_new(to.0);
                 match self.version(key, *version) {
                     Some(entry)
-                        if takes_new
+                        if current
+                            && takes_new
                             && entry.kind == Kind::Provisional
                             && entry.maker == Some(from)
                             && entry.removed_at == 0 =>
@@ -150,6 +156,7 @@ impl Model {
                     _ => Outcome::Stale,
                 }
             }
+            Op::GiveUp { .. } if !current => Outcome::Stale,
             Op::GiveUp { key, version } => match self.version(key, *version) {
                 None => Outcome::Stale,
                 Some(entry) => {
@@ -338,7 +345,7 @@ impl Model {
             return false;
         };
         let may = self.full == Some(Full::Evict) && self.most > Some(0);
-        if !may || left * 2 >= self.expiration() || self.expiration_fence.is_some() {
+        if !may || left * 4 >= self.expiration() || self.expiration_fence.is_some() {
             return false;
         }
         self.entries.retain(|entry| entry.serial != serial);
