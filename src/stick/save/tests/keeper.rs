@@ -216,7 +216,8 @@ fn a_keeper_without_a_journal_saves_and_tries_again() {
         process.visit(keys.next().unwrap());
         counts().records > records
     });
-    assert!(in_the_way.is_file());
+    // A later save may have made it superfluous again.
+    assert!(!in_the_way.is_dir());
 }
 
 #[test]
