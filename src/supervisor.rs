@@ -104,7 +104,7 @@ enum Sticking {
     /// This node alone.
     Lone { table: Arc<Table>, keeper: Keeper },
     /// The cluster.
-    Agreed(Cluster),
+    Agreed(Box<Cluster>),
 }
 
 impl Supervisor {
@@ -150,7 +150,7 @@ impl Supervisor {
                 let keeper = Keeper::start(Arc::clone(&table), &path, shape, interval, clock)?;
                 Sticking::Lone { table, keeper }
             }
-            false => Sticking::Agreed(Cluster::start(cluster::Parts {
+            false => Sticking::Agreed(Box::new(Cluster::start(cluster::Parts {
                 config: &config,
                 environment: &environment,
                 registry: Arc::clone(&registry),
@@ -158,7 +158,7 @@ impl Supervisor {
                 history: Arc::clone(&history),
                 lone: restored.entries,
                 lone_path: path.clone(),
-            })?),
+            })?)),
         };
         let prepared = health::Prepared::new(&config, &environment.healthcheck_save_path)?;
         let (failed_sender, failed_targets) = bounded(health::QUEUE_FAILED_TARGETS);

@@ -138,7 +138,6 @@ impl Node {
             (About::Offer { key, serial }, outcome) => self.offered(&key, serial, outcome),
             // Whoever waited may have given up.
             (About::Saying(told), outcome) => drop(told.send(outcome)),
-            (About::Nobody, _) => {}
         }
     }
 
@@ -151,7 +150,7 @@ impl Node {
             About::Move { .. } | About::GiveUp { .. } => self.outbox.push(Queued { op, about }),
             About::Telling { key, serial, what } => self.not_told(key.as_ref(), serial, what),
             About::Offer { key, .. } => self.offer_again(key),
-            About::Saying(_) | About::Nobody => {}
+            About::Saying(_) => {}
         }
     }
 

@@ -45,8 +45,6 @@ pub(super) enum About {
     Offer { key: Key, serial: u64 },
     /// Who waits for it by a [`Saying`](super::Saying).
     Saying(Sender<Outcome>),
-    /// Nobody.
-    Nobody,
 }
 
 /// What the log is told of an entry.
