@@ -27,6 +27,8 @@ pub struct Standing {
     pub voters: Vec<String>,
     /// Up to where it has applied.
     pub applied: u64,
+    /// Where its log begins.
+    pub first: u64,
 }
 
 /// A node's answer to a GET: status and JSON; none where it does not answer.
@@ -61,6 +63,7 @@ pub fn stick_table(host: &Host, node: usize) -> Option<Standing> {
         has_lease: group["has_lease"].as_bool()?,
         voters,
         applied: group["applied"].as_u64()?,
+        first: group["first"].as_u64()?,
     })
 }
 
