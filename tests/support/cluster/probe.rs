@@ -67,6 +67,14 @@ pub fn stick_table(host: &Host, node: usize) -> Option<Standing> {
     })
 }
 
+/// How many keys a node has given a group without a leader, and how many of them gave way; none
+/// where the API does not tell.
+pub fn given_alone(host: &Host, node: usize) -> Option<(u64, u64)> {
+    let (_, raft) = get(host, node, "/api/v1/raft")?;
+    let counts = &raft["node"]["counts"];
+    Some((counts["alone"].as_u64()?, counts["yielded"].as_u64()?))
+}
+
 /// `/api/v1/health`: whether it may get traffic, and the reasons why not.
 pub fn health(host: &Host, node: usize) -> Option<(bool, Vec<String>)> {
     let (status, body) = get(host, node, "/api/v1/health")?;
