@@ -22,7 +22,7 @@ fn one_lone_node_is_not() {
         return;
     };
     stage.start(&[1]);
-    stage.work(Habits::new(1_000, &[1]));
+    stage.work(Habits::new(600, &[1]));
     stage.rounds(1);
     stage.disable(2);
     stage.rounds(1);

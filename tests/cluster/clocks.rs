@@ -12,7 +12,7 @@ fn a_node_whose_clock_is_an_hour_off_sends_no_key_elsewhere() {
     let Some(mut stage) = Stage::running(3) else {
         return;
     };
-    stage.work(Habits::new(1_000, &ALL));
+    stage.work(Habits::new(400, &ALL));
     stage.rounds(0);
     let shifted = stage.leader();
     for by in ["+3600s", "-3600s"] {

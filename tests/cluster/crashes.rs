@@ -11,7 +11,7 @@ fn a_killed_leader_sends_no_key_elsewhere() {
     let Some(mut stage) = Stage::running(3) else {
         return;
     };
-    stage.work(Habits::new(2_000, &ALL));
+    stage.work(Habits::new(1_000, &ALL));
     stage.rounds(0);
     for _ in 0..2 {
         let leader = stage.leader();
@@ -28,7 +28,7 @@ fn killed_followers_send_no_key_elsewhere() {
     let Some(mut stage) = Stage::running(3) else {
         return;
     };
-    stage.work(Habits::new(2_000, &ALL));
+    stage.work(Habits::new(800, &ALL));
     for _ in 0..3 {
         let follower = stage.follower();
         stage.kill(&[follower]);
@@ -45,7 +45,7 @@ fn two_of_five_are_killed_at_once() {
     let Some(mut stage) = Stage::running(5) else {
         return;
     };
-    stage.work(Habits::new(1_000, &all));
+    stage.work(Habits::new(600, &all));
     stage.rounds(0);
     let leader = stage.leader();
     let follower = stage.follower();
@@ -82,7 +82,7 @@ fn a_rolling_restart_sends_no_key_elsewhere() {
     let Some(mut stage) = Stage::running(3) else {
         return;
     };
-    stage.work(Habits::new(2_000, &ALL));
+    stage.work(Habits::new(500, &ALL));
     stage.rounds(0);
     for node in ALL {
         stage.node_mut(node).stop();
@@ -98,14 +98,14 @@ fn a_majority_that_is_gone_is_waited_for() {
     let Some(mut stage) = Stage::running(3) else {
         return;
     };
-    let mut habits = Habits::new(500, &ALL);
+    let mut habits = Habits::new(300, &ALL);
     habits.patience = Duration::from_secs(2);
     stage.work(habits);
     stage.rounds(0);
     let leader = stage.leader();
     let follower = stage.follower();
     stage.kill(&[leader, follower]);
-    stage.pass(Duration::from_secs(6));
+    stage.pass(Duration::from_secs(4));
     stage.start(&[leader, follower]);
     stage.rounds(1);
     stage.assert_kept();

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Habits, Outcome, Stage};
+use crate::cluster::{Habits, Outcome, Plan, Stage};
 
 const ALL: [usize; 3] = [1, 2, 3];
 
-/// Longer than `no_quorum_after`, so that a side without a leader knows.
-const LONG: Duration = Duration::from_secs(5);
+/// Longer than a lease and than `no_quorum_after`, so that a side without a leader knows.
+const LONG: Duration = Duration::from_millis(2_500);
+
+fn running(nodes: &[usize]) -> Option<Stage> {
+    let plan = Plan::cluster(nodes, 4).set("no_quorum_after", 1);
+    Stage::running_with(plan, nodes.len())
+}
 
 fn impatient(keys: u32, nodes: &[usize]) -> Habits {
     let mut habits = Habits::new(keys, nodes);
@@ -17,10 +22,10 @@ fn impatient(keys: u32, nodes: &[usize]) -> Habits {
 
 #[test]
 fn a_leader_that_is_cut_off_sends_no_key_elsewhere() {
-    let Some(mut stage) = Stage::running(3) else {
+    let Some(mut stage) = running(&ALL) else {
         return;
     };
-    stage.work(impatient(1_000, &ALL));
+    stage.work(impatient(500, &ALL));
     stage.rounds(0);
     for _ in 0..2 {
         let leader = stage.leader();
@@ -35,7 +40,7 @@ fn a_leader_that_is_cut_off_sends_no_key_elsewhere() {
 
 #[test]
 fn a_node_that_is_cut_off_refuses_after_a_while_and_says_so() {
-    let Some(mut stage) = Stage::running(3) else {
+    let Some(mut stage) = running(&ALL) else {
         return;
     };
     let group = stage.group_of(1, 2);
@@ -55,10 +60,10 @@ fn a_node_that_is_cut_off_refuses_after_a_while_and_says_so() {
 
 #[test]
 fn one_way_cuts_send_no_key_elsewhere() {
-    let Some(mut stage) = Stage::running(3) else {
+    let Some(mut stage) = running(&ALL) else {
         return;
     };
-    stage.work(impatient(1_000, &ALL));
+    stage.work(impatient(500, &ALL));
     stage.rounds(0);
     let (leader, follower) = (stage.leader(), stage.follower());
     // The leader speaks into the void, then the follower does.
@@ -90,10 +95,10 @@ fn one_way_cuts_send_no_key_elsewhere() {
 #[test]
 fn five_nodes_in_two_parts_send_no_key_elsewhere() {
     let all = [1, 2, 3, 4, 5];
-    let Some(mut stage) = Stage::running(5) else {
+    let Some(mut stage) = running(&all) else {
         return;
     };
-    stage.work(impatient(1_000, &all));
+    stage.work(impatient(500, &all));
     stage.rounds(0);
     let (leader, follower) = (stage.leader(), stage.follower());
     stage.cut_off(&[leader, follower]);

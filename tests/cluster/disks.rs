@@ -12,7 +12,7 @@ fn a_wiped_node_comes_back_and_sends_no_key_elsewhere() {
     let Some(mut stage) = Stage::running(3) else {
         return;
     };
-    stage.work(Habits::new(1_000, &ALL));
+    stage.work(Habits::new(500, &ALL));
     stage.rounds(0);
     for _ in 0..2 {
         let leader = stage.leader();
@@ -35,7 +35,7 @@ fn a_full_disk_on_one_node_sends_no_key_elsewhere() {
     let small = 2;
     stage.node(small).use_small_disk(256 * 1024 * 1024);
     stage.start(&ALL);
-    stage.work(Habits::new(1_000, &ALL));
+    stage.work(Habits::new(500, &ALL));
     stage.rounds(0);
     stage.chronicle.fault_begins(small);
     stage.node(small).fill_disk();

@@ -28,19 +28,19 @@ fn one_node_grows_to_three_and_five_and_shrinks_to_three() {
         return;
     };
     stage.start(&[1]);
-    stage.ask_everyone(Habits::new(500, &[1]));
-    stage.work(Habits::new(500, &[1]));
+    stage.ask_everyone(Habits::new(300, &[1]));
+    stage.work(Habits::new(300, &[1]));
     change_peers(&mut stage, &[1, 2, 3]);
     stage.rest();
-    stage.work(Habits::new(500, &[1, 2, 3]));
+    stage.work(Habits::new(300, &[1, 2, 3]));
     stage.rounds(0);
     change_peers(&mut stage, &[1, 2, 3, 4, 5]);
     stage.rest();
-    stage.work(Habits::new(500, &[1, 2, 3, 4, 5]));
+    stage.work(Habits::new(300, &[1, 2, 3, 4, 5]));
     stage.rounds(0);
     stage.rest();
     // The ones that go are those that were there first.
-    stage.work(Habits::new(500, &[3, 4, 5]));
+    stage.work(Habits::new(300, &[3, 4, 5]));
     change_peers(&mut stage, &[3, 4, 5]);
     stage.node_mut(1).stop();
     stage.node_mut(2).stop();
@@ -54,14 +54,14 @@ fn a_machine_is_replaced() {
         return;
     };
     stage.start(&[1, 2, 3]);
-    stage.ask_everyone(Habits::new(500, &[1, 2, 3]));
-    stage.work(Habits::new(500, &[1, 2]));
+    stage.ask_everyone(Habits::new(300, &[1, 2, 3]));
+    stage.work(Habits::new(300, &[1, 2]));
     stage.kill(&[3]);
     stage.serves();
     change_peers(&mut stage, &[1, 2, 4]);
     stage.rounds(0);
     stage.rest();
-    stage.work(Habits::new(500, &[1, 2, 4]));
+    stage.work(Habits::new(300, &[1, 2, 4]));
     stage.rounds(1);
     // The old one may go now.
     let leader = stage.leader();

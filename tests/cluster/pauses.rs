@@ -6,15 +6,15 @@ use crate::cluster::{Habits, Stage};
 
 const ALL: [usize; 3] = [1, 2, 3];
 
-/// Longer than an election, and than a lease.
-const LONG: Duration = Duration::from_secs(4);
+/// Longer than an election, than a lease, and than the others wait before they end its session.
+const LONG: Duration = Duration::from_millis(3_500);
 
 #[test]
 fn a_stopped_leader_that_goes_on_sends_no_key_elsewhere() {
     let Some(mut stage) = Stage::running(3) else {
         return;
     };
-    stage.work(Habits::new(1_000, &ALL));
+    stage.work(Habits::new(500, &ALL));
     stage.rounds(0);
     for _ in 0..2 {
         let leader = stage.leader();
@@ -30,7 +30,7 @@ fn a_stopped_follower_does_not_know_what_changed_meanwhile() {
     let Some(mut stage) = Stage::running(3) else {
         return;
     };
-    stage.work(Habits::new(1_000, &ALL));
+    stage.work(Habits::new(500, &ALL));
     stage.rounds(0);
     let follower = stage.follower();
     stage.chronicle.fault_begins(follower);

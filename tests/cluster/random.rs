@@ -139,15 +139,15 @@ fn trouble(nodes: usize, keys: u32, expiration: u32, everyday: u64) {
 
 #[test]
 fn random_trouble_with_three_nodes_sends_no_key_elsewhere() {
-    trouble(3, 2_000, 30, 25);
+    trouble(3, 1_000, 30, 12);
 }
 
 #[test]
 fn random_trouble_with_five_nodes_sends_no_key_elsewhere() {
-    trouble(5, 1_000, 30, 25);
+    trouble(5, 600, 30, 12);
 }
 
 #[test]
 fn random_trouble_with_keys_that_expire_sends_no_key_elsewhere() {
-    trouble(3, 1_000, 4, 25);
+    trouble(3, 600, 4, 12);
 }

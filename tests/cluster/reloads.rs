@@ -9,7 +9,7 @@ fn draining_and_disabling_groups_moves_keys_once() {
     let Some(mut stage) = Stage::running(3) else {
         return;
     };
-    stage.work(Habits::new(1_000, &ALL));
+    stage.work(Habits::new(500, &ALL));
     stage.rounds(0);
     stage.drain(0, true);
     stage.rounds(0);
@@ -62,7 +62,7 @@ fn a_group_that_comes_by_a_rolling_change_takes_keys_when_all_have_it() {
         .with(|settings| settings.without_group(3));
     stage.chronicle.outage_begins(3);
     stage.reload(&fewer, &ALL);
-    stage.work(Habits::new(1_000, &ALL));
+    stage.work(Habits::new(500, &ALL));
     stage.rounds(0);
     let more = fewer
         .group_set(3, "portmap", network::server(3).to_string())
@@ -88,7 +88,7 @@ fn a_group_that_comes_by_a_rolling_change_takes_keys_when_all_have_it() {
         .filter(|answer| answer.outcome == Outcome::Group(3));
     assert!(taken.count() > 100, "group 3 has the greatest weight");
     // And it goes as it came.
-    let all: Habits = Habits::new(1_000, &ALL);
+    let all: Habits = Habits::new(500, &ALL);
     stage.work(all);
     stage.chronicle.outage_begins(3);
     let without = more.with(|settings| settings.without_group(3));

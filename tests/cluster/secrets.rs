@@ -35,7 +35,7 @@ fn a_secret_is_changed_without_a_stop() {
         stage.node_mut(node).launch(&plan);
     }
     stage.wait_healthy(&ALL);
-    stage.work(Habits::new(500, &ALL));
+    stage.work(Habits::new(300, &ALL));
     stage.rounds(0);
     // Both are taken, then the new one is used, then the old one goes.
     for secrets in [&[OLD, NEW][..], &[NEW, OLD], &[NEW]] {

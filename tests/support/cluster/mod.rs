@@ -12,6 +12,7 @@ mod checker_tests;
 pub mod chronicle;
 pub mod history;
 pub mod host;
+pub mod lone_table;
 pub mod network;
 pub mod node;
 pub mod plan;

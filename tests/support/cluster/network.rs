@@ -35,6 +35,7 @@ pub fn client(key: u32) -> Ipv4Addr {
 }
 
 const CLIENTS: &str = "10.77.0.254";
+const SERVERS_MAC: &str = "02:77:00:00:01:01";
 const NOBODY: &str = "02:ff:ff:ff:ff:ff";
 const MOST_GROUPS: u32 = 20;
 
@@ -75,7 +76,7 @@ impl Network {
             nodes.push(host);
         }
         let servers = Host::new()?;
-        plug_in(&switch, &servers, "servers", "02:77:00:00:01:01");
+        plug_in(&switch, &servers, "servers", SERVERS_MAC);
         for group in 0..MOST_GROUPS {
             servers.ip(format!("address add {}/24 dev eth0", server(group)));
         }
@@ -105,12 +106,12 @@ impl Network {
 
     /// What `from` sends to `to` is lost from now on.
     pub fn cut(&self, from: usize, to: usize) {
-        self.point(from, to, NOBODY);
+        self.point(from, address(to), NOBODY);
     }
 
     /// What `from` sends to `to` arrives again.
     pub fn heal(&self, from: usize, to: usize) {
-        self.point(from, to, &mac(to));
+        self.point(from, address(to), &mac(to));
     }
 
     /// Everything arrives again.
@@ -118,6 +119,16 @@ impl Network {
         for (from, to) in self.pairs() {
             self.heal(from, to);
         }
+    }
+
+    /// What a node sends to a group's server is lost from now on.
+    pub fn cut_from_server(&self, node: usize, group: u32) {
+        self.point(node, server(group), NOBODY);
+    }
+
+    /// What a node sends to a group's server arrives again.
+    pub fn heal_to_server(&self, node: usize, group: u32) {
+        self.point(node, server(group), SERVERS_MAC);
     }
 
     /// Nothing passes, in either direction, between these nodes and all others.
@@ -136,8 +147,7 @@ impl Network {
             .filter(|(from, to)| from != to)
     }
 
-    fn point(&self, from: usize, to: usize, at: &str) {
-        let to = address(to);
+    fn point(&self, from: usize, to: Ipv4Addr, at: &str) {
         let words = format!("neighbour replace {to} lladdr {at} nud permanent dev eth0");
         self.node(from).ip(words);
     }

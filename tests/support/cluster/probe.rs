@@ -27,6 +27,8 @@ pub struct Standing {
     pub voters: Vec<String>,
     /// Up to where it has applied.
     pub applied: u64,
+    /// Where its log begins.
+    pub first: u64,
 }
 
 /// A node's answer to a GET: status and JSON; none where it does not answer.
@@ -61,7 +63,16 @@ pub fn stick_table(host: &Host, node: usize) -> Option<Standing> {
         has_lease: group["has_lease"].as_bool()?,
         voters,
         applied: group["applied"].as_u64()?,
+        first: group["first"].as_u64()?,
     })
+}
+
+/// How many keys a node has given a group without a leader, and how many of them gave way; none
+/// where the API does not tell.
+pub fn given_alone(host: &Host, node: usize) -> Option<(u64, u64)> {
+    let (_, raft) = get(host, node, "/api/v1/raft")?;
+    let counts = &raft["node"]["counts"];
+    Some((counts["alone"].as_u64()?, counts["yielded"].as_u64()?))
 }
 
 /// `/api/v1/health`: whether it may get traffic, and the reasons why not.

@@ -1,6 +1,6 @@
 //! A cluster, its clients and servers, and the record of it all.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::burst::burst;
@@ -13,8 +13,11 @@ use super::{
 use crate::support::wait::{eventually_some, eventually_within, holds_within};
 use crate::support::{Backend, eventually};
 
-/// Clusters are heavy, and their clocks want the machine: one at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+/// Clusters are heavy, and mostly wait: so many at a time.
+const MOST: usize = 2;
+
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
 
 /// How long a cluster may take to come to rest.
 const SETTLING: Duration = Duration::from_secs(30);
@@ -36,14 +39,14 @@ pub struct Stage {
     workload: Option<Workload>,
     answers: Vec<Answer>,
     expiration: Duration,
-    _alone: MutexGuard<'static, ()>,
+    _place: Place,
 }
 
 impl Stage {
     /// So many hosts, and a server for each of so many groups; nothing runs yet. Where this process
     /// may not make hosts, it says so and there is none.
     pub fn new(hosts: usize, groups: u32, plan: Plan) -> Option<Stage> {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = Place::take();
         let network = Arc::new(Network::new(hosts)?);
         let servers = network.servers.run(move || {
             let start =
@@ -63,7 +66,7 @@ impl Stage {
             servers,
             workload: None,
             answers: Vec::new(),
-            _alone: alone,
+            _place: place,
         })
     }
 
@@ -380,6 +383,26 @@ impl Drop for Stage {
         self.workload.take().map(Workload::end);
         self.nodes.clear();
         self.servers.clear();
+    }
+}
+
+/// One of the [`MOST`] clusters that run at a time.
+#[derive(Debug)]
+struct Place;
+
+impl Place {
+    fn take() -> Place {
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = ENDED.wait_while(running, |running| *running >= MOST);
+        *wait.unwrap_or_else(PoisonError::into_inner) += 1;
+        Place
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ENDED.notify_one();
     }
 }
 

@@ -11,7 +11,7 @@ use crate::stick::replicated::command::{Op, Outcome, Wanted};
 use crate::stick::{Answer, Ask, Client, Key, KeyRef, Refusal, StickRef, rendezvous};
 
 use super::outbox::{About, Queued};
-use super::record::{ALONE, FOREVER};
+use super::record::{ALONE, Entry, FOREVER};
 use super::{Node, count, locked};
 
 /// Offers made in one tick, while few operations wait.
@@ -34,12 +34,14 @@ impl Node {
         };
         let (ip_hash, mut shard) = self.shard_of_key(key);
         let slot = shard.entry_of(ip_hash, key);
+        // An answer of the log may have come before the replica had it.
+        let applied = self.replica.applied();
+        let is_newest =
+            |entry: &Entry| entry.is_alone() || (entry.version > applied && !entry.is_moving);
         let known = shard
             .get_mut(slot)
             .and_then(|record| record.entry.as_mut())
-            // What an answer gave and the replica does not have yet is known too.
-            .filter(|entry| entry.is_alone() || entry.version > self.replica.applied())
-            .filter(|entry| self.is_usable(entry.group, groups));
+            .filter(|entry| is_newest(entry) && self.is_usable(entry.group, groups));
         if let Some(entry) = known {
             entry.is_movable = false;
             return shard.answer(slot, false).ok_or(Refusal::NoGroup);

@@ -165,7 +165,7 @@ impl Node {
     }
 
     /// An answer from the replica, where this node may give one.
-    fn hit(&self, client: Client<'_>, now: NodeTime) -> Option<Answer> {
+    pub(super) fn hit(&self, client: Client<'_>, now: NodeTime) -> Option<Answer> {
         match client {
             Client::Key(key) => {
                 let seen = self.replica.look(key)?;

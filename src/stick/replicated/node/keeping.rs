@@ -216,8 +216,12 @@ impl Node {
             let route = match self.policy.load().no_quorum {
                 NoQuorum::Refuse => Route::Refuse(Refusal::NoQuorum),
                 NoQuorum::Assign => {
-                    let decided =
-                        self.groups(|groups| self.decide_alone(client, waiter.port, groups, &[]));
+                    // It may have asked only because the lease had run out: what is known is used
+                    // as it stands, for who waited as for who comes now.
+                    let known = self.hit(client, self.outside.now()).map(Ok);
+                    let decided = known.or_else(|| {
+                        self.groups(|groups| self.decide_alone(client, waiter.port, groups, &[]))
+                    });
                     match decided {
                         Some(Ok(answer)) => to(answer),
                         Some(Err(why)) => Route::Refuse(why),
