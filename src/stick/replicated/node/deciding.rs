@@ -259,7 +259,9 @@ impl Node {
 
     /// Whether an entry that this node was given still is to be gone by.
     fn holds(&self, seen: &Seen, now: NodeTime) -> bool {
-        if seen.removed {
+        // Before this process is known in the log, it could not tell of its connections there.
+        let is_known = self.is_stated.load(Ordering::Acquire) || self.decides_alone();
+        if seen.removed || !is_known {
             return false;
         }
         let agreed = self.replica.agreed_ref();
