@@ -58,11 +58,17 @@ pub struct Done {
     pub lines: Vec<String>,
 }
 
-/// Sets a group's status, until the next reload.
+/// Sets a group's status, until the next reload. `settle` waits a little until it has taken effect
+/// wherever others have a say.
 ///
 /// # Errors
 /// When it is not clear which group is meant.
-pub fn set_status(proxy: &Proxy, wanted: &str, asked: Status) -> Result<Done, String> {
+pub fn set_status(
+    proxy: &Proxy,
+    wanted: &str,
+    asked: Status,
+    settle: impl FnOnce(),
+) -> Result<Done, String> {
     let generation = proxy.generation();
     let group = find(&generation.groups, wanted)?;
     // Where the file does not keep the group out, there is nothing to be said against it.
@@ -76,6 +82,7 @@ pub fn set_status(proxy: &Proxy, wanted: &str, asked: Status) -> Result<Done, St
         group.operator.set(word);
         let cause = operators_reason(asked);
         proxy.statuses().review(group.id, cause, Level::Info);
+        settle();
     }
     let text = told(group, before, is_news);
     let lines = remarks(&generation, group, asked);

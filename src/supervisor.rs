@@ -283,7 +283,13 @@ impl Supervisor {
 
     fn operate(&self, order: &Order, reply: Reply) {
         let done = match order {
-            Order::SetStatus { group, status } => operator::set_status(&self.proxy, group, *status),
+            Order::SetStatus { group, status } => {
+                operator::set_status(&self.proxy, group, *status, || {
+                    if let Sticking::Agreed(cluster) = &self.sticking {
+                        cluster.await_word(&self.proxy.generation());
+                    }
+                })
+            }
             Order::RemoveStick { key } => {
                 let generation = self.proxy.generation();
                 let book = self.sticking.book();
@@ -293,17 +299,14 @@ impl Supervisor {
                     }
                     Sticking::Agreed(cluster) => {
                         let found = book.get(key.as_ref(), self.clock.now());
-                        match found {
-                            Some(_) => cluster.remove(key).map(|()| found),
+                        match found.filter(|_| cluster.has(&key)) {
+                            Some(found) => cluster.remove(key).map(|()| Some(found)),
                             None => Ok(None),
                         }
                     }
                 })
             }
         };
-        if let Sticking::Agreed(cluster) = &self.sticking {
-            cluster.look_again(&self.proxy.generation().config);
-        }
         match done {
             Ok(done) => {
                 let text = format!("{order}: {}", done.text);

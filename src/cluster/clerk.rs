@@ -302,6 +302,16 @@ fn agreed_status(agreed: &Agreed, id: GroupId) -> (groups::Status, String) {
     }
 }
 
+/// Whether what this node's file and operators say stands in the log, and its groups show what the
+/// cluster makes of them.
+pub(super) fn has_taken_effect(agreed: &Agreed, own: NodeId, generation: &Generation) -> bool {
+    let member = agreed.members.get(&own);
+    let is_stated = member.is_some_and(|member| *member.statement == statement(generation));
+    let shows =
+        |group: &groups::Group| group.counters.agreed.status() == agreed_status(agreed, group.id).0;
+    is_stated && generation.groups.iter().all(shows)
+}
+
 /// What this node's file, and its operators, say.
 fn statement(generation: &Generation) -> Statement {
     let config = &generation.config;

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tcpffee_raft::driver::{self, Handle};
 use tcpffee_raft::ids::NodeId;
@@ -37,7 +37,7 @@ use crate::groups::GroupRegistry;
 use crate::health::replicated::{Council, Minutes, machine as health_machine};
 use crate::history::History;
 use crate::node_id::{self, NodeIdError, Own};
-use crate::proxy::{Completer, Statuses, View};
+use crate::proxy::{Completer, Generation, Statuses, View};
 use crate::resolve::Names;
 use crate::stick::replicated::Replica;
 use crate::stick::replicated::node::{Identity, Node, Policy, Rounds, TICK_MS};
@@ -101,6 +101,9 @@ pub struct Parts<'a> {
     /// Where a lone node's table is saved.
     pub lone_path: PathBuf,
 }
+
+/// How long an operator waits for the cluster to hear his word.
+const WORD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// This process as a node of its cluster.
 pub struct Cluster {
@@ -356,6 +359,23 @@ impl Cluster {
         ] {
             handle.set_peers(addresses::of(group, config, &self.names));
         }
+    }
+
+    /// Waits a little until the cluster has heard what this node's file and operators say.
+    pub fn await_word(&self, generation: &Generation) {
+        self.clerk.wake();
+        let deadline = Instant::now() + WORD_PATIENCE;
+        while !clerk::has_taken_effect(&self.node.replica().agreed(), self.own, generation)
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Whether the table has an entry that no operator has removed.
+    pub fn has(&self, key: &Key) -> bool {
+        let seen = self.node.replica().look(key.as_ref());
+        seen.is_some_and(|seen| !seen.removed)
     }
 
     /// Has an operator's wish that an entry be gone put into the log; waits for it.

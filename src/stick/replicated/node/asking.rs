@@ -42,6 +42,12 @@ impl Node {
         };
         let (mut ops, mut abouts) = (Vec::with_capacity(batch.len()), Vec::new());
         for Queued { op, about } in batch {
+            if let About::Question { key, question } = &about
+                && !self.is_waited_for(key, *question)
+            {
+                self.take_asking(key, *question);
+                continue;
+            }
             ops.push(op);
             abouts.push(about);
         }
@@ -291,6 +297,17 @@ impl Node {
         if let Some(answer) = shard.answer(slot, false) {
             self.leave(shard, answer.stick);
         }
+    }
+
+    /// Whether anybody still waits for the answer to a question.
+    fn is_waited_for(&self, key: &Key, question: Question) -> bool {
+        let now = self.outside.now();
+        let (ip_hash, shard) = self.shard_of_key(key.as_ref());
+        let record = shard.find(ip_hash, key.as_ref());
+        let record = record.and_then(|slot| shard.get(slot));
+        let asking = record.and_then(|record| record.asking[question as usize].as_ref());
+        let mut waiters = asking.iter().flat_map(|asking| &asking.waiters);
+        waiters.any(|waiter| now < waiter.until)
     }
 
     /// Whether a group was proposed with the question.

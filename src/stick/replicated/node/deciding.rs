@@ -151,8 +151,9 @@ impl Sticks for Node {
         debug_assert!(entry.open > 0, "closed more often than established");
         entry.open = entry.open.saturating_sub(1);
         entry.activity = entry.activity.max(activity);
-        if !entry.is_alone() {
-            shard.note_due(stick.slot);
+        match entry.is_alone() {
+            true => shard.tidy(stick.slot),
+            false => shard.note_due(stick.slot),
         }
     }
 }

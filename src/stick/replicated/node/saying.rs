@@ -1,6 +1,6 @@
 //! What others have said through a node: statements, a leader's duties, an operator's wishes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
@@ -43,22 +43,43 @@ impl Node {
     /// # Errors
     /// In words.
     pub fn remove(&self, key: Key) -> Result<(), String> {
-        let Saying(outcome) = self.say(vec![Op::Remove { key }]);
+        let Some(seen) = self.replica.look(key.as_ref()).filter(|seen| !seen.removed) else {
+            return Ok(());
+        };
+        let before = seen.version;
+        let Saying(outcome) = self.say(vec![Op::Remove { key: key.clone() }]);
         match outcome.recv_timeout(OPERATORS_PATIENCE) {
-            Ok(Outcome::Done) => Ok(()),
-            Ok(_) => Err("it is gone already".to_owned()),
+            Ok(Outcome::Done) => {}
+            Ok(_) => return Err("this node does not belong to the cluster".to_owned()),
             Err(_) => {
-                Err("no leader of the cluster has answered; it may be removed yet".to_owned())
+                return Err(
+                    "no leader of the cluster has answered; it may be removed yet".to_owned(),
+                );
             }
         }
+        // It is gone once no node goes by it any more.
+        let deadline = Instant::now() + OPERATORS_PATIENCE;
+        let is_there = || {
+            let seen = self.replica.look(key.as_ref());
+            seen.is_some_and(|seen| seen.removed || seen.version == before)
+        };
+        while is_there() {
+            if Instant::now() >= deadline {
+                return Err(
+                    "it is removed, and some node may answer by it a little longer".to_owned(),
+                );
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Has the log told all that it does not know of this node's connections, and waits a little
     /// for it: the process ends.
     pub fn tell_last(&self) {
         self.tell_all();
-        let deadline = std::time::Instant::now() + LAST_PATIENCE;
-        while self.outbox.lengths() != (0, 0) && std::time::Instant::now() < deadline {
+        let deadline = Instant::now() + LAST_PATIENCE;
+        while self.outbox.lengths() != (0, 0) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
