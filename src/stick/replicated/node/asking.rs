@@ -11,7 +11,7 @@ use crate::stick::replicated::command::{Answer, Batch, Given, Op, Outcome, VERSI
 use crate::stick::replicated::encode;
 use crate::stick::{Key, KeyRef, Refusal, Route};
 
-use super::outbox::{About, Queued};
+use super::outbox::{About, OUT_WHILE_GATHERING, Queued};
 use super::record::{Asking, Question, Waiter};
 use super::{Node, count, to};
 
@@ -21,10 +21,15 @@ const PATIENCE_MS: u64 = 30_000;
 static FAILED: RateLimit = RateLimit::new();
 
 impl Node {
-    /// Proposes what has gathered, as long as batches may go out.
+    /// Proposes what has gathered, unless enough is out that more may gather.
     pub(super) fn pump(&self) {
+        self.pump_to(OUT_WHILE_GATHERING);
+    }
+
+    /// Proposes what has gathered, as long as no more batches are out than that.
+    pub(super) fn pump_to(&self, most_out: usize) {
         while self.is_stated.load(std::sync::atomic::Ordering::Acquire)
-            && let Some(batch) = self.outbox.next_batch()
+            && let Some(batch) = self.outbox.next_batch(most_out)
         {
             self.propose(batch);
         }

@@ -7,6 +7,7 @@ use tcpffee_raft::ids::{Index, NodeTime};
 use crate::config::NoQuorum;
 use crate::stick::{Client, Key, Refusal, Route};
 
+use super::outbox::MAX_OUT;
 use super::quorum::Turn;
 use super::record::{Asking, Question};
 use super::{Node, count, locked, to};
@@ -65,7 +66,7 @@ impl Node {
             rounds.told = now;
             self.tell_all();
         }
-        self.pump();
+        self.pump_to(MAX_OUT);
     }
 
     fn watch_quorum(&self, rounds: &mut Rounds, now: NodeTime) {

@@ -13,7 +13,10 @@ use crate::stick::replicated::command::{Op, Outcome};
 use super::record::{Question, Waiter};
 
 /// Batches without an answer; further operations gather meanwhile.
-const MAX_OUT: usize = 4;
+pub(super) const OUT_WHILE_GATHERING: usize = 4;
+/// Batches without an answer at most. What the log is told of connections must not wait for the
+/// answers to questions, or entries would expire under them.
+pub(super) const MAX_OUT: usize = 256;
 /// Operations of one batch.
 const BATCH_OPS: usize = 512;
 /// Bytes of keys in one batch, but for one that is larger.
@@ -74,10 +77,10 @@ impl Outbox {
         self.lock().queue.push_back(queued);
     }
 
-    /// The next batch, unless enough are out; it is out from now on.
-    pub fn next_batch(&self) -> Option<Vec<Queued>> {
+    /// The next batch, unless so many are out; it is out from now on.
+    pub fn next_batch(&self, most_out: usize) -> Option<Vec<Queued>> {
         let mut inside = self.lock();
-        if inside.queue.is_empty() || inside.out >= MAX_OUT {
+        if inside.queue.is_empty() || inside.out >= most_out {
             return None;
         }
         inside.out += 1;
