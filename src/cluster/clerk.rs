@@ -16,6 +16,7 @@ use super::differences::differences;
 use super::hosts::Hosts;
 use super::members::Members;
 use super::milliseconds;
+use super::peerage::Peerage;
 use crate::config::GroupId;
 use crate::groups;
 use crate::history::{History, Kind};
@@ -32,6 +33,8 @@ pub type Verdicts = Box<dyn Fn() -> Option<Vec<(GroupId, groups::Status, String)
 const LOOK: Duration = Duration::from_millis(100);
 /// A node unheard for as long holds nothing any more.
 const SESSION_MS: u64 = 3_000;
+/// Members come and go; between two looks.
+const PEERS_LOOK: Duration = Duration::from_secs(1);
 /// A new leader's own view of the checks is taken for the cluster's after as long.
 const SETTLED: Duration = Duration::from_secs(1);
 /// What a node unheard for as long states does not count any more.
@@ -109,6 +112,7 @@ pub(super) struct Run {
     pub view: View,
     pub statuses: Arc<Statuses>,
     pub verdicts: Verdicts,
+    pub peerage: Arc<Peerage>,
     pub is_stopping: Arc<AtomicBool>,
 }
 
@@ -119,6 +123,8 @@ struct Said {
     duties: Option<Saying>,
     /// What was agreed on when it last took effect here.
     shown: Option<Arc<Agreed>>,
+    /// When the peers were last looked at.
+    peers_at: Option<Instant>,
     /// Since when this node leads.
     leads_since: Option<Instant>,
     members: Members,
@@ -140,6 +146,10 @@ impl Run {
             self.tell_members(&status, &mut said);
             self.state(&agreed, &mut said);
             self.lead(&agreed, &status, &mut said);
+            if said.peers_at.is_none_or(|at| at.elapsed() >= PEERS_LOOK) {
+                said.peers_at = Some(Instant::now());
+                self.peerage.refresh(&self.view.generation().config);
+            }
             std::thread::park_timeout(LOOK);
         }
     }

@@ -16,6 +16,7 @@ pub mod hosts; // what people call the nodes
 mod members; // who comes and who leaves
 mod observed; // what statistics see of a node
 mod outside; // what surrounds the stick table's node
+mod peerage; // whom this node speaks to
 mod seed; // a lone node's table, from which a cluster begins
 mod start; // what the Raft groups are started with
 
@@ -47,6 +48,7 @@ use clerk::{Clerk, Verdicts};
 use happenings::Hearers;
 use hosts::Hosts;
 use outside::Surroundings;
+use peerage::Peerage;
 use start::Group;
 
 pub use form::{RaftGroup, form};
@@ -117,7 +119,7 @@ pub struct Cluster {
     checks: Handle,
     minutes: Minutes,
     surroundings: Arc<Surroundings>,
-    names: Arc<Names>,
+    peerage: Arc<Peerage>,
     clerk: Arc<Clerk>,
     history: Arc<History>,
     hosts: Arc<Hosts>,
@@ -202,6 +204,8 @@ impl Cluster {
             policy(config),
             Box::new(Arc::clone(&surroundings)),
         );
+        let peerage = Arc::new(Peerage::new(parts.names, sticks.clone(), checks.clone()));
+        peerage.refresh(config);
         Ok(Cluster {
             own,
             mac,
@@ -212,7 +216,7 @@ impl Cluster {
             checks,
             minutes,
             surroundings,
-            names: parts.names,
+            peerage,
             clerk,
             history: parts.history,
             hosts,
@@ -291,6 +295,7 @@ impl Cluster {
             view,
             statuses,
             verdicts,
+            peerage: Arc::clone(&self.peerage),
             is_stopping: Arc::clone(&self.is_stopping),
         };
         self.spawn("clerk", move || run.run())
@@ -335,7 +340,7 @@ impl Cluster {
             }
         }
         self.agreement = agreement;
-        self.find_peers(new);
+        self.peerage.refresh(new);
         match start::secrets(new) {
             Ok(secrets) => {
                 self.sticks.set_secrets(secrets.clone());
@@ -348,17 +353,8 @@ impl Cluster {
 
     /// An operator has said something of a group, or a name has another address.
     pub fn look_again(&self, config: &Config) {
-        self.find_peers(config);
+        self.peerage.refresh(config);
         self.clerk.wake();
-    }
-
-    fn find_peers(&self, config: &Config) {
-        for (group, handle) in [
-            (Group::StickTable, &self.sticks),
-            (Group::HealthChecks, &self.checks),
-        ] {
-            handle.set_peers(addresses::of(group, config, &self.names));
-        }
     }
 
     /// Waits a little until the cluster has heard what this node's file and operators say.
