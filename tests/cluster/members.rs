@@ -1,5 +1,7 @@
 //! Clusters that grow, shrink and change their machines.
 
+use std::time::{Duration, Instant};
+
 use crate::cluster::{Habits, Plan, Stage};
 
 /// Every node's file names these peers: those that run restart one after the other, the others are
@@ -68,6 +70,34 @@ fn a_machine_is_replaced() {
     stage.kill(&[leader]);
     stage.rounds(1);
     stage.start(&[leader]);
+    stage.assert_kept();
+}
+
+#[test]
+fn one_node_with_a_shorter_list_cuts_nobody_off() {
+    let all = [1, 2, 3];
+    let Some(mut stage) = Stage::running(3) else {
+        return;
+    };
+    let leader = stage.leader();
+    let left_out = all.into_iter().find(|&node| node != leader);
+    let left_out = left_out.expect("there are three");
+    let kept: Vec<usize> = all.into_iter().filter(|&node| node != left_out).collect();
+    let shorter = stage.plan.clone().peers(&kept);
+    stage.reload(&shorter, &[leader]);
+    // Longer than a lease lasts, and than nothing is heard before clients are refused.
+    let until = Instant::now() + Duration::from_secs(5);
+    let mut key = 5_000;
+    while Instant::now() < until {
+        for node in all {
+            stage.group_of(key, node);
+        }
+        key += 1;
+    }
+    for node in all {
+        assert!(stage.node(node).is_healthy(), "node {node}");
+    }
+    stage.wait_voters(&all);
     stage.assert_kept();
 }
 
