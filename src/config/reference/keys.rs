@@ -93,7 +93,7 @@ pub static KEYS: &[Key] = &[
     key(Live, "stick_table_max_entries", integer(1, 1_000_000_000), Toml("1000000"), "200000",
         "Entries that the stick table may hold."),
     key(Live, "stick_table_full", Kind::Choice(STICK_TABLE_FULL), Toml("\"refuse\""), "\"evict\"",
-        "What a full table does with a new key: refuse it, or drop the entry closest to expiry that no connection holds."),
+        "What a full table does with a new key: refuse it, or drop the entry closest to expiry that no connection holds; in a cluster only one in the last quarter of its life, by which no node answers any more, else the key is refused."),
     key(Live, "stick_table_save_interval", seconds(100, DAY_MS), Toml("10"), "60",
         "Time between full saves of the stick table; new entries are journalled in between."),
 
