@@ -6,8 +6,10 @@ use crate::config::GroupId;
 
 use super::world::{EXPIRATION_MS, STEP_MS};
 
-/// After as long, a node has told of a connection.
-const TELLING_MS: u64 = EXPIRATION_MS / 6 + 250;
+/// How long a node may take until the log knows of an activity: it tells of them as often in an
+/// expiration, and the way there has delays.
+const TOLD_WITHIN_MS: u64 = EXPIRATION_MS / 6 + 600;
+
 /// How long a node that is cut off may take to have its word heard.
 const TAKING_BACK_MS: u64 = 15_000;
 
@@ -20,19 +22,6 @@ pub struct Visit {
     pub began: u64,
     /// When it ended, or when the cluster heard of its node last, whichever is earlier.
     pub ended: Option<u64>,
-    /// Its node was lost before it can have told the cluster: only what was left of the entry then
-    /// is certain.
-    pub is_untold: bool,
-}
-
-impl Visit {
-    fn valid_until(&self) -> u64 {
-        match (self.is_untold, self.ended) {
-            (true, _) => self.began + EXPIRATION_MS / 2,
-            (false, Some(ended)) => ended + EXPIRATION_MS,
-            (false, None) => u64::MAX,
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +29,8 @@ pub struct History {
     visits: Vec<Visit>,
     /// When any node's file had a group disabled: from, to.
     disabled: BTreeMap<GroupId, Vec<(u64, u64)>>,
+    /// When which node was cut off or down: from, to.
+    losses: Vec<(usize, u64, u64)>,
     pub refused: u64,
     /// Connections whose entry changed again and again.
     pub unsettled: u64,
@@ -56,15 +47,6 @@ impl History {
         visit.ended = Some(at.max(visit.began));
     }
 
-    /// A node was killed, or cut off.
-    pub fn lost(&mut self, node: usize, at: u64) {
-        let recent = |visit: &&mut Visit| visit.began + TELLING_MS >= at;
-        let visits = self.visits.iter_mut().rev().take_while(recent);
-        for visit in visits.filter(|visit| visit.node == node) {
-            visit.is_untold = true;
-        }
-    }
-
     /// Some node's file has the group disabled now.
     pub fn disabled(&mut self, group: GroupId, at: u64) {
         let times = self.disabled.entry(group).or_default();
@@ -72,6 +54,11 @@ impl History {
             Some((_, to)) if at <= *to + STEP_MS => *to = at,
             _ => times.push((at, at)),
         }
+    }
+
+    /// The node is cut off or down: what it has not told yet may never be heard.
+    pub fn lost(&mut self, node: usize, from: u64, to: u64) {
+        self.losses.push((node, from, to));
     }
 
     pub fn visits(&self) -> usize {
@@ -88,7 +75,7 @@ impl History {
         let mut found = Vec::new();
         for (key, visits) in by_key {
             for (at, first) in visits.iter().enumerate() {
-                let valid_until = first.valid_until();
+                let valid_until = self.valid_until(first);
                 let later = visits[at + 1..].iter();
                 for second in later.take_while(|second| second.began < valid_until) {
                     let excused = self.may_be_unusable(first.group, first.began, second.began);
@@ -99,6 +86,25 @@ impl History {
             }
         }
         found
+    }
+
+    /// Until when the entry of a visit certainly holds. What was not told may not have been heard,
+    /// but the entry had half of its life left when the node answered by it.
+    fn valid_until(&self, visit: &Visit) -> u64 {
+        let Some(ended) = visit.ended else {
+            return u64::MAX;
+        };
+        let losses = self.losses.iter().filter(|&&(node, from, to)| {
+            node == visit.node && from <= ended + TOLD_WITHIN_MS && visit.began <= to
+        });
+        let told_until = losses
+            .map(|&(_, from, _)| from.saturating_sub(TOLD_WITHIN_MS))
+            .min();
+        match told_until {
+            None => ended + EXPIRATION_MS,
+            Some(told) if told >= visit.began => told.min(ended) + EXPIRATION_MS,
+            Some(_) => visit.began + EXPIRATION_MS / 2,
+        }
     }
 
     /// Whether any node may have kept the group from its keys between two moments.

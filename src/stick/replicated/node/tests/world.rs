@@ -319,7 +319,7 @@ impl World {
                     let lasts = self.rng.between(200, 12_000);
                     self.hosts[host].cut_until = self.now + lasts;
                     self.hosts[host].cut_since = Some(self.now);
-                    self.history.lost(host, self.now);
+                    self.history.lost(host, self.now, self.now + lasts);
                 } else if self.rng.chance_ppm(self.odds.kill) {
                     self.kill(host);
                 }
@@ -388,8 +388,8 @@ impl World {
     }
 
     fn kill(&mut self, number: usize) {
-        self.history.lost(number, self.now);
         let down = self.now + self.rng.between(100, 6_000);
+        self.history.lost(number, self.now, down);
         let visits: Vec<usize> = self.hosts[number]
             .sessions
             .values()
@@ -812,7 +812,6 @@ impl World {
                     node: number,
                     began: now,
                     ended: None,
-                    is_untold: host.cut_since.is_some(),
                 });
                 // Mostly short; now and then longer than an entry lives.
                 let long = self.rng.percent(10);
