@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub pending: u32,
     /// The latest that the log's time may have been at the last activity; 0: nothing was connected.
     pub activity: LogTime,
+    /// The activity that the log was told of; it may not have heard it.
+    pub sent: LogTime,
     /// The activity that the log knows of.
     pub told: LogTime,
     /// The log knows that nothing was connected on it yet, or does not know otherwise.
@@ -203,6 +205,7 @@ impl Shard {
                 open: 0,
                 pending: 0,
                 activity: LogTime(0),
+                sent: LogTime(0),
                 told: LogTime(0),
                 is_provisional: false,
                 hold: Hold::No,

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use tcpffee_raft::ids::Index;
+use tcpffee_raft::ids::{Index, LogTime};
 
 use crate::stick::KeyRef;
 use crate::stick::replicated::command::{Op, Outcome};
@@ -37,7 +37,17 @@ impl Node {
             return;
         };
         record.is_due = false;
-        let news = record.entry.as_mut().and_then(news);
+        let latest = self.lease.latest_time(self.outside.now());
+        let news = record.entry.as_mut().and_then(|entry| news(entry, latest));
+        let is_asked = |entry: &Entry| entry.hold == Hold::Asked;
+        if record.entry.as_ref().is_some_and(is_asked) {
+            // An answer may take long: what comes meanwhile is told all the same.
+            record.is_due = true;
+            shard.due.push(slot);
+        }
+        let Some(record) = shard.get_mut(slot) else {
+            return;
+        };
         let Some((what, serial, version)) = news else {
             shard.tidy(slot);
             return;
@@ -109,6 +119,7 @@ impl Node {
                 Told::Held => entry.hold = Hold::No,
                 Told::Released(_) => entry.hold = Hold::Yes,
             }
+            entry.sent = entry.told;
             true
         });
     }
@@ -161,20 +172,32 @@ impl Node {
     }
 }
 
-/// What the log does not know of an entry, if anything; it is on its way from now on.
-fn news(entry: &mut Entry) -> Option<(Told, u64, Index)> {
+/// What the log does not know of an entry, if anything; it is on its way from now on. `latest`: the
+/// latest that the log's time may be.
+fn news(entry: &mut Entry, latest: LogTime) -> Option<(Told, u64, Index)> {
     if entry.is_alone() || mutation::is(Mutation::HoldsNothing) {
         return None;
     }
+    if entry.hold == Hold::Asked && entry.open > 0 {
+        // Not known to be held, and as good as active.
+        entry.activity = entry.activity.max(latest);
+    }
     let what = match (entry.hold, entry.open) {
-        (Hold::Asked, _) => return None,
         (Hold::No, 1..) => Told::Held,
         (Hold::Yes, 0) => Told::Released(entry.activity),
-        (Hold::No, 0) if entry.told < entry.activity => Told::Activity(entry.activity),
-        (Hold::No | Hold::Yes, _) => return None,
+        (Hold::Yes, _) => return None,
+        (Hold::No | Hold::Asked, _) if entry.sent < entry.activity => {
+            Told::Activity(entry.activity)
+        }
+        (Hold::No | Hold::Asked, _) => return None,
     };
-    if !matches!(what, Told::Activity(_)) {
-        entry.hold = Hold::Asked;
+    match what {
+        Told::Activity(activity) => entry.sent = activity,
+        Told::Released(activity) => {
+            entry.sent = activity;
+            entry.hold = Hold::Asked;
+        }
+        Told::Held => entry.hold = Hold::Asked,
     }
     Some((what, entry.serial, entry.version))
 }
