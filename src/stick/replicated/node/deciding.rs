@@ -315,10 +315,13 @@ impl Node {
         let is_unused = entry.pending == 0 && entry.open == 0 && entry.activity == LogTime(0);
         let gives_up = is_unused && entry.is_provisional && !entry.is_alone();
         let (version, serial, is_moving) = (entry.version, entry.serial, entry.is_moving);
+        // So may the one for the newest entry of the address, which is in this shard too.
+        let is_latest_asked = gives_up && self.asks_for_latest(shard, stick.slot);
         if gives_up
             && !is_moving
             && let Some(record) = shard.get_mut(stick.slot)
             // The answer to a question that is out may give it to a connection once more.
+            && !is_latest_asked
             && record.asking.iter().all(Option::is_none)
             && let Some(entry) = &mut record.entry
         {
@@ -326,6 +329,17 @@ impl Node {
             self.give_up(record.key.clone(), serial, version);
         }
         shard.tidy(stick.slot);
+    }
+
+    /// Whether the newest entry of a record's address is asked for.
+    fn asks_for_latest(&self, shard: &super::Shard, slot: u32) -> bool {
+        let Some(ip) = shard.get(slot).map(|record| record.key.ip) else {
+            return false;
+        };
+        let address = KeyRef { ip, slice: None };
+        let record = shard.find(self.hasher.ip(ip), address);
+        let record = record.and_then(|slot| shard.get(slot));
+        record.is_some_and(|record| record.asking[Question::Latest as usize].is_some())
     }
 
     /// Tells the log that no connection of this node got connected on a provisional entry.

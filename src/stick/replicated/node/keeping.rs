@@ -122,6 +122,13 @@ impl Node {
         let mut slots = std::mem::take(&mut shard.put_off);
         slots.sort_unstable_by_key(|(slot, question)| (*slot, *question as u8));
         slots.dedup();
+        // A question that overtook a give-up, or a move, would be given what that takes away.
+        let is_moving = |&(slot, _): &(u32, Question)| {
+            let entry = shard.get(slot).and_then(|record| record.entry.as_ref());
+            entry.is_some_and(|entry| entry.is_moving)
+        };
+        let (waiting, slots): (Vec<_>, Vec<_>) = slots.into_iter().partition(is_moving);
+        shard.put_off = waiting;
         let keyed = slots.into_iter().filter_map(|(slot, question)| {
             let record = shard.get(slot)?;
             let asking = record.asking[question as usize].as_ref()?;
