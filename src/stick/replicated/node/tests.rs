@@ -8,7 +8,7 @@ use super::mutation::{self, Mutation};
 use world::{Odds, STEP_MS, World};
 
 /// Worlds that every run simulates; `STICK_SEED=n` runs one of them, `STICK_SEEDS=n` as many.
-const SEEDS: u64 = 30;
+const SEEDS: u64 = 20;
 /// Worlds in which a fault put in on purpose has to be found.
 const MOST_WORLDS: u64 = 200;
 /// How long each lasts, in its own milliseconds.
