@@ -157,7 +157,7 @@ impl Cluster {
             environment,
             own,
             &parts.names,
-            secrets,
+            secrets.clone(),
         );
         let seed = seed::of(parts.lone, config);
         let hosts = Arc::new(Hosts::new(own, config));
@@ -186,7 +186,7 @@ impl Cluster {
             environment,
             own,
             &parts.names,
-            start::secrets(config)?,
+            secrets,
         );
         let made = minutes.clone();
         let notify = happenings::notify(Group::HealthChecks, hearers(&leaders[1]));

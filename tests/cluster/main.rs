@@ -12,7 +12,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 #[path = "../support/cluster/mod.rs"]
-#[allow(dead_code, unused_imports)]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each promise uses a part of the harness"
+)]
 mod cluster;
 #[path = "../support/mod.rs"]
 mod support;

@@ -266,8 +266,7 @@ impl Node {
             return false;
         }
         let agreed = self.replica.agreed_ref();
-        let group = agreed.groups.get(&seen.group);
-        if group.is_none_or(|group| !group.status.is_usable()) {
+        if !agreed.is_usable(seen.group) {
             return false;
         }
         self.decides_alone()

@@ -10,7 +10,7 @@ use crate::stick::{Client, Key, Refusal, Route};
 use super::outbox::MAX_OUT;
 use super::quorum::Turn;
 use super::record::{Asking, Question};
-use super::{Node, count, locked, to};
+use super::{Node, count, for_each_slot, locked, to};
 
 /// How often [`Node::tick`] is to be called, in milliseconds.
 pub const TICK_MS: u64 = 20;
@@ -23,8 +23,6 @@ const PROBE_MS: u64 = 200;
 const ASK_AGAIN_MS: u64 = 100;
 /// With as many operations waiting, nothing is offered.
 const MOST_WAITING: usize = 512;
-/// Records that are looked at under one hold of a shard's lock.
-const RECORDS_PER_HOLD: u32 = 4096;
 
 /// What [`Node::tick`] remembers.
 #[derive(Debug, Default)]
@@ -49,10 +47,11 @@ impl Node {
         self.watch_quorum(rounds, now);
         let is_lost = self.quorum.is_lost();
         let is_news = rounds.seen != agreed.index;
-        // Without a lease nobody could go by the answers.
+        // Without a lease nobody could go by the answers. With the quorum lost all records are
+        // looked through, so not at each tick either.
         let has_lease = self.lease.until(now).is_some();
         let is_time = is_news || now.since(rounds.asked_again) >= ASK_AGAIN_MS;
-        if is_lost || (is_time && has_lease) {
+        if is_time && (is_lost || has_lease) {
             rounds.seen = agreed.index;
             rounds.asked_again = now;
             self.ask_again(is_lost);
@@ -140,23 +139,18 @@ impl Node {
     /// Questions that anybody waits for.
     fn all_questions(&self, shard: &std::sync::Mutex<super::Shard>) -> Vec<(Key, Question)> {
         let mut found = Vec::new();
-        let mut from = 0;
-        loop {
-            let shard = locked(shard);
-            let upto = shard.slots().min(from + RECORDS_PER_HOLD);
-            for record in (from..upto).filter_map(|slot| shard.get(slot)) {
-                for question in [Question::Key, Question::Latest] {
-                    let asking = record.asking[question as usize].as_ref();
-                    if asking.is_some_and(|asking| !asking.waiters.is_empty()) {
-                        found.push((record.key.clone(), question));
-                    }
+        for_each_slot(shard, |shard, slot| {
+            let Some(record) = shard.get(slot) else {
+                return;
+            };
+            for question in [Question::Key, Question::Latest] {
+                let asking = record.asking[question as usize].as_ref();
+                if asking.is_some_and(|asking| !asking.waiters.is_empty()) {
+                    found.push((record.key.clone(), question));
                 }
             }
-            from = upto;
-            if from >= shard.slots() {
-                return found;
-            }
-        }
+        });
+        found
     }
 
     pub(super) fn put_again(&self, key: &Key, question: Question) {

@@ -280,6 +280,26 @@ impl std::fmt::Debug for Node {
     }
 }
 
+/// Records that are looked at under one hold of a shard's lock.
+const RECORDS_PER_HOLD: u32 = 4096;
+
+/// Shows every slot of a shard, those without a record included, a bounded number under one hold
+/// of its lock.
+fn for_each_slot(shard: &Mutex<Shard>, mut visit: impl FnMut(&mut Shard, u32)) {
+    let mut from = 0;
+    loop {
+        let mut shard = locked(shard);
+        let upto = shard.slots().min(from + RECORDS_PER_HOLD);
+        for slot in from..upto {
+            visit(&mut shard, slot);
+        }
+        from = upto;
+        if from >= shard.slots() {
+            return;
+        }
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

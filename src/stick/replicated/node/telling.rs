@@ -11,10 +11,7 @@ use crate::stick::replicated::command::{Op, Outcome};
 use super::mutation::{self, Mutation};
 use super::outbox::{About, Queued, Told};
 use super::record::{Entry, Hold};
-use super::{Node, Shard, count, locked};
-
-/// Records that are looked at under one hold of a shard's lock.
-const RECORDS_PER_HOLD: usize = 4096;
+use super::{Node, RECORDS_PER_HOLD, Shard, count, for_each_slot, locked};
 
 impl Node {
     /// Has the log told whatever it does not know of this node's connections.
@@ -22,7 +19,7 @@ impl Node {
         for shard in &self.shards {
             let mut rest = std::mem::take(&mut locked(shard).due);
             while !rest.is_empty() {
-                let some = rest.split_off(rest.len().saturating_sub(RECORDS_PER_HOLD));
+                let some = rest.split_off(rest.len().saturating_sub(RECORDS_PER_HOLD as usize));
                 let mut shard = locked(shard);
                 for slot in some {
                     self.tell(&mut shard, slot);
@@ -152,22 +149,13 @@ impl Node {
             return;
         }
         for shard in &self.shards {
-            let mut from = 0;
-            loop {
-                let mut shard = locked(shard);
-                let upto = shard.slots().min(from + RECORDS_PER_HOLD as u32);
-                for slot in from..upto {
-                    let entry = shard.get_mut(slot).and_then(|record| record.entry.as_mut());
-                    if let Some(entry) = entry.filter(|entry| entry.hold == Hold::Yes) {
-                        entry.hold = Hold::No;
-                        shard.note_due(slot);
-                    }
+            for_each_slot(shard, |shard, slot| {
+                let entry = shard.get_mut(slot).and_then(|record| record.entry.as_mut());
+                if let Some(entry) = entry.filter(|entry| entry.hold == Hold::Yes) {
+                    entry.hold = Hold::No;
+                    shard.note_due(slot);
                 }
-                from = upto;
-                if from >= shard.slots() {
-                    break;
-                }
-            }
+            });
         }
     }
 }
