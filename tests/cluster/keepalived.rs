@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::host::WITH_ITS_PARENT;
 use crate::cluster::{Plan, Stage, network, plan::PORTS};
+use crate::support::host::WITH_ITS_PARENT;
 use crate::support::wait::{eventually_some, holds_within};
 use crate::support::{Log, client, eventually, process};
 

@@ -12,6 +12,7 @@ pub mod bulk;
 pub mod client;
 pub mod fleet;
 pub mod health;
+pub mod host;
 pub mod http;
 pub mod log;
 pub mod netns;

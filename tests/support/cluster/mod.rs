@@ -11,7 +11,7 @@ pub mod checker;
 mod checker_tests;
 pub mod chronicle;
 pub mod history;
-pub mod host;
+
 pub mod lone_table;
 pub mod network;
 pub mod node;

@@ -12,7 +12,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::host::Host;
+use crate::support::host::Host;
 
 /// The MAC address of a node.
 pub fn mac(node: usize) -> String {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use rustix::process::Signal;
 
-use super::host::{Host, WITH_ITS_PARENT};
 use super::network::Network;
 use super::plan::Plan;
 use super::probe::{self, Standing};
+use crate::support::host::{Host, WITH_ITS_PARENT};
 use crate::support::proxy::{Answer, State, subcommand};
 use crate::support::{Proxy, eventually};
 

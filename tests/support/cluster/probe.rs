@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::host::Host;
 use super::network;
 use super::plan::STATISTICS;
+use crate::support::host::Host;
 use crate::support::{client, http};
 
 /// A stopped process takes connections and never answers.

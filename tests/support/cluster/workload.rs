@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::burst::{Call, burst};
-use super::host::Host;
 use super::plan::PORTS;
 use super::{Answer, Chronicle, Random, network};
+use crate::support::host::Host;
 
 /// How clients behave.
 #[derive(Clone, Debug)]

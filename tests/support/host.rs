@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use rustix::thread::{UnshareFlags, gettid, unshare_unsafe};
 
-use crate::support::netns;
+use super::netns;
 
 /// Put before a command: the process is killed when the thread that started it is gone.
 pub const WITH_ITS_PARENT: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
