@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::control::EXIT_FAILED;
 use crate::supervisor::EXIT_CONNECTIONS_CUT;
@@ -47,8 +47,11 @@ Exit codes:
 
 Environment:
   TCPFFEE_CONFIG_PATH, TCPFFEE_PID_PATH, TCPFFEE_KEY_TYPE, RUST_LOG and more: see
-  docs/CONFIGURATION.md. Every command but `run` and `demo` reads /etc/default/tcpffee where
-  the environment is silent.";
+  `man tcpffee`. Every command but `run` and `demo` reads /etc/default/tcpffee where the
+  environment is silent.
+
+More: `man tcpffee` has a quick start and what to do about lines of the log,
+`man tcpffee.toml` every key of the configuration.";
 
 /// Shown at the end of `status --help`.
 const STATUS_HELP: &str = "\
@@ -77,7 +80,7 @@ Examples:
 #[command(name = "tcpffee", version, after_help = AFTER_HELP)]
 pub struct Arguments {
     /// Configuration file, in place of TCPFFEE_CONFIG_PATH and of /etc/tcpffee/tcpffee.toml
-    #[arg(long, short, value_name = "PATH", global = true)]
+    #[arg(long, short, value_name = "PATH", global = true, value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -125,6 +128,7 @@ pub enum Task {
     #[command(after_help = GROUP_HELP)]
     Drain {
         /// The group's id, or its name
+        #[arg(value_hint = ValueHint::Other)]
         group: String,
     },
     /// Let a group serve no clients; they are assigned anew when they connect next
@@ -134,6 +138,7 @@ pub enum Task {
     #[command(after_help = GROUP_HELP)]
     Disable {
         /// The group's id, or its name
+        #[arg(value_hint = ValueHint::Other)]
         group: String,
     },
     /// Bring a group back: takes back `drain` and `disable`, those of the file too
@@ -144,6 +149,7 @@ pub enum Task {
     #[command(after_help = GROUP_HELP)]
     Enable {
         /// The group's id, or its name
+        #[arg(value_hint = ValueHint::Other)]
         group: String,
     },
     /// What concerns a cluster of several proxies
@@ -166,6 +172,7 @@ Examples:
   tcpffee sticks remove '192.0.2.7/LOGIN\\x00'    the slice as `tcpffee sticks` shows it")]
     Remove {
         /// The key, as `tcpffee sticks` shows it
+        #[arg(value_hint = ValueHint::Other)]
         key: String,
     },
 }
@@ -243,6 +250,18 @@ pub enum Exit {
     Cut = EXIT_CONNECTIONS_CUT,
 }
 
+impl Exit {
+    /// Every way to end but a panic's, which gives 101.
+    pub const ALL: [Exit; 6] = [
+        Exit::Done,
+        Exit::Refused,
+        Exit::Usage,
+        Exit::CannotStart,
+        Exit::NoAnswer,
+        Exit::Cut,
+    ];
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit as u8)
@@ -288,15 +307,7 @@ mod tests {
 
     #[test]
     fn the_help_names_every_exit_code() {
-        let all = [
-            Exit::Done,
-            Exit::Refused,
-            Exit::Usage,
-            Exit::CannotStart,
-            Exit::NoAnswer,
-            Exit::Cut,
-        ];
-        for exit in all {
+        for exit in Exit::ALL {
             let line = format!("\n  {}  ", exit as u8);
             assert!(AFTER_HELP.contains(&line), "{exit:?}");
         }

@@ -23,16 +23,17 @@ const KEY_WIDTH: usize = 15;
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct SticksFilter {
     /// Only entries of this group
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", value_hint = clap::ValueHint::Other)]
     pub group: Option<String>,
     /// Only entries of this address, or of this network
-    #[arg(long, value_name = "ADDRESS[/BITS]", value_parser = network)]
+    #[arg(long, value_name = "ADDRESS[/BITS]", value_parser = network,
+          value_hint = clap::ValueHint::Other)]
     pub ip: Option<String>,
     /// One JSON object in each line, with the fields of /api/v1/stick_table
     #[arg(long)]
     pub json: bool,
     /// Print this many entries at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_hint = clap::ValueHint::Other)]
     pub limit: Option<u64>,
 }
 

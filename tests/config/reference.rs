@@ -1,6 +1,6 @@
 //! `docs/CONFIGURATION.md`, written from the reference that the program itself reads by.
 //!
-//! The file is rewritten with `UPDATE_DOCS=1 cargo test --test config_reference`.
+//! The file is rewritten with `UPDATE_DOCS=1 cargo test --test config reference`.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -44,7 +44,7 @@ const INTRODUCTION: &str = "\
 # Configuration
 
 Written from the table that the program itself reads by; edit `src/config/reference/keys.rs` or
-`src/config/variables.rs`, then run `UPDATE_DOCS=1 cargo test --test config_reference`.
+`src/config/variables.rs`, then run `UPDATE_DOCS=1 cargo test --test config reference`.
 
 One TOML file of at most 4 MiB, named by `--config` or `TCPFFEE_CONFIG_PATH`. `tcpffee check` reads
 it and reports everything that is wrong with it at once, each with line, column, key, the value found
@@ -128,7 +128,7 @@ fn the_configuration_page_says_what_the_reference_says() {
     assert!(
         written == page,
         "docs/CONFIGURATION.md differs from the reference; run UPDATE_DOCS=1 cargo test --test \
-         config_reference"
+         config reference"
     );
 }
 
