@@ -25,8 +25,10 @@ pub mod paths; // no two files of the process are one
 pub mod pid_file; // which process runs, held by a lock
 pub mod proxy; // workers, listeners, sessions, relay
 pub mod resolve; // host names of targets, looked up off the event loop
+pub mod service; // what the service manager is told
 pub mod signals; // signals as events
 pub mod state_file; // habits of every file that keeps state: locked, replaced whole, set aside
 pub mod stats; // statistics: API, metrics, dashboard
 pub mod stick; // the stick table: keys, entries, balance, save
 pub mod supervisor; // starts the parts, answers reload and stop
+pub mod watchdog; // whether the loops turn, asked for the service manager

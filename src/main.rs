@@ -13,6 +13,7 @@ use tcpffee::events::Event;
 use tcpffee::logging::{self, LogGuard};
 use tcpffee::paths::{self, PathsCollide};
 use tcpffee::pid_file::{PidFile, PidFileError};
+use tcpffee::service::Service;
 use tcpffee::signals::{self, SignalError};
 use tcpffee::supervisor::{Start, StartError, Supervisor};
 
@@ -22,7 +23,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     let arguments = Arguments::of_process();
     match arguments.task() {
-        Task::Run => logged(logging::DEFAULT_FILTER, || run(arguments.config)),
+        Task::Run => logged(logging::DEFAULT_FILTER, |service| {
+            run(arguments.config, service)
+        }),
         Task::Demo => logged(logging::DEMO_FILTER, demo),
         Task::Check => cli::check(arguments.config.as_deref()),
         Task::Reload => cli::ask(Command::Reload),
@@ -40,21 +43,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config_path: Option<PathBuf>) -> Result<(), Failure> {
+fn run(config_path: Option<PathBuf>, service: &Service) -> Result<(), Failure> {
     let signals = caught_signals()?;
     let environment = Environment::from_process()?;
     let config_path = config_path.unwrap_or_else(|| environment.config_path.clone());
     let loaded = config::read(&config_path, &environment)?;
-    serve(loaded, environment, config_path, signals, || ())
+    serve(loaded, environment, config_path, signals, service, || ())
 }
 
-fn demo() -> Result<(), Failure> {
+fn demo(service: &Service) -> Result<(), Failure> {
     let signals = caught_signals()?;
     let environment = Environment::from_process()?;
     let stage = Stage::set(environment)?;
     let (loaded, environment) = (stage.loaded.clone(), stage.environment.clone());
     let config_path = environment.config_path.clone();
-    serve(loaded, environment, config_path, signals, || {
+    serve(loaded, environment, config_path, signals, service, || {
         cli::say(&stage.what_to_try())
     })
 }
@@ -75,6 +78,7 @@ fn serve(
     environment: Environment,
     config_path: PathBuf,
     (sender, events): Signals,
+    service: &Service,
     ready: impl FnOnce(),
 ) -> Result<(), Failure> {
     for warning in &loaded.warnings {
@@ -88,6 +92,7 @@ fn serve(
         environment,
         config_path: Some(config_path),
         events: sender,
+        service: service.clone(),
     })?;
     control.inform_by(supervisor.informant());
     ready();
@@ -99,8 +104,12 @@ fn serve(
     Ok(())
 }
 
-/// Runs a task that logs, logs why it failed, and gives the exit code.
-fn logged(default_filter: &'static str, task: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
+/// Runs a task that logs and tells the service manager, tells both why it failed, and gives the exit
+/// code.
+fn logged(
+    default_filter: &'static str,
+    task: impl FnOnce(&Service) -> Result<(), Failure>,
+) -> ExitCode {
     let rust_log = std::env::var_os("RUST_LOG");
     let settings = logging::Settings {
         rust_log: rust_log.map(|value| value.to_string_lossy().into_owned()),
@@ -113,10 +122,12 @@ fn logged(default_filter: &'static str, task: impl FnOnce() -> Result<(), Failur
             return Exit::CannotStart.into();
         }
     };
-    match task() {
+    let service = Service::from_process();
+    match task(&service) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             failure.log();
+            service.failed(&failure);
             failure.exit().into()
         }
     }

@@ -1,7 +1,10 @@
 //! The running process as a whole: starts the parts in order, answers reloads and stops.
 //!
 //! One thread, one queue of [`Event`]s. A reload either puts the new file in force as a whole or
-//! changes nothing and says why.
+//! changes nothing and says why. The service manager is told of every step.
+
+mod reload; // another configuration
+mod stop; // the end in order
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,35 +12,35 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster};
 use crate::config::{self, Config, Environment, TargetAddr};
-use crate::control::{self, Informant, Reply};
-use crate::counted::counted;
+use crate::control::{Informant, Reply};
 use crate::events::Event;
 use crate::groups::GroupRegistry;
 use crate::health::{self, Health};
 use crate::history::{History, Kind};
 use crate::operator::{self, Order};
-use crate::proxy::{self, End, Parts, Proxy};
+use crate::proxy::{self, Parts, Proxy};
 use crate::resolve::Names;
+use crate::service::{STEP_LIMIT, Service};
 use crate::state_file::{LockError, PathLock, lock_path};
 use crate::stats::{self, Sources};
 use crate::stick::save::{self, Keeper, KeyShape};
 use crate::stick::{self, Book, Table};
+use crate::watchdog::{Pulse, Pulses, Watchdog};
+
+pub use stop::EXIT_CONNECTIONS_CUT;
 
 /// How long the start and a reload wait for first answers about host names.
 const FIRST_LOOKUPS: Duration = Duration::from_secs(3);
-/// Between looks whether everything has ended, while stopping.
-const STOP_POLL: Duration = Duration::from_millis(20);
-/// How long workers get to close what was cut.
-const CUT_PATIENCE: Duration = Duration::from_secs(2);
-/// The exit code of `tcpffee stop` when connections were cut.
-pub const EXIT_CONNECTIONS_CUT: u8 = 5;
+/// The longest that one event may keep the supervisor: a reload waits 3 s for look-ups, an operator's
+/// word 2 s for the cluster, an order to form one 5 s for each answer of a Raft group.
+const EVENT_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a start needs.
 pub struct Start {
@@ -49,6 +52,8 @@ pub struct Start {
     pub config_path: Option<PathBuf>,
     /// For parts that report to the supervisor.
     pub events: Sender<Event>,
+    /// Who is told how the start, and everything after it, comes along.
+    pub service: Service,
 }
 
 /// The proxy could not start.
@@ -78,6 +83,9 @@ pub enum StartError {
     /// The system gave no event loop or thread for statistics.
     #[error("cannot start the statistics server: {0}")]
     StatisticsThread(#[source] io::Error),
+    /// The system gave no thread for the watchdog.
+    #[error("cannot start the thread that feeds the service manager's watchdog: {0}")]
+    Watchdog(#[source] io::Error),
 }
 
 /// A running tcpffee.
@@ -97,6 +105,14 @@ pub struct Supervisor {
     statistics: stats::Server,
     environment: Environment,
     config_path: Option<PathBuf>,
+    service: Service,
+    /// What is said when clients are let in.
+    ready: String,
+    pulse: Pulse,
+    /// Rung to see whether this turns.
+    bell: Receiver<()>,
+    /// Asks until the very end.
+    watchdog: Watchdog,
 }
 
 /// Who decides which key belongs to which group.
@@ -118,7 +134,10 @@ impl Supervisor {
             environment,
             config_path,
             events,
+            service,
         } = start;
+        let progress = service.extend(STEP_LIMIT);
+        let pulses = Pulses::default();
         let clock = Clock::start();
         let history = Arc::new(History::default());
         let workers = config.workers.unwrap_or_else(available_cpus);
@@ -130,6 +149,7 @@ impl Supervisor {
             // With the queue full the note is found after the event that is being handled.
             let _ = events.try_send(Event::NamesChanged);
         })));
+        progress.step("starting: looking up host names");
         look_up_names(&names, &config);
         let shape = KeyShape {
             key_type: environment.key_type,
@@ -137,6 +157,7 @@ impl Supervisor {
         };
         let path = environment.stick_table_save_path.clone();
         let path_lock = lock_path(&path)?;
+        progress.step("starting: restoring the stick table");
         let restored = save::load(&path, &shape, SystemTime::now())?;
         let alone = config.peers.is_empty();
         let mut sticking = match alone {
@@ -147,7 +168,8 @@ impl Supervisor {
                 log::info!("{count} stick entries restored from {}", path.display());
                 let interval = config.stick_table_save_interval;
                 // Before the first client: from then on the journal knows every stick.
-                let keeper = Keeper::start(Arc::clone(&table), &path, shape, interval, clock)?;
+                let keeper =
+                    Keeper::start(Arc::clone(&table), &path, shape, interval, clock, &pulses)?;
                 Sticking::Lone { table, keeper }
             }
             false => Sticking::Agreed(Box::new(Cluster::start(cluster::Parts {
@@ -158,8 +180,10 @@ impl Supervisor {
                 history: Arc::clone(&history),
                 lone: restored.entries,
                 lone_path: path.clone(),
+                pulses: pulses.clone(),
             })?)),
         };
+        progress.step("starting: opening listeners");
         let prepared = health::Prepared::new(&config, &environment.healthcheck_save_path)?;
         let (failed_sender, failed_targets) = bounded(health::QUEUE_FAILED_TARGETS);
         let descriptor_limit = proxy::raise_limit();
@@ -173,6 +197,7 @@ impl Supervisor {
             descriptor_limit,
             statistics_descriptors: stats::descriptors(descriptor_limit),
             history: Arc::clone(&history),
+            pulses: pulses.clone(),
         };
         let ready = ready_line(&config, workers, &sticking);
         let statistics_listener = stats::listen(config.stats_bind_socket)?;
@@ -192,6 +217,7 @@ impl Supervisor {
             failed_targets,
             descriptor_limit,
             council: sticking.council(),
+            pulses: pulses.clone(),
         })?;
         if let Sticking::Agreed(cluster) = &mut sticking {
             let (completer, view) = (proxy.completer(), proxy.view());
@@ -219,10 +245,14 @@ impl Supervisor {
             stats::descriptors(descriptor_limit),
             run_directory(&environment),
             Arc::clone(&sources),
+            &pulses,
         )
         .map_err(StartError::StatisticsThread)?;
+        let (pulse, bell) = pulses.register_bell("supervisor");
+        let watchdog = Watchdog::start(&service, &pulses).map_err(StartError::Watchdog)?;
+        drop(progress);
         log::info!("{ready}");
-        history.note(Kind::Process, false, ready);
+        history.note(Kind::Process, false, &*ready);
         Ok(Supervisor {
             proxy,
             health,
@@ -236,6 +266,11 @@ impl Supervisor {
             statistics,
             environment,
             config_path,
+            service,
+            ready,
+            pulse,
+            bell,
+            watchdog,
         })
     }
 
@@ -244,19 +279,33 @@ impl Supervisor {
         Arc::clone(&self.sources) as Arc<dyn Informant>
     }
 
-    /// Answers events until told to stop; returns how many connections were cut at the end.
+    /// Says that it is ready, and answers events until told to stop; returns how many connections
+    /// were cut at the end. Whatever else is to answer does by now.
     pub fn run(mut self, events: &Receiver<Event>) -> u64 {
+        self.service.ready(&self.ready);
         loop {
+            self.pulse.beat();
             if self.names_changed.swap(false, Ordering::SeqCst) {
                 self.refresh_targets();
             }
-            match events.recv() {
+            let event = select! {
+                recv(events) -> event => event,
+                recv(self.bell) -> _ => continue,
+            };
+            let busy = self.pulse.excuse(EVENT_LIMIT);
+            match event {
                 Ok(Event::Reload(reply)) => self.reload(reply),
                 Ok(Event::NamesChanged) => {} // looked at above
                 Ok(Event::Operator { order, reply }) => self.operate(&order, reply),
                 Ok(Event::ClusterForm { yes, reply }) => self.form_cluster(yes, reply),
-                Ok(Event::Stop(reply)) => return self.stop(reply, events),
-                Err(_) => return self.stop(None, events),
+                Ok(Event::Stop(reply)) => {
+                    drop(busy);
+                    return self.stop(reply, events);
+                }
+                Err(_) => {
+                    drop(busy);
+                    return self.stop(None, events);
+                }
             }
         }
     }
@@ -315,226 +364,6 @@ impl Supervisor {
             }
             Err(text) => reply.failed(text, Vec::new()),
         }
-    }
-
-    fn reload(&mut self, reply: Option<Reply>) {
-        let said = operator::words(&self.proxy.generation().groups);
-        match self.try_reload() {
-            Ok(mut changes) => {
-                let number = self.proxy.generation().number;
-                let summary = match changes.len() {
-                    0 => "configuration read again: nothing has changed".to_owned(),
-                    count => {
-                        format!(
-                            "configuration reloaded: {}, generation {number}",
-                            counted(count as u64, "change")
-                        )
-                    }
-                };
-                self.sources.note_reload(Ok(&changes));
-                changes.extend(said);
-                log::info!("{summary}");
-                self.note_reload(false, &summary, &changes);
-                for change in &changes {
-                    log::info!("  {change}");
-                }
-                if let Some(reply) = reply {
-                    reply.done(summary, changes);
-                }
-            }
-            Err(reasons) => {
-                // Names that only the refused file has are not looked up any more.
-                self.names
-                    .retain(&host_names(&self.proxy.generation().config));
-                let summary = "reload refused; the running configuration stays as it is";
-                log::error!("{summary}");
-                self.sources.note_reload(Err(&reasons));
-                self.note_reload(true, summary, &reasons);
-                for reason in &reasons {
-                    log::error!("  {reason}");
-                }
-                if let Some(reply) = reply {
-                    reply.failed(summary, reasons);
-                }
-            }
-        }
-    }
-
-    fn note_reload(&self, is_refused: bool, summary: &str, lines: &[String]) {
-        let text = match lines {
-            [] => summary.to_owned(),
-            lines => format!("{summary}: {}", lines.join("; ")),
-        };
-        self.history.note(Kind::Reload, is_refused, text);
-    }
-
-    /// Reads and applies the file; the lines say what changed, or all that speaks against it.
-    fn try_reload(&mut self) -> Result<Vec<String>, Vec<String>> {
-        let Some(path) = &self.config_path else {
-            return Err(vec![
-                "the configuration is built in; there is no file to read".to_owned(),
-            ]);
-        };
-        let loaded = config::read(path, &self.environment)
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        // The environment's warnings were told at the start.
-        for warning in &loaded.warnings {
-            if !self.environment.warnings.contains(warning) {
-                log::warn!("{warning}");
-            }
-        }
-        let new = loaded.config;
-        let changes = config::diff(&self.proxy.generation().config, &new);
-        if !changes.needs_restart.is_empty() {
-            let say = |change| format!("{change}: needs a restart");
-            return Err(changes.needs_restart.iter().map(say).collect());
-        }
-        let lines: Vec<String> = changes.changed.iter().map(ToString::to_string).collect();
-        self.sticking.check(&self.proxy.generation().config, &new)?;
-        if lines.is_empty() {
-            operator::forget_words(&self.proxy);
-            // The secret's file may say something else.
-            self.sticking.adopt(&new);
-            return Ok(lines);
-        }
-        look_up_names(&self.names, &new);
-        let names = Arc::clone(&self.names);
-        let in_force = new.clone();
-        let used = host_names(&new);
-        let change = self.health.change_to(&new);
-        let checks = proxy::Health {
-            of: &|id| change.plan().status(id),
-            descriptors: change.descriptors(),
-        };
-        self.proxy
-            .reload(new, checks, &|host| answer(&names, host))
-            .map_err(|error| vec![error.to_string()])?;
-        change.adopt();
-        self.sticking.adopt(&in_force);
-        self.names.retain(&used);
-        Ok(lines)
-    }
-
-    /// Ends in order: no new clients, `shutdown_grace` for open connections, the table saved.
-    fn stop(self, reply: Option<Reply>, events: &Receiver<Event>) -> u64 {
-        let grace = self.proxy.generation().config.shutdown_grace;
-        self.proxy.stop_accepting();
-        let open = counted(self.proxy.connections() as u64, "open connection");
-        let text = format!(
-            "stopping: up to {} s for {open}; a second signal ends at once",
-            grace.as_secs_f64()
-        );
-        log::info!("{text}");
-        self.history.note(Kind::Process, false, &*text);
-        let mut replies: Vec<Reply> = reply.into_iter().collect();
-        for reply in &replies {
-            reply.progress(text.clone());
-        }
-        let is_quiet = self.await_quiet(grace, events, &mut replies);
-        let before = self.proxy.view().ended(End::Shutdown);
-        if !is_quiet {
-            self.proxy.cut_all(End::Shutdown);
-            self.await_closed();
-        }
-        let cut = self.proxy.view().ended(End::Shutdown) - before;
-        self.log_totals();
-        let states_saved = self.health.stop();
-        self.proxy.quit();
-        let table_saved = self.sticking.stop();
-        drop(self.path_lock);
-        drop(self.statistics);
-        let mut text = match cut {
-            0 => "stopped: every connection had ended".to_owned(),
-            cut => format!("stopped: {} cut", counted(cut, "connection")),
-        };
-        log::info!("{text}");
-        let mut exit = if cut == 0 { 0 } else { EXIT_CONNECTIONS_CUT };
-        let failures = [
-            table_saved.err().map(|error| error.to_string()),
-            states_saved.err().map(|error| error.to_string()),
-        ];
-        for error in failures.into_iter().flatten() {
-            log::error!("{error}");
-            text = format!("{text}; {error}");
-            exit = control::EXIT_FAILED;
-        }
-        for reply in replies {
-            reply.done_but(exit, text.clone(), Vec::new());
-        }
-        cut
-    }
-
-    /// Waits until nothing is open; false where the time was over, or a signal to stop came, first.
-    /// Who asks to stop meanwhile is added to `replies`.
-    fn await_quiet(
-        &self,
-        grace: Duration,
-        events: &Receiver<Event>,
-        replies: &mut Vec<Reply>,
-    ) -> bool {
-        let deadline = Instant::now() + grace;
-        while !self.proxy.is_quiet() {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            match events.recv_timeout(STOP_POLL) {
-                // Who asks by command waits with the first; only a signal is impatience.
-                Ok(Event::Stop(Some(reply))) => replies.push(reply),
-                Ok(Event::Stop(None)) => {
-                    log::warn!("told to stop a second time: ending at once");
-                    return false;
-                }
-                Ok(
-                    Event::Reload(Some(reply))
-                    | Event::ClusterForm { reply, .. }
-                    | Event::Operator { reply, .. },
-                ) => {
-                    reply.failed("the process is stopping", Vec::new());
-                }
-                Ok(Event::Reload(None) | Event::NamesChanged) => {}
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(STOP_POLL),
-            }
-        }
-        true
-    }
-
-    fn await_closed(&self) {
-        let deadline = Instant::now() + CUT_PATIENCE;
-        while self.proxy.connections() > 0 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn log_totals(&self) {
-        let view = self.proxy.view();
-        let totals = view.totals();
-        let ends: Vec<String> = End::ALL
-            .iter()
-            .zip(view.ends())
-            .filter(|&(_, count)| count > 0)
-            .map(|(end, count)| format!("{end}={count}"))
-            .collect();
-        log::info!(
-            "{} connections served, {} bytes in, {} bytes out; {}",
-            totals.accepted,
-            totals.bytes_in,
-            totals.bytes_out,
-            if ends.is_empty() {
-                "none ended".to_owned()
-            } else {
-                ends.join(" ")
-            },
-        );
-        log::info!(
-            "{} accept pauses, {} late key slices, {} failed connects, {} moves to another group, \
-             {} turns at the bound on held bytes",
-            totals.accept_pauses,
-            totals.slice_timeouts,
-            totals.connect_failures,
-            totals.moves,
-            totals.buffer_pressure,
-        );
     }
 }
 

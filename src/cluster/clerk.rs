@@ -24,6 +24,7 @@ use crate::proxy::{Generation, Statuses, View};
 use crate::stick::replicated::command::{Full, Op, StatedGroup, Statement, Verdict};
 use crate::stick::replicated::node::{Identity, Node, Saying};
 use crate::stick::replicated::{Agreed, AgreedMember, Listener, Replica, machine};
+use crate::watchdog::Pulse;
 
 /// What the health checks make of the groups that are not Up, with reasons; none where that is not
 /// known.
@@ -114,6 +115,7 @@ pub(super) struct Run {
     pub verdicts: Verdicts,
     pub peerage: Arc<Peerage>,
     pub is_stopping: Arc<AtomicBool>,
+    pub pulse: Pulse,
 }
 
 /// What the clerk has said and not heard of yet, each of one kind at a time.
@@ -139,6 +141,7 @@ impl Run {
             .unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
         let mut said = Said::default();
         while !self.is_stopping.load(Ordering::Acquire) {
+            self.pulse.beat();
             let agreed = self.node.replica().agreed();
             self.show(&agreed, &mut said);
             let status = self.handle.status();

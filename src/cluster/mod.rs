@@ -43,6 +43,7 @@ use crate::resolve::Names;
 use crate::stick::replicated::Replica;
 use crate::stick::replicated::node::{Identity, Node, Policy, Rounds, TICK_MS};
 use crate::stick::{Key, RestoredEntry};
+use crate::watchdog::{Pulse, Pulses};
 
 use clerk::{Clerk, Verdicts};
 use happenings::Hearers;
@@ -102,6 +103,8 @@ pub struct Parts<'a> {
     pub lone: Vec<RestoredEntry>,
     /// Where a lone node's table is saved.
     pub lone_path: PathBuf,
+    /// Where the loops of drivers and threads are looked after.
+    pub pulses: Pulses,
 }
 
 /// How long an operator waits for the cluster to hear his word.
@@ -127,6 +130,9 @@ pub struct Cluster {
     leaders: [Arc<AtomicU64>; 2],
     is_stopping: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    pulses: Pulses,
+    /// The Raft groups' drivers'.
+    drivers: [Pulse; 2],
 }
 
 impl Cluster {
@@ -204,6 +210,17 @@ impl Cluster {
             policy(config),
             Box::new(Arc::clone(&surroundings)),
         );
+        let pulse = |group: Group, handle: &Handle| {
+            let handle = handle.clone();
+            let name = format!("raft {}", group.name());
+            parts.pulses.register(name, move |question| {
+                handle.on_turn(Box::new(move || question.answer()));
+            })
+        };
+        let drivers = [
+            pulse(Group::StickTable, &sticks),
+            pulse(Group::HealthChecks, &checks),
+        ];
         let peerage = Arc::new(Peerage::new(parts.names, sticks.clone(), checks.clone()));
         peerage.refresh(config);
         Ok(Cluster {
@@ -223,6 +240,8 @@ impl Cluster {
             leaders,
             is_stopping: Arc::default(),
             threads: Vec::new(),
+            drivers,
+            pulses: parts.pulses,
         })
     }
 
@@ -279,9 +298,12 @@ impl Cluster {
     ) -> Result<(), StartError> {
         self.surroundings.connect(completer, view.clone());
         let (node, is_stopping) = (Arc::clone(&self.node), Arc::clone(&self.is_stopping));
+        // Both turn by themselves several times in a second: nobody need wake them.
+        let pulse = self.pulses.register("sticks", |_| ());
         self.spawn("sticks", move || {
             let mut rounds = Rounds::default();
             while !is_stopping.load(Ordering::Acquire) {
+                pulse.beat();
                 node.tick(&mut rounds);
                 std::thread::sleep(Duration::from_millis(TICK_MS));
             }
@@ -297,6 +319,7 @@ impl Cluster {
             verdicts,
             peerage: Arc::clone(&self.peerage),
             is_stopping: Arc::clone(&self.is_stopping),
+            pulse: self.pulses.register("clerk", |_| ()),
         };
         self.spawn("clerk", move || run.run())
     }
@@ -406,6 +429,7 @@ impl Cluster {
     /// Ends the node's part in good order: what it knows of connections is told, leadership is
     /// handed over.
     pub fn stop(mut self) {
+        drop(self.drivers);
         self.node.tell_last();
         self.is_stopping.store(true, Ordering::Release);
         self.clerk.wake();

@@ -47,6 +47,7 @@ use crate::groups::TargetState;
 use crate::own_listeners::OwnListeners;
 use crate::resolve::Names;
 use crate::state_file::{LockError, PathLock, lock_path};
+use crate::watchdog::Pulses;
 
 use board::{Board, Runs};
 use jitter::Jitter;
@@ -101,6 +102,8 @@ pub struct Outside {
     pub descriptor_limit: usize,
     /// In a cluster: where verdicts come from. Alone, what this node sees is what holds.
     pub council: Option<Council>,
+    /// Where the threads' loops are looked after.
+    pub pulses: Pulses,
 }
 
 /// Running health checks.
@@ -208,10 +211,15 @@ impl Prepared {
         let saver = Arc::new(self.saver);
         let on_status: SharedOnStatus = Arc::from(outside.on_status);
         let council = match outside.council {
-            Some(council) => Some(council.sit(Arc::clone(&board), Arc::clone(&on_status))?),
+            Some(council) => {
+                Some(council.sit(Arc::clone(&board), Arc::clone(&on_status), &outside.pulses)?)
+            }
             None => None,
         };
+        let (pulse, bell) = outside.pulses.register_bell("health");
         let scheduler = Scheduler {
+            pulse,
+            bell,
             board: Arc::clone(&board),
             names: outside.names,
             own_listeners: self.plan.own_listeners,

@@ -13,6 +13,7 @@ use crate::groups::TargetState;
 use crate::logging::RateLimit;
 use crate::own_listeners::OwnListeners;
 use crate::resolve::Names;
+use crate::watchdog::Pulse;
 
 use super::board::{Runs, TargetKey};
 use super::jitter::Jitter;
@@ -41,6 +42,9 @@ static NO_THREAD: RateLimit = RateLimit::new();
 
 /// All that the scheduler's thread owns.
 pub(super) struct Scheduler {
+    pub pulse: Pulse,
+    /// Rung to see whether this turns.
+    pub bell: Receiver<()>,
     pub board: Arc<SharedBoard>,
     pub names: Arc<Names>,
     pub own_listeners: Arc<OwnListeners>,
@@ -66,7 +70,9 @@ impl Scheduler {
     pub fn run(mut self) {
         self.follow_board();
         loop {
+            self.pulse.beat();
             select! {
+                recv(self.bell) -> _ => {}
                 recv(self.results) -> done => if let Ok(done) = done {
                     self.settle(done);
                 },

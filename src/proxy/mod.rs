@@ -50,6 +50,7 @@ use crate::config::{Config, KeyType};
 use crate::groups::{GroupRegistry, HealthStatus, TargetState};
 use crate::history::History;
 use crate::stick::{Route, Sticks, Ticket};
+use crate::watchdog::Pulses;
 
 pub use descriptors::{Split, raise_limit};
 pub use ending::End;
@@ -86,6 +87,8 @@ pub struct Parts {
     pub statistics_descriptors: usize,
     /// Where changes of the groups' statuses are noted.
     pub history: Arc<History>,
+    /// Where the workers' loops are looked after.
+    pub pulses: Pulses,
 }
 
 /// What the proxy needs of the health checks.
@@ -223,8 +226,11 @@ impl Proxy {
         let mut threads = Vec::new();
         for (index, seat) in seats.into_iter().enumerate() {
             let worker = Arc::clone(&shared);
-            let run = move || Worker::new(index, seat, worker, max_pipes).run();
-            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            let name = format!("worker-{index}");
+            let handle = handles[index].clone();
+            let pulse = parts.pulses.register(&*name, move |_| handle.wake());
+            let run = move || Worker::new(index, seat, worker, max_pipes).run(&pulse);
+            let thread = std::thread::Builder::new().name(name);
             threads.push(thread.spawn(run)?);
         }
         let proxy = Proxy {

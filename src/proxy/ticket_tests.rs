@@ -114,6 +114,7 @@ impl Rig {
             descriptor_limit: 1_000,
             statistics_descriptors: 0,
             history: Arc::default(),
+            pulses: Pulses::default(),
         };
         let health = Health {
             of: &|_| Arc::new(HealthStatus::up()),

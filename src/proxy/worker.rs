@@ -19,6 +19,7 @@ use mio::{Events, Poll, Waker};
 
 use crate::clock::Millis;
 use crate::stick::{Route, Ticket};
+use crate::watchdog::Pulse;
 
 use super::End;
 use super::acceptor::Acceptor;
@@ -98,7 +99,8 @@ impl WorkerHandle {
         Arc::clone(&self.waker)
     }
 
-    fn wake(&self) {
+    /// Has the worker's loop turn.
+    pub fn wake(&self) {
         self.waker
             .wake()
             .expect("the worker's eventfd is open as long as the process");
@@ -199,8 +201,8 @@ impl Worker {
         }
     }
 
-    /// Runs until told to quit.
-    pub fn run(mut self) {
+    /// Runs until told to quit; with each wake-up the pulse beats.
+    pub fn run(mut self, pulse: &Pulse) {
         let mut events = Events::with_capacity(BATCH);
         let mut due = Vec::new();
         while !self.quits {
@@ -218,6 +220,7 @@ impl Worker {
                 }
             }
             if is_woken {
+                pulse.beat();
                 self.take_answers();
                 self.take_orders();
                 self.take_statuses();

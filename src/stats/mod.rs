@@ -31,6 +31,8 @@ use mio::Waker;
 use backend::Answers;
 use front::Front;
 
+use crate::watchdog::Pulses;
+
 pub use front::ListenError;
 pub use sources::{Parts, Sources, StickQuery};
 
@@ -57,13 +59,13 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 /// The statistics server. At drop it ends.
 pub struct Server {
     is_stopped: Arc<AtomicBool>,
-    waker: Waker,
+    waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
     /// Serves whoever comes to `listener`, with at most so many descriptors. In `directory` lies,
-    /// for a moment, the socket of the server within.
+    /// for a moment, the socket of the server within. The event loop is looked after by `pulses`.
     ///
     /// # Errors
     /// The system gives no event loop or thread, or no socket in `directory`.
@@ -72,8 +74,9 @@ impl Server {
         descriptors: usize,
         directory: PathBuf,
         sources: Arc<Sources>,
+        pulses: &Pulses,
     ) -> io::Result<Server> {
-        Server::serve(listener, descriptors, directory, sources)
+        Server::serve(listener, descriptors, directory, sources, pulses)
     }
 
     fn serve(
@@ -81,14 +84,16 @@ impl Server {
         descriptors: usize,
         directory: PathBuf,
         answers: Arc<dyn Answers>,
+        pulses: &Pulses,
     ) -> io::Result<Server> {
         let max_clients = descriptors.saturating_sub(OTHER_DESCRIPTORS);
         let is_stopped = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&is_stopped);
         let (sender, started) = mpsc::channel();
+        let pulses = pulses.clone();
         let thread = std::thread::Builder::new().name("stats".to_owned());
         let thread = thread.spawn(move || {
-            let front = Front::new(listener, max_clients, directory, answers);
+            let front = Front::new(listener, max_clients, directory, answers, &pulses);
             let (front, waker) = front.map_or_else(|e| (None, Err(e)), |(f, w)| (Some(f), Ok(w)));
             // Who started this waits for it.
             let _ = sender.send(waker);

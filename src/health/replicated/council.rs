@@ -21,6 +21,7 @@ use crate::config::HealthCheck;
 use crate::health::SharedOnStatus;
 use crate::health::shared_board::SharedBoard;
 use crate::health::streak::State;
+use crate::watchdog::{Pulse, Pulses};
 
 use super::agreed::{Agreed, CheckKey};
 use super::command::Command;
@@ -98,6 +99,7 @@ impl Council {
         self,
         board: Arc<SharedBoard>,
         on_status: SharedOnStatus,
+        pulses: &Pulses,
     ) -> io::Result<(Arc<Seat>, Sitting)> {
         let Council {
             minutes,
@@ -126,8 +128,9 @@ impl Council {
             heads_due: now,
         };
         let (stop, stopped) = bounded(0);
+        let (pulse, bell) = pulses.register_bell("health-council");
         let thread = std::thread::Builder::new().name("health-council".to_owned());
-        let thread = thread.spawn(move || clerk.run(&rung, &stopped))?;
+        let thread = thread.spawn(move || clerk.run(&rung, &stopped, &pulse, &bell))?;
         Ok((seat, Sitting { stop, thread }))
     }
 }
@@ -171,12 +174,20 @@ impl Seat {
 }
 
 impl Clerk {
-    fn run(mut self, rung: &Receiver<()>, stopped: &Receiver<()>) {
+    fn run(
+        mut self,
+        rung: &Receiver<()>,
+        stopped: &Receiver<()>,
+        pulse: &Pulse,
+        bell: &Receiver<()>,
+    ) {
         loop {
+            pulse.beat();
             let (speech, heads) = (self.speech.answers(), self.heads.answers());
             select! {
                 recv(stopped) -> _ => return,
                 recv(rung) -> _ => {}
+                recv(bell) -> _ => {}
                 recv(speech) -> answer => if let Ok(answer) = answer {
                     self.speech.answered(answer, Instant::now());
                 },

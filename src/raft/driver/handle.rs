@@ -53,6 +53,9 @@ impl Drop for Promise {
     }
 }
 
+/// Called in the driver's thread; dropped without, where the node has stopped.
+pub type Turned = Box<dyn FnOnce() + Send>;
+
 /// What the driver is asked to do.
 pub(super) enum Request {
     Peers(Vec<PeerAddress>),
@@ -64,6 +67,7 @@ pub(super) enum Request {
     Fence(Index, Sender<bool>),
     Operate(Ask, Sender<Report>),
     Snapshot,
+    Turn(Turned),
     Stop,
 }
 
@@ -169,6 +173,12 @@ impl Handle {
     /// Takes a snapshot soon, however little has changed since the last one.
     pub fn take_snapshot(&self) {
         self.ask(Request::Snapshot);
+    }
+
+    /// Has the driver call `turned`, which must not wait, within its next turn: to see whether it
+    /// does. Never waits.
+    pub fn on_turn(&self, turned: Turned) {
+        self.ask(Request::Turn(turned));
     }
 
     /// Hands leadership over.

@@ -75,7 +75,7 @@ pub use config::{
     StartError,
 };
 pub use conflicts::Conflict;
-pub use handle::{Handle, RequestError};
+pub use handle::{Handle, RequestError, Turned};
 pub use status::{Counters, Status, Trouble};
 
 use conflicts::Conflicts;

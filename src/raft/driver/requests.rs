@@ -46,6 +46,7 @@ impl<F: Files> Node<F> {
                 let _ = reply.send(report);
             }
             Request::Snapshot => self.saving.asked = true,
+            Request::Turn(turned) => turned(),
             Request::Stop => self.begin_to_stop(),
         }
     }

@@ -31,6 +31,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::answer::Answer;
 use super::backend::{Answers, LINKS};
+use crate::watchdog::{Pulse, Pulses};
 use behind::Behind;
 use client::{Client, Standing, Turn};
 use link::{Asker, Link};
@@ -63,6 +64,7 @@ const FIRST_CLIENT: usize = FIRST_LINK + LINKS;
 /// The event loop with all that it holds.
 pub struct Front {
     poll: Poll,
+    pulse: Pulse,
     listener: TcpListener,
     is_accept_due: bool,
     accept_again: Option<Instant>,
@@ -91,19 +93,27 @@ impl Front {
         max_clients: usize,
         directory: PathBuf,
         answers: Arc<dyn Answers>,
-    ) -> io::Result<(Front, Waker)> {
+        pulses: &Pulses,
+    ) -> io::Result<(Front, Arc<Waker>)> {
         // Where it is refused, statistics are as urgent as connections.
         let _ = rustix::process::nice(NICENESS);
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKER)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let mut listener = TcpListener::from_std(listener);
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)?;
         let max_clients = max_clients.clamp(1, MAX_CLIENTS);
         let now = Instant::now();
         let behind = Behind::start(poll.registry(), directory, Arc::clone(&answers), now)?;
+        let woken = Arc::clone(&waker);
+        let pulse = pulses.register("stats", move |_| {
+            // It fails only where the kernel has no memory for a counter that exists already; then
+            // the loop turns by itself within a tick.
+            let _ = woken.wake();
+        });
         let front = Front {
             poll,
+            pulse,
             listener,
             is_accept_due: true,
             accept_again: None,
@@ -129,6 +139,7 @@ impl Front {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 result => result.expect("an event loop that was made can be waited on"),
             }
+            self.pulse.beat();
             self.now = Instant::now();
             for event in &events {
                 match event.token() {

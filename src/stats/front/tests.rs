@@ -95,7 +95,7 @@ fn start(max_clients: usize, directory: PathBuf) -> (Arc<Scripted>, Started) {
     let answers = Arc::new(Scripted::default());
     let descriptors = max_clients + OTHER_DESCRIPTORS;
     let shared: Arc<dyn Answers> = answers.clone();
-    let server = Server::serve(listener, descriptors, directory, shared);
+    let server = Server::serve(listener, descriptors, directory, shared, &Pulses::default());
     (answers, server.map(|server| (address, server)))
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::state_file;
 use crate::stick::Table;
+use crate::watchdog::Pulses;
 
 use super::KeyShape;
 use super::keeping::Keeping;
@@ -40,7 +41,7 @@ pub(super) struct Shared {
 }
 
 /// The thread's name.
-const NAME: &str = "stick-keeper";
+pub(super) const NAME: &str = "stick-keeper";
 
 /// [`Shared::phase`]: go on.
 pub(super) const KEEP: u8 = 0;
@@ -103,13 +104,15 @@ pub struct StopError {
 
 impl Keeper {
     /// Starts to keep `table` in `path`, whose lock the caller holds, with a first full save at
-    /// once and one every `save_interval` in which something changed.
+    /// once and one every `save_interval` in which something changed. The thread's loop is looked
+    /// after by `pulses`.
     pub fn start(
         table: Arc<Table>,
         path: &Path,
         shape: KeyShape,
         save_interval: Duration,
         clock: Clock,
+        pulses: &Pulses,
     ) -> Result<Keeper, StartError> {
         let paths = Paths::new(path);
         state_file::make_directory(path).map_err(|source| StartError::Folder {
@@ -129,9 +132,10 @@ impl Keeper {
         let saver =
             Saver::start(Arc::clone(&table), paths.clone()).map_err(no_thread(saver::NAME))?;
         let keeping = Keeping::new(table, paths, shape, Arc::clone(&shared), clock, saver);
+        let pulses = pulses.clone();
         let thread = Builder::new()
             .name(NAME.into())
-            .spawn(move || keeping.run())
+            .spawn(move || keeping.run(&pulses))
             .map_err(no_thread(NAME))?;
         Ok(Keeper {
             shared,

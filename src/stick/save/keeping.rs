@@ -11,13 +11,14 @@ use log::{debug, error, info};
 use crate::clock::{Clock, Millis};
 use crate::logging::RateLimit;
 use crate::stick::Table;
+use crate::watchdog::{Pulse, Pulses};
 
 use super::KeyShape;
 use super::codec::{Header, Kind};
 use super::file::EntryFile;
 use super::full;
 use super::journal::Journal;
-use super::keeper::{ABANDON, STOP, Shared, StopError};
+use super::keeper::{ABANDON, NAME, STOP, Shared, StopError};
 use super::paths::Paths;
 use super::saver::{Order, Outcome, Saver};
 
@@ -83,29 +84,38 @@ impl Keeping {
     }
 
     /// Keeps the table until told to end.
-    pub fn run(mut self) -> Result<(), StopError> {
-        self.table.journal_to(Some(thread::current()));
+    pub fn run(mut self, pulses: &Pulses) -> Result<(), StopError> {
+        let this = thread::current();
+        self.table.journal_to(Some(this.clone()));
+        let pulse = pulses.register(NAME, move |_| this.unpark());
         loop {
+            pulse.beat();
             match self.shared.phase.load(Ordering::Acquire) {
-                STOP => return self.finish(),
+                STOP => {
+                    drop(pulse); // the loop has ended, the work has not
+                    return self.finish();
+                }
                 ABANDON => {
                     self.table.journal_to(None);
                     self.saver.finish();
                     return Ok(());
                 }
-                _ => self.turn(),
+                _ => self.turn(&pulse),
             }
         }
     }
 
     /// Does what is due, then sleeps until the next thing is, or there is news.
-    fn turn(&mut self) {
+    fn turn(&mut self, pulse: &Pulse) {
         let now = self.clock.now();
         if now >= self.next_sweep {
-            self.sweep(now);
+            self.sweep(now, pulse);
             let interval = self.table.settings().expiration / 8;
             self.next_sweep = now + interval.clamp(MIN_SWEEP_INTERVAL, MAX_SWEEP_INTERVAL);
         }
+        // The disk may take as long as it likes: that is told by the journal's and the saves'
+        // troubles, and no reason to end connections.
+        let disk = pulse.excuse(Duration::MAX);
         if let Some(outcome) = self.saver.outcome() {
             self.saved(outcome);
         }
@@ -122,14 +132,17 @@ impl Keeping {
         } else {
             self.next_sweep.min(self.next_save())
         };
+        drop(disk);
         thread::park_timeout(next.since(self.clock.now()));
     }
 
     /// Sweeps in small steps, so that news need not wait for a long one.
-    fn sweep(&mut self, now: Millis) {
+    fn sweep(&mut self, now: Millis, pulse: &Pulse) {
         for shard in 0..self.table.shard_count() {
             while self.table.sweep_some(shard, now) {
+                pulse.beat();
                 if self.table.has_news() {
+                    let _disk = pulse.excuse(Duration::MAX);
                     self.write_news();
                 }
             }

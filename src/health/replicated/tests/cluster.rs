@@ -28,6 +28,7 @@ use crate::groups::{HealthStatus, Status};
 use crate::health::replicated::{Agreed, Council, Minutes, VERSION, machine};
 use crate::health::{Health, Outside, Prepared, State};
 use crate::resolve::Names;
+use crate::watchdog::Pulses;
 
 /// Conditions that do not come about by then fail the test.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -143,6 +144,7 @@ impl Cluster {
             failed_targets: never(),
             descriptor_limit: 1024,
             council: Some(Council::new(minutes.clone(), handle.clone())),
+            pulses: Pulses::default(),
         });
         self.nodes[number].runs = Some(Running {
             handle,

@@ -7,6 +7,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::GroupId;
 use crate::stick::Settings;
+use crate::watchdog::Pulses;
 
 /// A process: its table, filled from the files, with its keeper.
 struct Process {
@@ -24,7 +25,15 @@ impl Process {
         let table = Arc::new(cluster.table(settings));
         let restored = load(path, &IPS, SystemTime::now());
         table.restore(restored.entries, clock.now());
-        let keeper = Keeper::start(Arc::clone(&table), path, IPS, save_interval, clock).unwrap();
+        let keeper = Keeper::start(
+            Arc::clone(&table),
+            path,
+            IPS,
+            save_interval,
+            clock,
+            &Pulses::default(),
+        )
+        .unwrap();
         Process {
             table,
             cluster,
