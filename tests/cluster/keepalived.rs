@@ -24,7 +24,7 @@ const A_WHILE: Duration = Duration::from_secs(6);
 
 /// The guide's three nodes, before anything runs; none where that cannot be tried here.
 fn stage() -> Option<Stage> {
-    if !has_programs() {
+    if !has_programs(&["keepalived", "curl"]) {
         return None;
     }
     let plan = Plan::of_file(&block(GUIDE, "# /etc/tcpffee/tcpffee.toml"));
@@ -36,10 +36,10 @@ fn stage() -> Option<Stage> {
     Some(stage)
 }
 
-fn has_programs() -> bool {
-    let missing = ["keepalived", "curl"]
-        .into_iter()
-        .find(|program| find(program).is_none());
+/// Whether all these programs are there; where one is not, the test is skipped and says so.
+pub fn has_programs(programs: &[&str]) -> bool {
+    let mut programs = programs.iter();
+    let missing = programs.find(|program| find(program).is_none());
     let Some(program) = missing else {
         return true;
     };
@@ -50,7 +50,8 @@ fn has_programs() -> bool {
     false
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+/// Where a program is.
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.push("/usr/sbin".into());

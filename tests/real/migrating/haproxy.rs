@@ -78,7 +78,7 @@ fn an_open_connection_holds_an_entry_here_and_not_with_haproxy() {
 }
 
 #[test]
-fn a_restart_empties_the_table_of_haproxy_and_not_that_of_tcpffee() {
+fn a_restart_or_reload_empties_the_table_of_haproxy_and_not_that_of_tcpffee() {
     in_guide(HAPROXY, || {
         let _servers = servers();
         let old = Haproxy::start(&block(BEFORE), &PORTS);
@@ -86,12 +86,19 @@ fn a_restart_empties_the_table_of_haproxy_and_not_that_of_tcpffee() {
         assert_eq!(old.entries(), CLIENTS);
         drop(old);
         let old = Haproxy::start(&block(BEFORE), &PORTS);
-        assert_eq!(old.entries(), 0);
+        assert_eq!(old.entries(), 0, "after a restart");
+        servers_of(CLIENTS, &PORTS);
+        assert_eq!(old.entries(), CLIENTS);
+        old.reload(&block(BEFORE));
+        eventually("the table is empty after a reload", || old.entries() == 0);
         drop(old);
 
         let state = State::new();
         let mut proxy = tcpffee_with(&block(AFTER), &state);
         let before = servers_of(CLIENTS, &PORTS);
+        let answer = proxy.subcommand(&["reload"]);
+        assert_eq!(answer.code, 0, "{}", answer.text);
+        assert_eq!(servers_of(CLIENTS, &PORTS), before);
         assert_eq!(proxy.stop(), 0);
         let _proxy = tcpffee_with(&block(AFTER), &state);
         // In another order: a table that were empty would give other servers.
@@ -121,5 +128,37 @@ fn a_server_that_answers_503_loses_its_connections_with_haproxy_and_here() {
         drop(old);
         let _proxy = tcpffee(CHECK_AFTER);
         assert_cut_and_moved();
+    });
+}
+
+/// How many new clients get two servers when they come to two ports at once.
+fn torn_apart(clients: std::ops::Range<u32>) -> usize {
+    let is_torn = |client: &u32| {
+        let start = std::sync::Barrier::new(2);
+        let go = |port| {
+            start.wait();
+            ask(*client, port)
+        };
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| go(PORTS[0]));
+            let second = go(PORTS[1]);
+            first.join().unwrap() != second
+        })
+    };
+    clients.filter(is_torn).count()
+}
+
+#[test]
+fn two_first_connections_at_once_may_part_with_haproxy_and_never_here() {
+    in_guide(HAPROXY, || {
+        let _servers = servers();
+        let old = Haproxy::start(&block(BEFORE), &PORTS);
+        println!(
+            "HAProxy: {} of 500 clients have two servers",
+            torn_apart(0..500)
+        );
+        drop(old);
+        let _proxy = tcpffee(AFTER);
+        assert_eq!(torn_apart(0..500), 0);
     });
 }

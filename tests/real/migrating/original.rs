@@ -20,14 +20,15 @@ fn a_file_of_the_original_is_taken_with_one_warning() {
     assert!(answer.text.contains(MAC), "{}", answer.text);
 }
 
-/// What both files say, with every default.
-fn said() -> serde_json::Value {
+/// The settings in force, but for the list of nodes.
+fn said() -> Vec<serde_json::Value> {
     let mut all = http::json(STATISTICS, "/api/v1/config");
-    let settings = &mut all["settings"];
-    for own in ["peers"] {
-        settings[own].take();
-    }
-    settings.take()
+    let serde_json::Value::Array(mut settings) = all["settings"].take() else {
+        panic!("settings are a list");
+    };
+    settings.retain(|setting| !setting["key"].as_str().unwrap().starts_with("peers"));
+    assert!(settings.len() > 30, "{settings:?}");
+    settings
 }
 
 #[test]
