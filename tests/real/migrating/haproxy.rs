@@ -110,10 +110,9 @@ fn a_restart_or_reload_empties_the_table_of_haproxy_and_not_that_of_tcpffee() {
 }
 
 /// Alder says that it is not well: its open connection is cut, and its client goes elsewhere.
-fn assert_cut_and_moved() {
-    let wards = ["alder", "birch"].map(|name| Ward::start(place(name)));
+fn assert_cut_and_moved(alder: &Ward) {
     let (client, stream) = open_at("alder", PORTS[0]);
-    wards[0].set_well(false);
+    alder.set_well(false);
     client::drain(&stream);
     let name = eventually_some("another serves it", || ask(client, PORTS[0]));
     assert_eq!(name, "birch");
@@ -123,11 +122,13 @@ fn assert_cut_and_moved() {
 fn a_server_that_answers_503_loses_its_connections_with_haproxy_and_here() {
     in_guide(HAPROXY, || {
         let _servers = servers();
+        let [alder, _birch] = ["alder", "birch"].map(|name| Ward::start(place(name)));
         let old = Haproxy::start(&block(CHECK_BEFORE), &PORTS[..1]);
-        assert_cut_and_moved();
+        assert_cut_and_moved(&alder);
         drop(old);
+        alder.set_well(true);
         let _proxy = tcpffee(CHECK_AFTER);
-        assert_cut_and_moved();
+        assert_cut_and_moved(&alder);
     });
 }
 
@@ -137,7 +138,7 @@ fn torn_apart(clients: std::ops::Range<u32>) -> usize {
         let start = std::sync::Barrier::new(2);
         let go = |port| {
             start.wait();
-            ask(*client, port)
+            ask(*client, port).unwrap_or_else(|| panic!("client {client} on {port}"))
         };
         std::thread::scope(|scope| {
             let first = scope.spawn(|| go(PORTS[0]));
@@ -160,5 +161,25 @@ fn two_first_connections_at_once_may_part_with_haproxy_and_never_here() {
         drop(old);
         let _proxy = tcpffee(AFTER);
         assert_eq!(torn_apart(0..500), 0);
+    });
+}
+
+#[test]
+fn one_failure_at_the_start_is_enough_for_haproxy_and_not_here() {
+    in_guide(HAPROXY, || {
+        // Nobody is at alder's place.
+        let _servers = ["birch", "cedar"].map(server);
+        let text = changed(&block(BEFORE), "fall 3", "fall 1000");
+        let old = Haproxy::start(&text, &PORTS);
+        eventually("alder is DOWN", || {
+            let statistics = old.order("show stat");
+            let mut lines = statistics.lines();
+            lines.any(|line| line.starts_with("licences,alder,") && line.contains(",DOWN,"))
+        });
+        drop(old);
+        let proxy = tcpffee(AFTER);
+        proxy.log.wait("alder is out", |line| {
+            line.contains("(alder): Up -> Disabled") && line.contains("failed 3 times in a row")
+        });
     });
 }

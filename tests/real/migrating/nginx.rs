@@ -81,3 +81,40 @@ fn a_consistent_hash_of_nginx_sends_clients_to_two_servers_on_two_ports() {
         assert!(split > 0);
     });
 }
+
+#[test]
+fn clients_of_nginx_go_back_to_a_server_that_is_back() {
+    in_guide(NGINX, || {
+        let mut servers = servers();
+        let text = changed(&block(BEFORE), "fail_timeout=10s", "fail_timeout=1s");
+        let _old = Nginx::start(&text, TWO_PORTS);
+        let before = servers_of(CLIENTS, TWO_PORTS);
+        assert_ne!(assert_leaves(&mut servers, TWO_PORTS), before);
+        servers[0] = server("alder");
+        let ask_all = |port: u16| -> Vec<Option<String>> {
+            (0..CLIENTS).map(|client| ask(client, port)).collect()
+        };
+        let expected: Vec<Option<String>> = before.into_iter().map(Some).collect();
+        for port in TWO_PORTS {
+            eventually("all clients are back", || ask_all(*port) == expected);
+        }
+    });
+}
+
+#[test]
+fn one_port_that_is_gone_splits_clients_of_nginx_and_none_here() {
+    in_guide(NGINX, || {
+        let _servers = ["birch", "cedar"].map(server);
+        let _half = Backend::echo("alder", place("alder"), &[5281]);
+        let old = Nginx::start(&block(BEFORE), TWO_PORTS);
+        let split = (0..MANY).filter(|client| ask(*client, 5280) != ask(*client, 5281));
+        assert!(split.count() > 0);
+        drop(old);
+        let proxy = tcpffee(AFTER);
+        proxy.log.wait("alder is out", |line| {
+            line.contains("(alder): Up -> Disabled")
+        });
+        let names = servers_of(MANY, TWO_PORTS);
+        assert!(names.iter().all(|name| name != "alder"), "{names:?}");
+    });
+}
