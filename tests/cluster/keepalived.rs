@@ -1,17 +1,20 @@
 //! A virtual IP by keepalived, with the files of docs/CLUSTER.md as they stand there.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster::{Plan, Stage, network, plan::PORTS};
+use crate::support::guide::block;
 use crate::support::host::WITH_ITS_PARENT;
 use crate::support::wait::{eventually_some, holds_within};
 use crate::support::{Log, client, eventually, process};
 
+/// Where the files are.
+const GUIDE: &str = "CLUSTER.md";
 /// The address that clients know, as the guide has it.
 const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
 const ALL: [usize; 3] = [1, 2, 3];
@@ -19,25 +22,12 @@ const CLIENTS: u32 = 40;
 /// Long enough for keepalived to have run its script and for an address to have moved.
 const A_WHILE: Duration = Duration::from_secs(6);
 
-/// A code block of the guide: the only one that begins with this line.
-fn block(first_line: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CLUSTER.md");
-    let guide = std::fs::read_to_string(path).unwrap();
-    let mut blocks = guide.split("\n```").filter_map(|part| {
-        let (_, text) = part.split_once('\n')?;
-        text.starts_with(first_line).then(|| format!("{text}\n"))
-    });
-    let found = blocks.next();
-    assert!(blocks.next().is_none(), "one block begins so: {first_line}");
-    found.unwrap_or_else(|| panic!("no block of the guide begins so: {first_line}"))
-}
-
 /// The guide's three nodes, before anything runs; none where that cannot be tried here.
 fn stage() -> Option<Stage> {
-    if !has_programs() {
+    if !has_programs(&["keepalived", "curl"]) {
         return None;
     }
-    let plan = Plan::of_file(&block("# /etc/tcpffee/tcpffee.toml\n"));
+    let plan = Plan::of_file(&block(GUIDE, "# /etc/tcpffee/tcpffee.toml"));
     let mut stage = Stage::new(3, 3, plan)?;
     let secret = stage.node(1).path("secret");
     std::fs::write(&secret, "what the nodes of the guide share\n").unwrap();
@@ -46,10 +36,10 @@ fn stage() -> Option<Stage> {
     Some(stage)
 }
 
-fn has_programs() -> bool {
-    let missing = ["keepalived", "curl"]
-        .into_iter()
-        .find(|program| find(program).is_none());
+/// Whether all these programs are there; where one is not, the test is skipped and says so.
+pub fn has_programs(programs: &[&str]) -> bool {
+    let mut programs = programs.iter();
+    let missing = programs.find(|program| find(program).is_none());
     let Some(program) = missing else {
         return true;
     };
@@ -60,7 +50,8 @@ fn has_programs() -> bool {
     false
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+/// Where a program is.
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.push("/usr/sbin".into());
@@ -78,7 +69,7 @@ struct Keepalived {
 impl Keepalived {
     fn start(stage: &Stage, node: usize) -> Keepalived {
         let priority = 104 - node;
-        let text = block("# /etc/keepalived/keepalived.conf\n");
+        let text = block(GUIDE, "# /etc/keepalived/keepalived.conf");
         assert_eq!(text.matches("priority 103").count(), 1);
         let text = text.replace("priority 103", &format!("priority {priority}"));
         let folder = stage.node(node);

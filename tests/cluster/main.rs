@@ -32,6 +32,7 @@ mod harness;
 mod keepalived;
 mod many;
 mod members;
+mod migrating;
 mod pauses;
 mod random;
 mod reloads;

@@ -5,6 +5,7 @@ mod support;
 
 mod health;
 mod iperf3;
+mod migrating;
 mod nginx;
 mod postgres;
 mod real;

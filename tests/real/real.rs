@@ -128,9 +128,9 @@ impl Server {
         let listening = holds_within(PATIENCE, || {
             let ended = server.child.try_wait().expect("a child can be waited for");
             assert!(ended.is_none(), "{command:?} ended: {}", server.output());
-            places
-                .iter()
-                .all(|place| listens(std::process::id(), *place))
+            // It may be in a network namespace of its own.
+            let pid = server.child.id();
+            places.iter().all(|place| listens(pid, *place))
         });
         assert!(
             listening,
@@ -138,6 +138,18 @@ impl Server {
             server.output()
         );
         server
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a child has a process id"), signal)
+            .expect("the process is there until it is waited for");
     }
 
     /// Ends by another signal than SIGTERM.

@@ -11,6 +11,7 @@ pub mod block;
 pub mod bulk;
 pub mod client;
 pub mod fleet;
+pub mod guide;
 pub mod health;
 pub mod host;
 pub mod http;
