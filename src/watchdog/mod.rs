@@ -77,7 +77,7 @@ fn watch(service: &Service, pulses: &Pulses, limit: Duration, stopped: &Receiver
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
         }
         let look = rounds.look(Instant::now(), pulses.silent());
-        tell(service, &look);
+        tell(service, &look, limit);
         if look.is_well {
             service.alive();
             pulses.ask();
@@ -85,15 +85,19 @@ fn watch(service: &Service, pulses: &Pulses, limit: Duration, stopped: &Receiver
     }
 }
 
-fn tell(service: &Service, look: &Look) {
+fn tell(service: &Service, look: &Look, limit: Duration) {
     for name in &look.late {
         log::error!(
-            "{name} does not turn any more; the service manager is not told that all is well \
-             until it does"
+            "the loop of {name} does not turn any more: unless it does again, the service manager \
+             ends the process within {} s (WatchdogSec=)",
+            limit.as_secs_f64()
         );
     }
     for (name, silent) in &look.back {
-        log::warn!("{name} turns again, after {:.1} s", silent.as_secs_f64());
+        log::warn!(
+            "the loop of {name} turns again, after {:.1} s",
+            silent.as_secs_f64()
+        );
     }
     if !look.late.is_empty() || !look.back.is_empty() {
         service.late(match look.all_late.as_slice() {

@@ -19,6 +19,7 @@ mod limits;
 mod listening;
 mod logging;
 mod midway;
+mod notify;
 mod operate;
 mod pid_file;
 mod relay;

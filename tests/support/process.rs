@@ -11,14 +11,20 @@ pub fn descriptors(pid: u32) -> usize {
 
 /// The names of all threads.
 pub fn thread_names(pid: u32) -> Vec<String> {
+    threads(pid).into_iter().map(|(_, name)| name).collect()
+}
+
+/// The ids and names of all threads.
+pub fn threads(pid: u32) -> Vec<(i32, String)> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();
     };
-    let names = tasks.flatten().filter_map(|task| {
+    let threads = tasks.flatten().filter_map(|task| {
+        let tid = task.file_name().to_str()?.parse().ok()?;
         let name = fs::read_to_string(task.path().join("comm")).ok()?;
-        Some(name.trim_end().to_owned())
+        Some((tid, name.trim_end().to_owned()))
     });
-    names.collect()
+    threads.collect()
 }
 
 /// Resident memory in bytes.

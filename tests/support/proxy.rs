@@ -95,6 +95,11 @@ impl Builder {
         self
     }
 
+    /// A file among its own.
+    pub fn state_path(&self, name: &str) -> PathBuf {
+        self.state.path(name)
+    }
+
     /// Soft and hard limit of descriptors.
     pub fn descriptors(mut self, limit: u32) -> Builder {
         self.descriptors = Some(limit);
@@ -187,6 +192,9 @@ fn environment(command: &mut Command, state: &State) {
         "TCPFFEE_KEY_FIRST_MESSAGE_SLICE_START",
         "TCPFFEE_KEY_FIRST_MESSAGE_SLICE_END",
         "TCPFFEE_MAC_ADDRESS",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
     ] {
         command.env_remove(name);
     }
