@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::old::{HAPROXY, Haproxy, changed};
+use super::old::{HAPROXY, Haproxy};
 use super::*;
+use crate::support::guide::changed;
 use crate::support::health::Ward;
 
 const BEFORE: &str = "# Before: /etc/haproxy/haproxy.cfg";
