@@ -70,9 +70,9 @@ impl Haproxy {
         let mut child = folder.host().run(start);
         let log = Log::read_from(child.stderr.take().unwrap());
         let haproxy = Haproxy { child, log, socket };
-        eventually("HAProxy listens", || {
+        eventually("HAProxy listens and answers", || {
             let listens = |port| process::listens(haproxy.child.id(), ([0, 0, 0, 0], port).into());
-            PORTS.into_iter().all(listens)
+            PORTS.into_iter().all(listens) && UnixStream::connect(&haproxy.socket).is_ok()
         });
         haproxy
     }

@@ -1,7 +1,8 @@
 //! From one program to the other on the same addresses, with a connection open all the while.
 
-use super::old::{HAPROXY, Haproxy, NGINX, Nginx, changed, wait_given_up, workers};
+use super::old::{HAPROXY, Haproxy, NGINX, Nginx, wait_given_up, workers};
 use super::*;
+use crate::support::guide::changed;
 
 /// The old one, whose process id this is, has been told to give up its ports.
 fn assert_goes_on(stream: TcpStream, old: u32, ports: &[u16], after: &str) {

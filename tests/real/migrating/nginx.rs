@@ -1,7 +1,8 @@
 //! From nginx: `hash $remote_addr`.
 
-use super::old::{NGINX, Nginx, changed};
+use super::old::{NGINX, Nginx};
 use super::*;
+use crate::support::guide::changed;
 
 const BEFORE: &str = "# Before: /etc/nginx/nginx.conf";
 const AFTER: &str = "# After: /etc/tcpffee/tcpffee.toml, in place of hash $remote_addr";

@@ -1,7 +1,7 @@
 //! HAProxy and nginx with files of the guide.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,10 @@ use std::process::Command;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{BALANCER, eventually, guide, real};
+use super::{BALANCER, eventually, real};
 use crate::real::{Server, User};
 use crate::support::process::listens;
+use crate::support::wait::PATIENCE;
 
 /// Programs and their packages.
 pub const HAPROXY: &[(&str, &str)] = &[("haproxy", "haproxy")];
@@ -43,39 +44,64 @@ impl Haproxy {
         assert!(!said.contains("[WARNING]"), "haproxy -c: {said}");
         let mut command = haproxy();
         command.arg("-W").arg("-f").arg(&file);
+        command.arg("-S").arg(directory.path().join("master.sock"));
         let server = Server::start(command, directory.path(), &places(ports));
-        Haproxy { directory, server }
+        let haproxy = Haproxy { directory, server };
+        if text.contains(ADMIN_SOCKET) {
+            eventually("HAProxy answers on its socket", || {
+                order(&haproxy.admin_socket(), "show info").is_ok()
+            });
+        }
+        haproxy
     }
 
     /// What a command on its stats socket answers.
     pub fn order(&self, command: &str) -> String {
-        let mut stream = UnixStream::connect(self.directory.path().join("admin.sock")).unwrap();
-        writeln!(stream, "{command}").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let answer = order(&self.admin_socket(), command);
+        answer.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
     /// How many entries its table holds.
     pub fn entries(&self) -> u32 {
-        let table = self.order("show table licences");
-        let (_, used) = table
-            .split_once("used:")
-            .unwrap_or_else(|| panic!("{table}"));
-        used.lines().next().unwrap().parse().unwrap()
+        self.entries_if_asked().expect("HAProxy says what it holds")
+    }
+
+    /// The same; none while it reloads, when its socket may not be there.
+    pub fn entries_if_asked(&self) -> Option<u32> {
+        let table = order(&self.admin_socket(), "show table licences").ok()?;
+        let (_, used) = table.split_once("used:")?;
+        used.lines().next()?.parse().ok()
+    }
+
+    fn admin_socket(&self) -> PathBuf {
+        self.directory.path().join("admin.sock")
     }
 
     /// Reloads it with another file.
     pub fn reload(&self, text: &str) {
         write_haproxy(&self.directory.path().join("haproxy.cfg"), text);
-        self.server.signal(Signal::USR2);
+        // Before it answers here it may miss a signal.
+        let master = self.directory.path().join("master.sock");
+        eventually("the master of HAProxy is ready", || {
+            order(&master, "show proc").is_ok_and(|answer| answer.contains("worker"))
+        });
+        let _ = order(&master, "reload");
     }
 
     /// The master's process id.
     pub fn pid(&self) -> u32 {
         self.server.pid()
     }
+}
+
+fn order(socket: &Path, command: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    writeln!(stream, "{command}")?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn haproxy() -> Command {
@@ -151,11 +177,6 @@ pub fn wait_given_up(pid: u32, ports: &[u16]) {
 pub fn workers(master: u32) -> usize {
     let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
     children.unwrap().split_whitespace().count()
-}
-
-/// A file with one thing put in place of another, which has to be there.
-pub fn changed(text: &str, from: &str, to: &str) -> String {
-    guide::changed(text, from, to)
 }
 
 fn places(ports: &[u16]) -> Vec<SocketAddr> {
