@@ -11,15 +11,14 @@ use mdoc::Page;
 
 /// The page of the program.
 fn program_page() -> Page {
-    Page::parse(include_str!("../../man/tcpffee.8"))
+    Page::read("tcpffee.8")
 }
 
 /// The page of the configuration file.
 fn file_page() -> Page {
-    Page::parse(include_str!("../../man/tcpffee.toml.5"))
+    Page::read("tcpffee.toml.5")
 }
 
-/// The page of the program names the version that it describes.
 #[test]
 fn the_pages_are_of_this_version() {
     for page in [program_page(), file_page()] {

@@ -1,6 +1,8 @@
 //! As much of mdoc as the pages use: sections, lists with their items, literal displays, and the
 //! words of a macro line as a reader sees them.
 
+use std::path::Path;
+
 /// Macros that may stand within another one's line.
 const CALLABLE: &[&str] = &[
     "Ar", "Cm", "Dv", "Ev", "Fl", "Ic", "Ns", "Op", "Pa", "Ql", "Sy",
@@ -22,6 +24,13 @@ pub struct Item {
 }
 
 impl Page {
+    /// One of the pages in `man/`.
+    pub fn read(name: &str) -> Page {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man").join(name);
+        let source = std::fs::read_to_string(&path);
+        Page::parse(&source.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    }
+
     /// A page's source without its comments.
     pub fn parse(source: &str) -> Page {
         let lines = source.lines().filter(|line| !line.starts_with(".\\\""));

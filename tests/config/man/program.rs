@@ -224,6 +224,10 @@ fn fragments(quoted: &str) -> Vec<String> {
             _ => fragments.push(String::new()),
         }
     }
+    // What joins two parts of a line belongs to neither.
+    for fragment in &mut fragments {
+        *fragment = fragment.trim_matches([':', ';', ',']).to_owned();
+    }
     fragments.retain(|fragment| fragment.len() > 3);
     fragments
 }

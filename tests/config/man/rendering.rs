@@ -100,6 +100,25 @@ fn what_is_shown_can_be_copied() {
     }
 }
 
+/// A bare `-` or `'` is a hyphen or a typographic quote to some formatters.
+#[test]
+fn displays_and_commands_are_written_to_be_copied() {
+    for page in [program_page(), file_page()] {
+        let mut is_display = false;
+        for line in page.lines() {
+            is_display &= line != ".Ed";
+            let copied = match line.split_once("Ql ") {
+                Some((_, quoted)) if line.starts_with('.') => quoted,
+                _ if is_display => line,
+                _ => "",
+            };
+            let bare = copied.replace("\\-", "");
+            assert!(!bare.contains(['-', '\'', '`', '~', '^']), "{line}");
+            is_display |= line.starts_with(".Bd");
+        }
+    }
+}
+
 #[test]
 fn no_name_is_hyphenated() {
     for page in PAGES {
