@@ -3,9 +3,9 @@
 //! What counts is the lock (`flock`), not the file: the kernel drops it with the process however
 //! that ends, so a file without a lock is a leftover, whatever it says.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{process, thread};
@@ -15,6 +15,9 @@ use rustix::io::Errno;
 
 /// A lock that is held only for the moment of [`look`] is waited out for this long.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The mode of a PID file: for its user and group.
+const MODE: u32 = 0o640;
 
 /// A PID file is no longer than this.
 const MAX_PID_BYTES: u64 = 32;
@@ -192,6 +195,9 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn write_pid(file: &mut File) -> io::Result<()> {
+    // Whatever the umask: who may use the control socket beside it reads it, and nobody else may
+    // hold its lock. A file of another user's keeps its mode.
+    let _ = file.set_permissions(Permissions::from_mode(MODE));
     let pid = format!("{}\n", process::id());
     file.set_len(0)?;
     file.rewind()?;

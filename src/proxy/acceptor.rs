@@ -239,6 +239,11 @@ impl Worker {
                     let reads = early.is_expected();
                     let peer = SocketAddr::try_from(peer).expect("TCP peers have IP addresses");
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    if listener.closes_at.is_some()
+                        && let Err(error) = listener::release_from_refusal(&socket)
+                    {
+                        log::warn!("a client of {}, which ends: {error}", listener.address);
+                    }
                     if let Some(was_there) =
                         self.start_session(socket, peer, port, generation, reads)
                     {

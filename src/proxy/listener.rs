@@ -127,10 +127,31 @@ pub fn set_keepalive(socket: &OwnedFd, after: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets no new handshake begin on a listener, while those under way finish: a socket filter that
-/// drops segments with SYN and without ACK. The client's kernel repeats its SYN, and meets the
-/// remaining listeners of the port, or a refusal, once this one is closed.
+/// Lets no new handshake begin on a listener, while those under way finish. The client's kernel
+/// repeats its SYN, and meets the remaining listeners of the port, or a refusal, once this one is
+/// closed.
+///
+/// A socket filter does it. Linux 6.18 lets only processes with CAP_NET_ADMIN have one on a TCP
+/// socket; for others every SYN comes from too far away ([`sys::require_hops_left`]), which leaves
+/// clients on the same link whose kernel sends with the greatest TTL of 255: these may still come
+/// in, and be reset when the listener is closed in the same moment.
 pub fn refuse_new_handshakes(socket: &OwnedFd) -> io::Result<()> {
+    match drop_syns(socket) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            sys::require_hops_left(socket, u8::MAX)
+        }
+        done => done,
+    }
+}
+
+/// Takes back from a connection what it inherited from a listener that refuses new handshakes, and
+/// that would keep its own segments away.
+pub fn release_from_refusal(socket: &OwnedFd) -> io::Result<()> {
+    sys::require_hops_left(socket, 0)
+}
+
+/// A filter that drops segments with SYN and without ACK.
+fn drop_syns(socket: &OwnedFd) -> io::Result<()> {
     const FLAGS_OFFSET: u32 = 13; // in the TCP header, RFC 9293 section 3.1
     const SYN: u32 = 0x02;
     const ACK: u32 = 0x10;
@@ -150,7 +171,8 @@ pub fn refuse_new_handshakes(socket: &OwnedFd) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
     use std::os::fd::AsFd;
 
     const OPTIONS: BindOptions = BindOptions {
@@ -197,5 +219,31 @@ mod tests {
         );
         let accepted = rustix::net::accept(socket.as_fd()).expect("the queued one");
         drop((queued, accepted));
+    }
+
+    #[test]
+    fn without_a_filter_an_ending_listener_does_the_same() {
+        for address in [free_address(), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))] {
+            let socket = bind_all(address, 1, OPTIONS, true).expect("bind").remove(0);
+            listen(&socket, address, 16).expect("listen");
+            let bound = rustix::net::getsockname(&socket).expect("bound");
+            let address = SocketAddr::try_from(bound).expect("an IP address");
+            let mut queued = TcpStream::connect(address).expect("queued");
+            sys::require_hops_left(&socket, u8::MAX).expect("no capability is needed");
+            let late = TcpStream::connect_timeout(&address, Duration::from_millis(300));
+            assert_eq!(
+                late.expect_err("no handshake").kind(),
+                io::ErrorKind::TimedOut
+            );
+            let accepted = rustix::net::accept(socket.as_fd()).expect("the queued one");
+            // One whose handshake ended later has inherited it.
+            sys::require_hops_left(&accepted, u8::MAX).expect("no capability is needed");
+            release_from_refusal(&accepted).expect("no capability is needed");
+            queued.write_all(b"x").expect("sent");
+            let mut byte = [0];
+            TcpStream::from(accepted)
+                .read_exact(&mut byte)
+                .expect("received");
+        }
     }
 }

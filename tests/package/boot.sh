@@ -39,7 +39,7 @@ exec unshare --pid --fork --kill-child --mount --uts --ipc --cgroup bash -ec '
     mkdir "$system/dev/pts" "$system/dev/shm"
     mount -t devpts -o newinstance,ptmxmode=0666 devpts "$system/dev/pts"
     ln -s pts/ptmx "$system/dev/ptmx"
-    hostname package-test
+
     if [[ $kind == bare ]]; then
         exec chroot "$system" sleep infinity
     fi

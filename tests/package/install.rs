@@ -28,6 +28,7 @@ root root 644 /usr/share/doc/tcpffee/examples/tcpffee-sysctl.conf
 root root 644 /usr/share/doc/tcpffee/examples/transparent.conf
 tcpffee tcpffee 750 /var/lib/tcpffee
 tcpffee tcpffee 755 /run/tcpffee
+tcpffee tcpffee 640 /run/tcpffee/tcpffee.pid
 tcpffee tcpffee 660 /run/tcpffee/tcpffee.sock
 ";
 

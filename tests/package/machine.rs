@@ -176,6 +176,11 @@ impl Machine {
         self.host.run(job)
     }
 
+    /// Runs `ip` with these words in its network.
+    pub fn link(&self, words: &str) {
+        self.host.ip(words);
+    }
+
     /// The three servers that the example configuration expects.
     pub fn servers(&self) -> Vec<Backend> {
         self.inside(|| {

@@ -1,12 +1,13 @@
 //! The service under a real systemd: what systemd hears of it, and what it does about it.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crate::deb;
 use crate::machine::{Machine, client_address, proxy};
-use crate::support::client;
 use crate::support::wait::eventually;
+use crate::support::{Backend, Job, client};
 
 fn installed() -> Option<Machine> {
     let (package, machine) = (deb::package()?, Machine::booted()?);
@@ -213,4 +214,49 @@ fn the_drop_in_for_transparent_proxying_adds_its_capability_and_no_other() {
     let status = machine.read(&format!("/proc/{}/status", machine.service_pid()));
     // CAP_NET_BIND_SERVICE is bit 10, CAP_NET_ADMIN bit 12.
     assert!(status.contains("CapEff:\t0000000000001400"), "{status}");
+}
+
+#[test]
+fn a_node_of_a_cluster_with_checks_and_heavy_flow_lacks_nothing_in_the_sandbox() {
+    let Some(machine) = installed() else { return };
+    machine.link("link add tcpffee0 address 02:00:00:00:00:01 type veth peer name tcpffee1");
+    let mut text = machine.read("/etc/tcpffee/tcpffee.toml");
+    text.push_str(
+        "\n[[groups.0.healthchecks]]\nport = 5290\nhttp_target = \"/\"\n\
+         fall_action = \"Up\"\n[[groups.0.healthchecks]]\nport = 5290\n\
+         [[peers]]\nhost = \"127.0.0.1\"\nmac_address = \"02:00:00:00:00:01\"\n",
+    );
+    machine.write("/etc/tcpffee/tcpffee.toml", &text);
+    let ports = [5280, 5281, 5282];
+    let _servers = machine.inside(move || {
+        let server = |last| Backend::bulk("bulk", Ipv4Addr::new(127, 0, 0, last), &ports);
+        let checked = Backend::echo("checked", Ipv4Addr::new(127, 0, 0, 11), &[5290]);
+        ([11, 12, 13].map(server), checked)
+    });
+    machine.ok("systemctl restart tcpffee");
+    eventually("the node may get traffic", || {
+        machine.run("tcpffee status").code == Some(0)
+    });
+    let stream = machine
+        .inside(|| client::connect(client_address(1), proxy(5280)))
+        .unwrap();
+    let job = Job {
+        seed: 7,
+        up: 100 << 20,
+        down: 100 << 20,
+        abort: false,
+    };
+    job.run(&stream);
+    // Nothing that it tried was refused by the sandbox.
+    let journal = machine.journal();
+    assert!(journal.contains("of a cluster of 1"), "{journal}");
+    let complaints = journal.lines().filter(|line| {
+        let is_check = line.contains("health check HTTP"); // that server does not speak it
+        !is_check
+            && ["[WARN", "[ERROR", "ermitted"]
+                .iter()
+                .any(|word| line.contains(word))
+    });
+    let complaints: Vec<_> = complaints.collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
 }

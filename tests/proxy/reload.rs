@@ -71,9 +71,25 @@ fn opened_ports_serve_and_closed_ports_refuse_while_their_connections_live() {
 #[test]
 fn a_port_that_closes_resets_no_client_that_it_has_taken() {
     let fleet = Fleet::on_ports(1, &[5280, 5281]);
+    let proxy = Proxy::start(&fleet.settings);
+    close_a_port_again_and_again(&fleet, proxy);
+}
+
+/// As the service runs: since Linux 6.18 it may not have a filter on its listeners.
+#[test]
+fn a_port_that_closes_resets_no_client_without_capabilities_either() {
+    let fleet = Fleet::on_ports(1, &[5280, 5281]);
+    let builder = Proxy::builder(&fleet.settings);
+    let mut proxy = builder
+        .wrapped(&["setpriv", "--bounding-set", "-all"])
+        .launch();
+    proxy.wait_ready();
+    close_a_port_again_and_again(&fleet, proxy);
+}
+
+fn close_a_port_again_and_again(fleet: &Fleet, mut proxy: Proxy) {
     let with = fleet.settings.clone();
     let without = with.clone().ports(&[5280]);
-    let mut proxy = Proxy::start(&with);
     let served = Arc::new(AtomicUsize::new(0));
     let mut traffic = Traffic::new();
     for client in 0..6 {
