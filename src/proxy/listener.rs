@@ -9,6 +9,8 @@ use std::time::Duration;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
+use super::sys;
+
 /// How sockets are bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindOptions {
