@@ -10,8 +10,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::support;
+use rustix::process::Signal;
 use support::client::{self, StreamEnd};
-use support::{Backend, Block, Fleet, PATIENCE, Proxy, Settings, http};
+use support::{Backend, Block, Fleet, PATIENCE, Proxy, Settings, http, process};
 use tcpffee::proxy_protocol::{self, Addresses, LOCAL_V1, LOCAL_V2, MAX_HEADER_BYTES, Tlvs};
 
 const PORT: u16 = 5280;
@@ -405,10 +406,11 @@ fn the_header_and_the_clients_first_bytes_travel_together() {
     }
     for _ in 0..40 {
         // The bytes are there before the proxy sees the connection.
-        proxy.signal(rustix::process::Signal::STOP);
+        proxy.signal(Signal::STOP);
+        support::eventually("it stops", || process::is_stopped(proxy.pid()));
         let stream = connect();
         (&stream).write_all(b"hello").unwrap();
-        proxy.signal(rustix::process::Signal::CONT);
+        proxy.signal(Signal::CONT);
         let expected = [&v2(own(&stream))[..], b"hello"].concat();
         stream.shutdown(Shutdown::Write).unwrap();
         let (first, all) = received.recv_timeout(PATIENCE).unwrap();
