@@ -60,6 +60,10 @@ pub struct Config {
     pub raft_heartbeat: Duration,
     /// Shortest and longest election time-out.
     pub raft_election_timeout: (Duration, Duration),
+    /// Networks whose clients are served; empty: all.
+    pub allow: Vec<IpNetwork>,
+    /// Networks whose clients are refused, whatever `allow` says.
+    pub deny: Vec<IpNetwork>,
     /// Networks whose connections begin with a PROXY protocol header.
     pub accept_proxy_from: Vec<IpNetwork>,
     /// Shared secret between peers.
@@ -198,7 +202,7 @@ pub enum ProxyHeader {
 }
 
 /// An address block in CIDR notation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpNetwork {
     /// The network's address, host bits zero.
     pub address: IpAddr,

@@ -38,6 +38,8 @@ pub enum End {
     Barred,
     /// The entry changed again and again while its connection was being made.
     Unsettled,
+    /// The client's address is among `deny`, or not among `allow`.
+    Denied,
     /// `idle_timeout` passed without a byte.
     IdleTimeout,
     /// `half_closed_timeout` passed without a byte.
@@ -52,7 +54,7 @@ pub enum End {
 
 impl End {
     /// Every reason, in the order of their counters.
-    pub const ALL: [End; 22] = [
+    pub const ALL: [End; 23] = [
         End::ClientFinished,
         End::TargetFinished,
         End::ClientReset,
@@ -70,6 +72,7 @@ impl End {
         End::NoQuorum,
         End::Barred,
         End::Unsettled,
+        End::Denied,
         End::IdleTimeout,
         End::HalfClosedTimeout,
         End::GroupDisabled,
@@ -97,6 +100,7 @@ impl End {
             End::NoQuorum => "no_quorum",
             End::Barred => "barred",
             End::Unsettled => "unsettled",
+            End::Denied => "denied",
             End::IdleTimeout => "idle_timeout",
             End::HalfClosedTimeout => "half_closed_timeout",
             End::GroupDisabled => "group_disabled",
@@ -127,6 +131,7 @@ impl End {
             End::NoQuorum => "no leader of the cluster answers (no_quorum)",
             End::Barred => "the cluster does not take this node, see /api/v1/health",
             End::Unsettled => "its stick entry changed again and again",
+            End::Denied => "its address is not to be served (allow, deny)",
             End::IdleTimeout => "idle_timeout passed without a byte",
             End::HalfClosedTimeout => "half_closed_timeout passed without a byte",
             End::GroupDisabled => "its group became Disabled (on_disabled)",

@@ -9,6 +9,7 @@
 //! stick table behind its trait, and the process's bounds.
 
 mod acceptor;
+mod access;
 mod arena;
 mod connect;
 mod counters;
@@ -20,6 +21,7 @@ mod enforce;
 mod established;
 mod generation;
 mod held_total;
+mod limits;
 mod listener;
 mod opening;
 mod pipe;

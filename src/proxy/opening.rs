@@ -51,6 +51,9 @@ impl Worker {
         let held = Rc::clone(&generation);
         let session = Session::new(socket, peer, (port, cell), held, self.now);
         let id = self.arena.insert(session);
+        if !self.admit_client(id) {
+            return None;
+        }
         if let KeyType::IpWithFirstMessageSlice { .. } = self.shared.key_type {
             let ports = &generation.config.first_message_ports;
             if ports.as_ref().is_none_or(|ports| ports.contains(&port)) {

@@ -51,6 +51,10 @@ const SOCKET: Kind = other(
     "string",
     "a socket address such as \"127.0.0.1:2340\" or \"[::1]:2340\"",
 );
+const CLIENT_NETWORKS: Kind = other(
+    "string or array",
+    "a network such as \"192.0.2.0/24\", or a list of different ones (at most 4096)",
+);
 const PORT: Kind = integer(1, 65535);
 
 use Absent::{Required, Toml, Words as InWords};
@@ -108,6 +112,12 @@ pub static KEYS: &[Key] = &[
         "N: first keep-alive probe after N seconds of silence, then every N/4, three probes, on both sides; a side that takes none of the bytes that wait for it for 2N seconds is given up as well (TCP_USER_TIMEOUT)."),
     key(Live, "shutdown_grace", seconds(0, DAY_MS), Toml("30"), "300",
         "What open connections get at SIGTERM before they are cut; 0 cuts them at once."),
+
+    // Limits
+    key(Live, "allow", CLIENT_NETWORKS, Toml("[]"), "[\"192.0.2.0/24\", \"2001:db8::/32\"]",
+        "Networks whose clients are served; without any, everybody. New connections of all others are reset; open ones stay."),
+    key(Live, "deny", CLIENT_NETWORKS, Toml("[]"), "\"198.51.100.0/24\"",
+        "Networks whose new connections are reset, whatever `allow` says; open ones stay."),
 
     // What servers see of the client
     key(NewConnections, "accept_proxy_from", other("string or array", "a network such as \"10.0.0.0/8\", or a list of them (at most 256)"),
