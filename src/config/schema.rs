@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use super::kind;
 
 /// Everything that the TOML file says, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +67,10 @@ pub struct Config {
     pub allow: Vec<IpNetwork>,
     /// Networks whose clients are refused, whatever `allow` says.
     pub deny: Vec<IpNetwork>,
+    /// Connections of one client at once; `None`: as many as it likes.
+    pub max_connections_per_client: Option<u32>,
+    /// New connections of one client; `None`: as fast as it likes.
+    pub max_new_connections_per_second_per_client: Option<PerSecond>,
     /// Networks whose connections begin with a PROXY protocol header.
     pub accept_proxy_from: Vec<IpNetwork>,
     /// Shared secret between peers.
@@ -208,6 +215,32 @@ pub struct IpNetwork {
     pub address: IpAddr,
     /// Length of the prefix in bits.
     pub prefix: u8,
+}
+
+/// How often something may happen: at least a thousandth in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerSecond {
+    thousandths: NonZeroU64,
+}
+
+impl PerSecond {
+    /// So many thousandths in a second; nothing counts as one.
+    pub fn from_thousandths(thousandths: u64) -> PerSecond {
+        PerSecond {
+            thousandths: NonZeroU64::new(thousandths).unwrap_or(NonZeroU64::MIN),
+        }
+    }
+
+    /// From one time to the next, in nanoseconds.
+    pub fn interval_ns(self) -> u64 {
+        1_000_000_000_000 / self.thousandths
+    }
+}
+
+impl std::fmt::Display for PerSecond {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&kind::thousandths(self.thousandths.get()))
+    }
 }
 
 /// Sockets between peers, `raft_*_bind_socket`.

@@ -137,6 +137,14 @@ pub(super) fn top(config: &Config) -> Vec<Setting> {
     list.add("shutdown_grace", time(config.shutdown_grace));
     list.add_networks("allow", &config.allow, "everybody");
     list.add_networks("deny", &config.deny, "nobody");
+    list.add(
+        "max_connections_per_client",
+        or(config.max_connections_per_client, "none"),
+    );
+    list.add(
+        "max_new_connections_per_second_per_client",
+        or(config.max_new_connections_per_second_per_client, "none"),
+    );
     list.add("accept_proxy_from", joined(&config.accept_proxy_from));
     list.add("stats_bind_socket", config.stats_bind_socket);
     let sockets = &config.raft_sockets;

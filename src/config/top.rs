@@ -68,6 +68,9 @@ pub(super) fn config(top: &Section<'_>, env: &Environment) -> Option<Config> {
         raft_election_timeout: peers::election_timeout(top, raft_heartbeat),
         allow: listening::client_networks(top, "allow"),
         deny: listening::client_networks(top, "deny"),
+        max_connections_per_client: top.integer("max_connections_per_client"),
+        max_new_connections_per_second_per_client: top
+            .per_second("max_new_connections_per_second_per_client"),
         accept_proxy_from: listening::accept_proxy_from(top),
         peer_secret_file: path(top, "peer_secret_file"),
         groups: group::groups(top, &ports),

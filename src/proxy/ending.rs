@@ -40,6 +40,10 @@ pub enum End {
     Unsettled,
     /// The client's address is among `deny`, or not among `allow`.
     Denied,
+    /// The client had `max_connections_per_client` already.
+    ClientConnections,
+    /// The client made more than `max_new_connections_per_second_per_client`.
+    ClientRate,
     /// `idle_timeout` passed without a byte.
     IdleTimeout,
     /// `half_closed_timeout` passed without a byte.
@@ -54,7 +58,7 @@ pub enum End {
 
 impl End {
     /// Every reason, in the order of their counters.
-    pub const ALL: [End; 23] = [
+    pub const ALL: [End; 25] = [
         End::ClientFinished,
         End::TargetFinished,
         End::ClientReset,
@@ -73,6 +77,8 @@ impl End {
         End::Barred,
         End::Unsettled,
         End::Denied,
+        End::ClientConnections,
+        End::ClientRate,
         End::IdleTimeout,
         End::HalfClosedTimeout,
         End::GroupDisabled,
@@ -101,6 +107,8 @@ impl End {
             End::Barred => "barred",
             End::Unsettled => "unsettled",
             End::Denied => "denied",
+            End::ClientConnections => "client_connections",
+            End::ClientRate => "client_rate",
             End::IdleTimeout => "idle_timeout",
             End::HalfClosedTimeout => "half_closed_timeout",
             End::GroupDisabled => "group_disabled",
@@ -132,6 +140,13 @@ impl End {
             End::Barred => "the cluster does not take this node, see /api/v1/health",
             End::Unsettled => "its stick entry changed again and again",
             End::Denied => "its address is not to be served (allow, deny)",
+            End::ClientConnections => {
+                "its client has as many connections as it may (max_connections_per_client)"
+            }
+            End::ClientRate => {
+                "its client connects faster than it may \
+                 (max_new_connections_per_second_per_client)"
+            }
             End::IdleTimeout => "idle_timeout passed without a byte",
             End::HalfClosedTimeout => "half_closed_timeout passed without a byte",
             End::GroupDisabled => "its group became Disabled (on_disabled)",

@@ -16,8 +16,15 @@ impl Worker {
     /// Takes up the generation in force, if it is another one.
     pub(super) fn refresh_generation(&mut self) {
         let in_force = self.shared.generation.load();
-        if in_force.number != self.generation.number {
-            self.generation = Rc::new(LocalGeneration(Arc::clone(&in_force)));
+        if in_force.number == self.generation.number {
+            return;
+        }
+        let generation = Rc::new(LocalGeneration(Arc::clone(&in_force)));
+        drop(in_force);
+        let before = std::mem::replace(&mut self.generation, generation);
+        let counts = |of: &LocalGeneration| of.config.max_connections_per_client.is_some();
+        if counts(&self.generation) && !counts(&before) {
+            self.count_clients_in();
         }
     }
 

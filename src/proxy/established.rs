@@ -230,6 +230,8 @@ impl Worker {
             .outward
             .discard(&mut self.pipes, &self.shared.buffered);
         self.wheel.cancel(&mut self.arena, id.slot);
+        // Before anything is closed: who has seen the end may have come back at once.
+        self.release_client(id);
         let Some(session) = self.arena.remove(id) else {
             return;
         };

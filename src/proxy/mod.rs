@@ -11,6 +11,8 @@
 mod acceptor;
 mod access;
 mod arena;
+mod client_rates;
+mod clients;
 mod connect;
 mod counters;
 mod counting;
@@ -62,6 +64,8 @@ pub use statuses::Statuses;
 pub use traffic::{GroupTraffic, MAX_GROUPS, MAX_PORTS, OTHER_PORT, PortTraffic};
 pub use view::{Totals, View};
 
+use client_rates::ClientRates;
+use clients::Clients;
 use counters::Counters;
 use held_total::HeldTotal;
 use listener::BindOptions;
@@ -214,6 +218,8 @@ impl Proxy {
             clock: parts.clock,
             buffered: HeldTotal::new(max_buffered),
             admission: Admission::new(max_connections, wakers),
+            clients: Clients::default(),
+            client_rates: ClientRates::default(),
             open_listeners: AtomicUsize::new(0),
             ending_listeners: Mutex::default(),
             failed_targets: parts.failed_targets,

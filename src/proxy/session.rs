@@ -38,6 +38,10 @@ pub struct Session {
     pub port_cell: &'static PortCell,
     /// Where the worker counts the group that it was last given to.
     pub group_cell: Option<&'static GroupCell>,
+    /// Its client was let in.
+    pub is_admitted: bool,
+    /// The client whose connections it counts in, where those are bounded.
+    pub counted_client: Option<ClientIp>,
     /// What makes its key besides the address.
     pub message_key: MessageKey,
     /// The table's answer, while this session counts in it.
@@ -158,6 +162,8 @@ impl Session {
             port: port.0,
             port_cell: port.1,
             group_cell: None,
+            is_admitted: false,
+            counted_client: None,
             message_key: MessageKey::None,
             answer: None,
             target_address: None,

@@ -13,6 +13,8 @@ use crate::config::KeyType;
 use crate::groups::TargetState;
 use crate::stick::Sticks;
 
+use super::client_rates::ClientRates;
+use super::clients::Clients;
 use super::counters::Counters;
 use super::generation::Generation;
 use super::held_total::HeldTotal;
@@ -32,6 +34,10 @@ pub struct Shared {
     pub buffered: HeldTotal,
     /// Connections at once, and who waits for room.
     pub admission: Admission,
+    /// Connections of each client, where they are bounded.
+    pub clients: Clients,
+    /// How fast each client connects, where that is bounded.
+    pub client_rates: ClientRates,
     /// Listeners that are open, ending ones included.
     pub open_listeners: AtomicUsize,
     /// Addresses of listeners that are ending, one entry for each socket.

@@ -232,6 +232,34 @@ fn sockets_that_collide_are_both_named() {
 }
 
 #[test]
+fn rates_of_clients_are_numbers_a_second() {
+    let set = |value: &str| {
+        let key = "max_new_connections_per_second_per_client";
+        file(&format!("{key} = {value}"), "")
+    };
+    let shown = |value: &str| {
+        let rate = good(&set(value)).max_new_connections_per_second_per_client;
+        rate.map(|rate| rate.to_string())
+    };
+    for (value, expected) in [
+        ("20", "20"),
+        ("0.001", "0.001"),
+        ("2.5", "2.5"),
+        ("1e6", "1000000"),
+    ] {
+        assert_eq!(shown(value).as_deref(), Some(expected));
+    }
+    for bad in ["0", "-1", "0.0009", "1000001", "nan", "inf"] {
+        let found = load(&set(bad)).unwrap_err().to_string();
+        assert!(
+            found.contains("expected a number from 0.001 to 1000000"),
+            "{found}"
+        );
+    }
+    assert!(load(&set("\"5\"")).is_err());
+}
+
+#[test]
 fn networks_of_clients_are_checked() {
     let text = file("allow = []\ndeny = [\"10.0.0.0/8\", \"::1\"]", "");
     let config = good(&text);

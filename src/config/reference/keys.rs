@@ -118,6 +118,10 @@ pub static KEYS: &[Key] = &[
         "Networks whose clients are served; without any, everybody. New connections of all others are reset; open ones stay."),
     key(Live, "deny", CLIENT_NETWORKS, Toml("[]"), "\"198.51.100.0/24\"",
         "Networks whose new connections are reset, whatever `allow` says; open ones stay."),
+    key(Live, "max_connections_per_client", integer(1, 10_000_000), InWords("none"), "100",
+        "Connections that one client may have at once; further ones are reset. A client is an address, of IPv6 `key_ipv6_prefix` bits of it. A lower bound cuts nobody."),
+    key(Live, "max_new_connections_per_second_per_client", Kind::PerSecond { min_thousandths: 1, max_thousandths: 1_000_000_000 }, InWords("none"), "20",
+        "New connections that one client may make in a second, after as many at once, but at least one; further ones are reset, and do not count."),
 
     // What servers see of the client
     key(NewConnections, "accept_proxy_from", other("string or array", "a network such as \"10.0.0.0/8\", or a list of them (at most 256)"),

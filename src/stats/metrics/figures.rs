@@ -26,6 +26,10 @@ pub struct Figures {
     pub held_bytes: u64,
     /// The bound on them.
     pub max_held_bytes: u64,
+    /// Clients whose connections are counted.
+    pub clients_tracked: u64,
+    /// Clients whose rate was forgotten early.
+    pub client_rates_forgotten: u64,
     /// Counts of the proxy as a whole.
     pub totals: Totals,
     /// Connections by port; [`proxy::OTHER_PORT`] stands for those beyond the bound.
@@ -121,6 +125,8 @@ impl Figures {
             is_accepting: proxy.is_accepting(),
             held_bytes: proxy.held_bytes(),
             max_held_bytes: proxy.max_held_bytes(),
+            clients_tracked: proxy.clients_tracked(),
+            client_rates_forgotten: proxy.client_rates_forgotten(),
             totals: proxy.totals(),
             ports: proxy.ports(),
             ended_without_group: End::ALL.map(|end| proxy.ended_without_group(end)),

@@ -35,6 +35,8 @@ pub fn figures() -> Figures {
         is_accepting: true,
         held_bytes: 4_096,
         max_held_bytes: 268_435_456,
+        clients_tracked: 18,
+        client_rates_forgotten: 19,
         totals: totals(),
         ports: BTreeMap::from([
             (80, port(3, 30)),

@@ -37,6 +37,8 @@ fn every_figure_is_where_it_belongs() {
         ("tcpffee_held_bytes_bound_met_total", &[], 15.0),
         ("tcpffee_held_bytes", &[], 4_096.0),
         ("tcpffee_max_held_bytes", &[], 268_435_456.0),
+        ("tcpffee_clients_tracked", &[], 18.0),
+        ("tcpffee_client_rates_forgotten_total", &[], 19.0),
         (
             "tcpffee_group_status",
             &[("group", "1"), ("name", "b\"ir\\ch\n"), ("status", "Up")],
