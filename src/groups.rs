@@ -5,6 +5,7 @@
 
 mod counters; // what is counted of a group, whatever the generation
 mod operator; // what an operator has said of a group by command
+mod places; // connections at once, and who waits for one
 mod status; // Up, Draining, Disabled
 mod target; // where a group's connections go
 
@@ -17,6 +18,7 @@ use crate::config::{GroupConfig, GroupId, OnDisabled};
 
 pub use counters::{GroupCounters, GroupRegistry};
 pub use operator::{OperatorWord, operators_reason};
+pub use places::{MAX_QUEUED, Place, Places, Waiter};
 pub use status::{HealthStatus, Status};
 pub use target::{Target, TargetState};
 
@@ -87,6 +89,8 @@ pub struct Group {
     pub on_disabled: OnDisabled,
     /// How long connections may stay while it is Draining.
     pub drain_timeout: Option<Duration>,
+    /// Connections that it may have at once; `None`: as many as come.
+    pub max_connections: Option<u64>,
     /// Counts that outlive the generation.
     pub counters: Arc<GroupCounters>,
     /// What the health checks make of it.
@@ -117,6 +121,7 @@ impl Group {
             backup: config.backup,
             on_disabled: config.on_disabled,
             drain_timeout: config.drain_timeout,
+            max_connections: config.max_connections,
             counters,
             health,
             operator: Arc::default(),
@@ -226,6 +231,7 @@ mod tests {
             backup: false,
             on_disabled: OnDisabled::Keep,
             drain_timeout: None,
+            max_connections: None,
             send_proxy: None,
             transparent: false,
             healthchecks: Vec::new(),

@@ -71,6 +71,8 @@ pub struct Config {
     pub max_connections_per_client: Option<u32>,
     /// New connections of one client; `None`: as fast as it likes.
     pub max_new_connections_per_second_per_client: Option<PerSecond>,
+    /// How long a connection waits for a place with its group.
+    pub queue_timeout: Duration,
     /// Networks whose connections begin with a PROXY protocol header.
     pub accept_proxy_from: Vec<IpNetwork>,
     /// Shared secret between peers.
@@ -128,6 +130,8 @@ pub struct GroupConfig {
     pub on_disabled: OnDisabled,
     /// How long a Draining group's connections may stay; `None`: as long as they like.
     pub drain_timeout: Option<Duration>,
+    /// Connections at once; `None`: as many as come.
+    pub max_connections: Option<u64>,
     /// PROXY protocol header towards the target.
     pub send_proxy: Option<ProxyHeader>,
     /// The target sees the client's own address.

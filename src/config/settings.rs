@@ -145,6 +145,7 @@ pub(super) fn top(config: &Config) -> Vec<Setting> {
         "max_new_connections_per_second_per_client",
         or(config.max_new_connections_per_second_per_client, "none"),
     );
+    list.add("queue_timeout", time(config.queue_timeout));
     list.add("accept_proxy_from", joined(&config.accept_proxy_from));
     list.add("stats_bind_socket", config.stats_bind_socket);
     let sockets = &config.raft_sockets;
@@ -187,6 +188,7 @@ pub(super) fn group(group: &GroupConfig) -> Vec<Setting> {
     list.add("backup", group.backup);
     list.add("on_disabled", group.on_disabled);
     list.add("drain_timeout", or(group.drain_timeout.map(time), "none"));
+    list.add("max_connections", or(group.max_connections, "none"));
     list.add("send_proxy", or(group.send_proxy, "off"));
     list.add("transparent", group.transparent);
     list.settings

@@ -71,6 +71,7 @@ pub(super) fn config(top: &Section<'_>, env: &Environment) -> Option<Config> {
         max_connections_per_client: top.integer("max_connections_per_client"),
         max_new_connections_per_second_per_client: top
             .per_second("max_new_connections_per_second_per_client"),
+        queue_timeout: top.seconds_or("queue_timeout", 5_000),
         accept_proxy_from: listening::accept_proxy_from(top),
         peer_secret_file: path(top, "peer_secret_file"),
         groups: group::groups(top, &ports),

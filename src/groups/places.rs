@@ -149,7 +149,8 @@ impl Places {
     fn show(&self, state: &State) {
         self.max.store(state.max.unwrap_or(0), Ordering::Relaxed);
         self.taken.store(state.taken, Ordering::Relaxed);
-        self.queued.store(state.queue.len() as u64, Ordering::Relaxed);
+        self.queued
+            .store(state.queue.len() as u64, Ordering::Relaxed);
     }
 }
 
@@ -205,7 +206,11 @@ mod tests {
         places.ask(waiter(0));
         places.ask(waiter(1));
         let served = places.give_back();
-        assert_eq!(places.ask(waiter(2)), Place::Queued, "the place is the other's");
+        assert_eq!(
+            places.ask(waiter(2)),
+            Place::Queued,
+            "the place is the other's"
+        );
         assert_eq!(served, Some(waiter(1)));
     }
 

@@ -77,7 +77,12 @@ impl ClientRates {
         let set = &mut shard[(hash >> 32) as usize % SETS];
         let own = set.iter_mut().find(|bucket| bucket.client == client);
         let (full_at_ns, place) = match own {
-            Some(bucket) => (bucket.full_at_ns.max(now_ns), bucket),
+            Some(bucket) => {
+                // No bucket is emptier than empty, whatever the rate was when it became so.
+                let empty_ns = now_ns.saturating_add(ahead_ns + token_ns);
+                bucket.full_at_ns = bucket.full_at_ns.clamp(now_ns, empty_ns);
+                (bucket.full_at_ns, bucket)
+            }
             None => {
                 let soonest = set.iter_mut().min_by_key(|bucket| bucket.full_at_ns);
                 (now_ns, soonest.expect("a set has places"))
@@ -177,7 +182,17 @@ mod tests {
         assert_eq!(let_in(&rates, 10_000, 0, 100), 10);
         assert_eq!(let_in(&rates, 1_000, 999, 100), 0);
         assert_eq!(let_in(&rates, 1_000, 1_000, 100), 1);
-        assert_eq!(let_in(&rates, 100_000, 1_000, 1_000), 1);
+        assert_eq!(let_in(&rates, 100_000, 1_000, 1_000), 0);
+        assert_eq!(let_in(&rates, 100_000, 1_010, 1_000), 1);
+    }
+
+    #[test]
+    fn a_higher_rate_is_not_kept_waiting_by_a_lower_one() {
+        let rates = ClientRates::default();
+        assert_eq!(let_in(&rates, 1, 0, 2), 1, "the next one in 1000 seconds");
+        assert_eq!(let_in(&rates, 1_000, 10, 2), 0);
+        assert_eq!(let_in(&rates, 1_000, 1_009, 2), 0);
+        assert_eq!(let_in(&rates, 1_000, 1_010, 2), 1);
     }
 
     #[test]

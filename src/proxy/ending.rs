@@ -44,6 +44,10 @@ pub enum End {
     ClientConnections,
     /// The client made more than `max_new_connections_per_second_per_client`.
     ClientRate,
+    /// The group had no place for it within `queue_timeout`.
+    GroupFull,
+    /// The group had no place for it, and as many waited for one as may.
+    QueueFull,
     /// `idle_timeout` passed without a byte.
     IdleTimeout,
     /// `half_closed_timeout` passed without a byte.
@@ -58,7 +62,7 @@ pub enum End {
 
 impl End {
     /// Every reason, in the order of their counters.
-    pub const ALL: [End; 25] = [
+    pub const ALL: [End; 27] = [
         End::ClientFinished,
         End::TargetFinished,
         End::ClientReset,
@@ -79,6 +83,8 @@ impl End {
         End::Denied,
         End::ClientConnections,
         End::ClientRate,
+        End::GroupFull,
+        End::QueueFull,
         End::IdleTimeout,
         End::HalfClosedTimeout,
         End::GroupDisabled,
@@ -109,6 +115,8 @@ impl End {
             End::Denied => "denied",
             End::ClientConnections => "client_connections",
             End::ClientRate => "client_rate",
+            End::GroupFull => "group_full",
+            End::QueueFull => "queue_full",
             End::IdleTimeout => "idle_timeout",
             End::HalfClosedTimeout => "half_closed_timeout",
             End::GroupDisabled => "group_disabled",
@@ -147,6 +155,10 @@ impl End {
                 "its client connects faster than it may \
                  (max_new_connections_per_second_per_client)"
             }
+            End::GroupFull => {
+                "its group had no place for it within queue_timeout (groups.N.max_connections)"
+            }
+            End::QueueFull => "its group is full, and so is its queue (groups.N.max_connections)",
             End::IdleTimeout => "idle_timeout passed without a byte",
             End::HalfClosedTimeout => "half_closed_timeout passed without a byte",
             End::GroupDisabled => "its group became Disabled (on_disabled)",

@@ -21,11 +21,11 @@ impl Worker {
         }
         let generation = Rc::new(LocalGeneration(Arc::clone(&in_force)));
         drop(in_force);
-        let before = std::mem::replace(&mut self.generation, generation);
-        let counts = |of: &LocalGeneration| of.config.max_connections_per_client.is_some();
-        if counts(&self.generation) && !counts(&before) {
+        self.generation = generation;
+        if self.generation.config.max_connections_per_client.is_some() {
             self.count_clients_in();
         }
+        self.count_places_in();
     }
 
     /// Brings listeners and open connections in line with a generation just published.
@@ -54,6 +54,7 @@ impl Worker {
     /// whichever is later.
     fn enforce(&mut self) {
         self.next_drain_check = None;
+        self.reroute_queued();
         let generation = Rc::clone(&self.generation);
         let concerned: HashMap<GroupId, &Group> = generation
             .groups

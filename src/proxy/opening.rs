@@ -69,7 +69,11 @@ impl Worker {
 
     /// The generation that routes a client of `port`: the one in force, or `last`, the last one
     /// with targets for the port, where the port is closed by now.
-    fn generation_for(&mut self, port: u16, last: Rc<LocalGeneration>) -> Rc<LocalGeneration> {
+    pub(super) fn generation_for(
+        &mut self,
+        port: u16,
+        last: Rc<LocalGeneration>,
+    ) -> Rc<LocalGeneration> {
         self.refresh_generation();
         if self.generation.listens_on(port) {
             Rc::clone(&self.generation)
@@ -93,11 +97,13 @@ impl Worker {
             Phase::FirstMessage { .. } => self.read_first_message(id),
             Phase::Relaying => self.relay(id),
             Phase::Lingering(_) => self.linger(id),
-            Phase::Waiting { .. } | Phase::Connecting { .. } if session.client.is_reset => {
+            Phase::Waiting { .. } | Phase::Queued { .. } | Phase::Connecting { .. }
+                if session.client.is_reset =>
+            {
                 self.end(id, End::ClientLeft);
             }
             // Only the target's own event may judge the connect, see `target_turn`.
-            Phase::Waiting { .. } | Phase::Connecting { .. } => {}
+            Phase::Waiting { .. } | Phase::Queued { .. } | Phase::Connecting { .. } => {}
         }
     }
 
@@ -281,9 +287,8 @@ impl Worker {
         }
     }
 
-    /// Starts to connect to the group of an answer.
+    /// Takes a place with the group of an answer, and starts to connect to it.
     fn connect(&mut self, id: SessionId, answer: Answer) {
-        let now = self.now;
         let session = self
             .arena
             .get_mut(id)
@@ -291,6 +296,19 @@ impl Worker {
         session.answer = Some(answer);
         let cell = self.cells.group(&self.shared.traffic, answer.group);
         session.count_in(cell);
+        if self.take_place(id) {
+            self.start_connect(id);
+        }
+    }
+
+    /// Starts to connect a session that has its answer, and its place with the group.
+    pub(super) fn start_connect(&mut self, id: SessionId) {
+        let now = self.now;
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
+        let answer = session.answer.expect("a connect follows an answer");
         let group = session.generation.groups.get(answer.group);
         let Some(address) = group.and_then(|group| group.target(session.port)) else {
             self.end(id, End::NoTarget);
@@ -386,7 +404,8 @@ impl Worker {
     }
 
     /// The entry changed while its connection was being made: asks again.
-    fn reroute(&mut self, id: SessionId) {
+    pub(super) fn reroute(&mut self, id: SessionId) {
+        self.release_place(id);
         let session = self.session(id);
         session.answer = None;
         session.target = None;
@@ -408,6 +427,7 @@ impl Worker {
     }
 
     fn connect_failed(&mut self, id: SessionId, fault: Fault) {
+        self.release_place(id);
         let (worker, now) = (self.index as u32, self.now);
         let session = self
             .arena
@@ -475,7 +495,7 @@ impl Worker {
     }
 
     /// Has the event loop report the client's socket; false where that ended the session.
-    fn watch_client(&mut self, id: SessionId) -> bool {
+    pub(super) fn watch_client(&mut self, id: SessionId) -> bool {
         let session = self
             .arena
             .get_mut(id)

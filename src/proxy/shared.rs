@@ -18,6 +18,7 @@ use super::clients::Clients;
 use super::counters::Counters;
 use super::generation::Generation;
 use super::held_total::HeldTotal;
+use super::queue::PlaceBoxes;
 use super::traffic::Traffic;
 
 /// Shared by the proxy's handle and its workers.
@@ -38,6 +39,8 @@ pub struct Shared {
     pub clients: Clients,
     /// How fast each client connects, where that is bounded.
     pub client_rates: ClientRates,
+    /// Places with groups that have passed to sessions which waited for them.
+    pub places: PlaceBoxes,
     /// Listeners that are open, ending ones included.
     pub open_listeners: AtomicUsize,
     /// Addresses of listeners that are ending, one entry for each socket.

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 use crate::support;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use support::backend::Unresponsive;
-use support::{Backend, Fleet, Proxy, client, eventually, http};
+use support::{Backend, Fleet, Proxy, client, eventually, http, netns};
 
 const PORT: u16 = 5280;
 /// Connections one after the other, as fast as one client makes them.
@@ -289,10 +289,14 @@ fn however_a_connection_ends_its_client_counts_it_no_longer() {
     client::drain(&late);
     let held = open(&fleet, 7, 2);
     all_reset(&fleet, 7, 1);
-    held.iter().for_each(|stream| drop(client::drain(stream)));
+    for stream in &held {
+        client::drain(stream);
+    }
     let cut = open(&fleet, 8, 2);
     proxy.reload_ok(&settings.clone().group_set(0, "disabled", true));
-    cut.iter().for_each(|stream| drop(client::drain(stream)));
+    for stream in &cut {
+        client::drain(stream);
+    }
 
     for end in [
         "client_finished",
@@ -315,22 +319,24 @@ fn however_a_connection_ends_its_client_counts_it_no_longer() {
 
 #[test]
 fn an_ipv6_client_is_as_many_bits_as_keys_have() {
-    let fleet = Fleet::new(1);
-    let listener: SocketAddr = format!("[::1]:{}", fleet.block.port(0)).parse().unwrap();
-    let settings = fleet.settings.clone();
-    let target = SocketAddr::new(fleet.block.backend(0).into(), PORT).to_string();
-    let settings = settings
-        .bind(&[listener.ip()])
-        .ports(&[listener.port()])
-        .group_ports(0, &[(listener.port(), target)])
-        .set("deny", "2001:db8::/32")
-        .set("max_connections_per_client", 1);
-    let _proxy = Proxy::start(&settings);
-    let (_, held) = client::greet(listener.ip(), listener).unwrap();
-    client::expect_reset(listener.ip(), listener);
-    drop(held);
-    eventually("the client is served", || {
-        client::ask(listener.ip(), listener).is_ok()
+    netns::in_new_namespace(|| {
+        let [one, same, other] = ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:2::1"];
+        for address in [one, same, other] {
+            if let Err(reason) = netns::ip(&format!("address add {address}/128 dev lo nodad")) {
+                eprintln!("SKIPPED: {reason}");
+                return;
+            }
+        }
+        let [one, same, other] = [one, same, other].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let fleet = Fleet::new(1);
+        let listener = SocketAddr::new("::1".parse().unwrap(), PORT);
+        let settings = fleet.settings.clone().bind(&[listener.ip()]);
+        let settings = settings.set("key_ipv6_prefix", 64);
+        let _proxy = Proxy::start(&settings.set("max_connections_per_client", 1));
+        let (_, held) = client::greet(one, listener).unwrap();
+        client::expect_reset(same, listener);
+        assert_eq!(client::ask(other, listener).unwrap(), "g0");
+        client::exchange(&held, b"still here").unwrap();
     });
 }
 

@@ -122,6 +122,8 @@ pub static KEYS: &[Key] = &[
         "Connections that one client may have at once; further ones are reset. A client is an address, of IPv6 `key_ipv6_prefix` bits of it. A lower bound cuts nobody."),
     key(Live, "max_new_connections_per_second_per_client", Kind::PerSecond { min_thousandths: 1, max_thousandths: 1_000_000_000 }, InWords("none"), "20",
         "New connections that one client may make in a second, after as many at once, but at least one; further ones are reset, and do not count."),
+    key(NewConnections, "queue_timeout", seconds(1, HOUR_MS), Toml("5"), "2",
+        "How long a connection waits for a place with its group, see `groups.N.max_connections`; then it is reset."),
 
     // What servers see of the client
     key(NewConnections, "accept_proxy_from", other("string or array", "a network such as \"10.0.0.0/8\", or a list of them (at most 256)"),
@@ -147,6 +149,8 @@ pub static KEYS: &[Key] = &[
         "What happens to open connections when the group becomes Disabled."),
     key(Live, "groups.N.drain_timeout", seconds(1, YEAR_MS), InWords("none"), "3600",
         "Time after which a Draining group's connections are closed."),
+    key(Live, "groups.N.max_connections", integer(1, 10_000_000), InWords("none"), "500",
+        "Connections that the group may have at once through this node, those being made included. New keys prefer groups with room; whose group has none waits in its queue, at most 1,024 at a time, for up to `queue_timeout`. A lower bound cuts nobody."),
     key(NewConnections, "groups.N.send_proxy", Kind::Choice(SEND_PROXY), Toml("\"off\""), "\"v2\"",
         "PROXY protocol header towards the targets.").unacted(ProxyProtocol),
     key(NewConnections, "groups.N.transparent", Kind::Bool, Toml("false"), "true",

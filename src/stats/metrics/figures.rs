@@ -63,6 +63,10 @@ pub struct Group {
     pub status: Status,
     /// Stick entries that name it.
     pub sticks: u64,
+    /// Connections that it may have at once, where that is bounded.
+    pub max_connections: Option<u64>,
+    /// Connections that wait for a place with it.
+    pub queued: u64,
     /// What went to it.
     pub traffic: GroupTraffic,
     /// Its distinct targets.
@@ -159,6 +163,8 @@ impl Group {
             name: group.name.clone().unwrap_or_default(),
             status: group.status(),
             sticks: group.counters.sticks(),
+            max_connections: group.max_connections,
+            queued: group.counters.places.queued(),
             traffic: proxy.group(group.id),
             targets: targets
                 .into_iter()

@@ -88,6 +88,8 @@ fn groups() -> Vec<Group> {
         name: "b\"ir\\ch\n".to_owned(),
         status: Status::Up,
         sticks: 21,
+        max_connections: Some(47),
+        queued: 48,
         traffic,
         targets: vec![target],
     };
@@ -96,6 +98,8 @@ fn groups() -> Vec<Group> {
         name: String::new(),
         status: Status::Draining,
         sticks: 0,
+        max_connections: None,
+        queued: 0,
         traffic: GroupTraffic::default(),
         targets: Vec::new(),
     };

@@ -55,6 +55,8 @@ fn every_figure_is_where_it_belongs() {
             1.0,
         ),
         ("tcpffee_group_sticks", &[("group", "1")], 21.0),
+        ("tcpffee_group_max_connections", &[("group", "1")], 47.0),
+        ("tcpffee_group_queued", &[("group", "1")], 48.0),
         ("tcpffee_group_connections", &[("group", "1")], 22.0),
         ("tcpffee_group_connections_total", &[("group", "1")], 23.0),
         (
