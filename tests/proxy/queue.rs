@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support;
+use support::wait::holds_within;
 use support::{Fleet, Proxy, Settings, client, eventually, http, parallel};
 
 const PORT: u16 = 5280;
@@ -206,6 +207,13 @@ fn bounds_changed_by_a_reload_count_what_is_open_and_cut_nobody() {
     let mut proxy = Proxy::start(&fleet.settings);
     let mut open: Vec<TcpStream> = (0..3).map(|client| held(&fleet, client)).collect();
     proxy.reload_ok(&set(3));
+    eventually("every worker has counted what is open", || {
+        let probe = waiting(&fleet, 9);
+        let waits = holds_within(Duration::from_millis(500), || queued(&proxy) == 1);
+        client::reset(probe);
+        waits
+    });
+    eventually_queued(&proxy, 0);
     let queue: Vec<TcpStream> = (3..6).map(|client| waiting(&fleet, client)).collect();
     eventually_queued(&proxy, 3);
     let mut queue = queue.into_iter();
