@@ -126,9 +126,14 @@ impl Supervisor {
 
     /// No longer than `shutdown_grace`, as the loop ends with it.
     fn say_how_stopping_stands(&self, left: Duration) {
-        let open = counted(self.proxy.connections() as u64, "open connection");
         let left_s = left.as_secs_f64().ceil();
-        let text = format!("stopping: {open}, cut in {left_s} s unless they end before");
+        let text = match self.proxy.connections() {
+            0 => "stopping: no open connections, the listeners end".to_owned(),
+            count => {
+                let open = counted(count as u64, "open connection");
+                format!("stopping: {open}, cut in {left_s} s unless they end before")
+            }
+        };
         self.service.goes_on(&text);
     }
 

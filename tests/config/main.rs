@@ -6,6 +6,7 @@ mod support;
 
 mod completions;
 mod config_support;
+mod defaults_file;
 mod diff;
 mod environment;
 mod example;

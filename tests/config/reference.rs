@@ -55,7 +55,7 @@ Written from the table that the program itself reads by; edit `src/config/refere
 One TOML file of at most 4 MiB, named by `--config` or `TCPFFEE_CONFIG_PATH`. `tcpffee check` reads
 it and reports everything that is wrong with it at once, each with line, column, key, the value found
 and what was expected; unknown keys are errors. Times are in seconds, integers or with a fraction.
-An annotated example is `tcpffee.toml`.
+An annotated example is `tcpffee.toml`; the man page tcpffee.toml(5) has advice on each key.
 
 A reload (`tcpffee reload`, SIGUSR1 or SIGHUP) applies a changed file without cutting a connection.
 Each key says when its change takes effect:

@@ -182,6 +182,9 @@ fn a_module_can_be_singled_out() {
     let mut proxy = Proxy::builder(&settings).env("RUST_LOG", filter).start();
     assert_eq!(proxy.stop(), 0);
     for line in proxy.log.lines() {
-        assert!(line.contains(" tcpffee::supervisor: "), "{line}");
+        let is_of_it = ["tcpffee::supervisor: ", "tcpffee::supervisor::"]
+            .iter()
+            .any(|module| line.contains(&format!(" {module}")));
+        assert!(is_of_it, "{line}");
     }
 }

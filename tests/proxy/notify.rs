@@ -348,6 +348,35 @@ fn the_watchdog_starves_while_any_loop_of_a_clusters_node_is_stuck() {
 }
 
 #[test]
+fn a_supervisor_with_a_long_order_on_its_hands_is_not_late() {
+    let fleet = Fleet::new(2);
+    // The other node never comes: an operator's word is waited for in vain, for 2 s.
+    let peer = |number: u8| {
+        let host = fleet.block.address(0, number);
+        format!("[[peers]]\nhost = \"{host}\"\nmac_address = \"02:00:00:00:00:0{number}\"\n")
+    };
+    let text = format!("{}\n{}{}", fleet.settings.text(), peer(2), peer(3));
+    let builder = Proxy::builder_from_text(text).env("TCPFFEE_MAC_ADDRESS", "02:00:00:00:00:02");
+    let manager = Manager::at(&builder.state_path("notify"));
+    let proxy = watched(&manager, builder, 3);
+    let mark = manager.mark();
+    let begun = Instant::now();
+    for command in ["drain", "enable"] {
+        let answer = proxy.subcommand(&[command, "0"]);
+        assert_eq!(answer.code, 0, "{}", answer.text);
+    }
+    // More than one round of questions, in each of which it would have been found silent.
+    assert!(
+        begun.elapsed() > Duration::from_secs(3),
+        "nothing was waited for"
+    );
+    fed(&manager, 1);
+    let words = manager.words();
+    let named = |word: &Word| word.status().contains("does not turn: supervisor");
+    assert!(!words[mark..].iter().any(named), "{words:?}");
+}
+
+#[test]
 fn a_service_manager_that_does_not_listen_is_complained_of_once() {
     let fleet = Fleet::new(1);
     let builder = Proxy::builder(&fleet.settings);
