@@ -169,6 +169,12 @@ mod tests {
         places
     }
 
+    fn ask(places: &Places, waiters: std::ops::RangeInclusive<u64>) {
+        for at in waiters {
+            assert!([Place::Taken, Place::Queued].contains(&places.ask(waiter(at))));
+        }
+    }
+
     #[test]
     fn without_a_bound_nobody_needs_a_place() {
         let places = Places::default();
@@ -230,7 +236,7 @@ mod tests {
     #[test]
     fn who_leaves_the_queue_gets_no_place() {
         let places = places(1);
-        (0..=3).for_each(|at| drop(places.ask(waiter(at))));
+        ask(&places, 0..=3);
         assert!(places.quit(waiter(1)));
         assert!(!places.quit(waiter(1)));
         assert_eq!(places.give_back(), Some(waiter(2)));
@@ -241,7 +247,7 @@ mod tests {
     #[test]
     fn a_lower_bound_takes_no_place_away_and_gives_none_until_enough_are_back() {
         let places = places(3);
-        (0..3).for_each(|at| drop(places.ask(waiter(at))));
+        ask(&places, 0..=2);
         assert_eq!(places.set_max(Some(1)), []);
         assert_eq!(places.ask(waiter(3)), Place::Queued);
         assert_eq!([1, 2].map(|_| places.give_back()), [None; 2]);
@@ -251,7 +257,7 @@ mod tests {
     #[test]
     fn a_higher_bound_or_none_serves_who_waits_at_once() {
         let places = places(1);
-        (0..=4).for_each(|at| drop(places.ask(waiter(at))));
+        ask(&places, 0..=4);
         assert_eq!(places.set_max(Some(3)), [waiter(1), waiter(2)]);
         assert_eq!(places.set_max(None), [waiter(3), waiter(4)]);
         assert_eq!(places.ask(waiter(5)), Place::NotNeeded);
@@ -270,34 +276,45 @@ mod tests {
 
     #[test]
     fn the_bound_holds_for_all_threads_and_everybody_is_served_once() {
-        let places = places(10);
-        let (have, most, told) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
-        let enter = || {
+        const MAX: u64 = 10;
+        let places = places(MAX);
+        let (have, most) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (told, served) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        // A connection with its place: whose the place is next is told, as a worker would be.
+        let connect = |token: u64| {
             let now = have.fetch_add(1, Ordering::SeqCst) + 1;
             most.fetch_max(now, Ordering::SeqCst);
-        };
-        // A place that passes on is had by the next one without being counted anew.
-        let leave = || {
+            served.lock().unwrap().push(token);
             have.fetch_sub(1, Ordering::SeqCst);
-            if let Some(next) = places.give_back() {
-                told.lock().unwrap().push(next.token);
-            }
+            told.lock().unwrap().extend(places.give_back());
         };
         std::thread::scope(|scope| {
             for thread in 0..4 {
+                let (places, connect, told) = (&places, &connect, &told);
                 scope.spawn(move || {
                     for at in 0..200 {
-                        if places.ask(waiter(thread * 1000 + at)) == Place::Taken {
-                            enter();
-                            leave();
+                        let token = thread * 1000 + at;
+                        if places.ask(waiter(token)) == Place::Taken {
+                            connect(token);
+                        }
+                        let next = told.lock().unwrap().pop();
+                        if let Some(Waiter { token, .. }) = next {
+                            connect(token);
                         }
                     }
                 });
             }
         });
-        assert!(most.load(Ordering::SeqCst) <= 10);
-        let told = told.into_inner().unwrap();
-        let unique: std::collections::BTreeSet<u64> = told.iter().copied().collect();
-        assert_eq!(unique.len(), told.len());
+        while let Some(Waiter { token, .. }) = { told.lock().unwrap().pop() } {
+            connect(token);
+        }
+        assert!(most.load(Ordering::SeqCst) <= MAX);
+        let mut served = served.lock().unwrap().clone();
+        served.sort_unstable();
+        let all: Vec<u64> = (0..4)
+            .flat_map(|at| (0..200).map(move |n| at * 1000 + n))
+            .collect();
+        assert_eq!(served, all);
+        assert_eq!((places.lock().taken, places.queued()), (0, 0));
     }
 }
