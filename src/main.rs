@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config_path: Option<PathBuf>, service: &Service) -> Result<(), Failure> {
+fn run(config_path: Option<PathBuf>, service: &Service) -> Result<ExitCode, Failure> {
     let signals = caught_signals()?;
     let environment = Environment::from_process()?;
     let config_path = config_path.unwrap_or_else(|| environment.config_path.clone());
@@ -51,7 +51,7 @@ fn run(config_path: Option<PathBuf>, service: &Service) -> Result<(), Failure> {
     serve(loaded, environment, config_path, signals, service, || ())
 }
 
-fn demo(service: &Service) -> Result<(), Failure> {
+fn demo(service: &Service) -> Result<ExitCode, Failure> {
     let signals = caught_signals()?;
     let environment = Environment::from_process()?;
     let stage = Stage::set(environment)?;
@@ -80,7 +80,7 @@ fn serve(
     (sender, events): Signals,
     service: &Service,
     ready: impl FnOnce(),
-) -> Result<(), Failure> {
+) -> Result<ExitCode, Failure> {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
@@ -96,19 +96,19 @@ fn serve(
     })?;
     control.inform_by(supervisor.informant());
     ready();
-    supervisor.run(&events);
+    let exit = supervisor.run(&events);
     // Requests that came too late are answered by being dropped.
     drop(events);
     control.close(LAST_ANSWERS);
     pid_file.release();
-    Ok(())
+    Ok(exit.into())
 }
 
 /// Runs a task that logs and tells the service manager, tells both why it failed, and gives the exit
 /// code.
 fn logged(
     default_filter: &'static str,
-    task: impl FnOnce(&Service) -> Result<(), Failure>,
+    task: impl FnOnce(&Service) -> Result<ExitCode, Failure>,
 ) -> ExitCode {
     let rust_log = std::env::var_os("RUST_LOG");
     let settings = logging::Settings {
@@ -124,7 +124,7 @@ fn logged(
     };
     let service = Service::from_process();
     match task(&service) {
-        Ok(()) => Exit::Done.into(),
+        Ok(exit) => exit,
         Err(failure) => {
             failure.log();
             service.failed(&failure);

@@ -60,7 +60,7 @@ fn connections_that_outstay_the_grace_are_cut() {
     client::drain(&stream);
     assert!(started.elapsed() > Duration::from_millis(900), "too early");
     let status = proxy.wait_exit(PATIENCE);
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(status.code(), Some(5));
     let session = proxy.log.wait_session("the one that was cut", |_| true);
     assert_eq!(session.end, "shutdown");
     assert!(!proxy.state().pid_path().exists());
