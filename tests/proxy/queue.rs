@@ -287,9 +287,14 @@ fn a_stop_does_not_wait_for_those_who_wait() {
     let _waits = waiting(&fleet, 1);
     eventually_queued(&proxy, 1);
     let begun = Instant::now();
-    assert_eq!(proxy.stop(), 0);
+    assert_eq!(proxy.stop(), 5, "two connections were cut");
     assert!(begun.elapsed() < Duration::from_secs(30));
-    assert_eq!(proxy.log.sessions().len(), 2);
+    let sessions = proxy.log.sessions();
+    let ends: Vec<&str> = sessions
+        .iter()
+        .map(|session| session.end.as_str())
+        .collect();
+    assert_eq!(ends, ["shutdown"; 2]);
 }
 
 #[test]
