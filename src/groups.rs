@@ -5,6 +5,7 @@
 
 mod counters; // what is counted of a group, whatever the generation
 mod operator; // what an operator has said of a group by command
+mod places; // connections at once, and who waits for one
 mod status; // Up, Draining, Disabled
 mod target; // where a group's connections go
 
@@ -17,6 +18,7 @@ use crate::config::{GroupConfig, GroupId, OnDisabled, ProxyHeader};
 
 pub use counters::{GroupCounters, GroupRegistry};
 pub use operator::{OperatorWord, operators_reason};
+pub use places::{MAX_QUEUED, Place, Places, Waiter};
 pub use status::{HealthStatus, Status};
 pub use target::{Target, TargetState};
 
@@ -89,6 +91,8 @@ pub struct Group {
     pub drain_timeout: Option<Duration>,
     /// PROXY protocol header in front of its connections.
     pub send_proxy: Option<ProxyHeader>,
+    /// Connections that it may have at once; `None`: as many as come.
+    pub max_connections: Option<u64>,
     /// Counts that outlive the generation.
     pub counters: Arc<GroupCounters>,
     /// What the health checks make of it.
@@ -120,6 +124,7 @@ impl Group {
             on_disabled: config.on_disabled,
             drain_timeout: config.drain_timeout,
             send_proxy: config.send_proxy,
+            max_connections: config.max_connections,
             counters,
             health,
             operator: Arc::default(),
@@ -229,6 +234,7 @@ mod tests {
             backup: false,
             on_disabled: OnDisabled::Keep,
             drain_timeout: None,
+            max_connections: None,
             send_proxy: None,
             transparent: false,
             healthchecks: Vec::new(),

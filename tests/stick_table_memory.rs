@@ -35,6 +35,7 @@ fn one_group(registry: &GroupRegistry) -> Groups {
         backup: false,
         on_disabled: OnDisabled::Keep,
         drain_timeout: None,
+        max_connections: None,
         send_proxy: None,
         transparent: false,
         healthchecks: Vec::new(),

@@ -106,6 +106,7 @@ fn group(id: u32, registry: &GroupRegistry) -> Group {
         backup: false,
         on_disabled: OnDisabled::Keep,
         drain_timeout: None,
+        max_connections: None,
         send_proxy: None,
         transparent: false,
         healthchecks: Vec::new(),

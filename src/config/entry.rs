@@ -9,6 +9,7 @@ use super::findings::{Findings, Span};
 use super::kind::Kind;
 use super::problem::{Fault, nearest};
 use super::reference::{self, Key};
+use super::schema::PerSecond;
 use super::section::{Section, join};
 use super::shown::{shown, shown_key, shown_with_type};
 use super::words::Words;
@@ -147,9 +148,29 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// A rate within the bounds of the reference, rounded to thousandths.
+    pub fn per_second(&self) -> Option<PerSecond> {
+        let kind = self.key().kind;
+        let Kind::PerSecond {
+            min_thousandths,
+            max_thousandths,
+        } = kind
+        else {
+            unreachable!("{} is read as a rate", self.pattern);
+        };
+        self.thousandths_within(min_thousandths, max_thousandths, &kind.expected())
+            .map(PerSecond::from_thousandths)
+    }
+
     /// A time within bounds, rounded to milliseconds.
     pub fn seconds_within(&self, min_ms: u64, max_ms: u64, expected: &str) -> Option<Duration> {
-        let seconds: f64 = match self.value.get_ref() {
+        self.thousandths_within(min_ms, max_ms, expected)
+            .map(Duration::from_millis)
+    }
+
+    /// A number within bounds given in thousandths, rounded to those.
+    fn thousandths_within(&self, min: u64, max: u64, expected: &str) -> Option<u64> {
+        let number: f64 = match self.value.get_ref() {
             DeValue::Integer(integer) => i128::from_str_radix(integer.as_str(), integer.radix())
                 .map_or(f64::NAN, |i| i as f64),
             DeValue::Float(float) => float.as_str().parse().unwrap_or(f64::NAN),
@@ -158,12 +179,12 @@ impl<'a> Entry<'a> {
                 return None;
             }
         };
-        let within = seconds >= min_ms as f64 / 1000.0 && seconds <= max_ms as f64 / 1000.0;
+        let within = number >= min as f64 / 1000.0 && number <= max as f64 / 1000.0;
         if !within {
             self.refuse_for(expected);
             return None;
         }
-        Some(Duration::from_millis((seconds * 1000.0).round() as u64))
+        Some((number * 1000.0).round() as u64)
     }
 
     pub fn text(&self) -> Option<&'a str> {

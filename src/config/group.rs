@@ -83,6 +83,7 @@ fn group(
         backup: section.bool("backup", false),
         on_disabled: section.word("on_disabled").unwrap_or(OnDisabled::Keep),
         drain_timeout: section.seconds("drain_timeout"),
+        max_connections: section.integer("max_connections"),
         send_proxy: send_proxy(&section),
         transparent: section.bool("transparent", false),
         healthchecks: healthcheck::healthchecks(&section),

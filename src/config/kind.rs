@@ -29,6 +29,13 @@ pub enum Kind {
         /// Longest, in seconds.
         max: u64,
     },
+    /// How often something may happen in a second, fractions allowed.
+    PerSecond {
+        /// Least, in thousandths.
+        min_thousandths: u64,
+        /// Most, in thousandths.
+        max_thousandths: u64,
+    },
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Anything else: its type, and what it must hold.
@@ -46,7 +53,7 @@ impl Kind {
         match self {
             Kind::Bool => "boolean",
             Kind::Integer { .. } | Kind::WholeSeconds { .. } => "integer",
-            Kind::Seconds { .. } => "number",
+            Kind::Seconds { .. } | Kind::PerSecond { .. } => "number",
             Kind::Choice(_) => "string",
             Kind::Other { name, .. } => name,
         }
@@ -61,6 +68,10 @@ impl Kind {
                 format!("{} to {} seconds", seconds(*min_ms), seconds(*max_ms))
             }
             Kind::WholeSeconds { min, max } => format!("{min} to {max} seconds"),
+            Kind::PerSecond {
+                min_thousandths: min,
+                max_thousandths: max,
+            } => format!("{} to {} a second", thousandths(*min), thousandths(*max)),
             Kind::Choice(words) => {
                 let quoted: Vec<String> =
                     words.iter().map(|word| format!("`\"{word}\"`")).collect();
@@ -81,6 +92,14 @@ impl Kind {
                 seconds(*max_ms)
             ),
             Kind::WholeSeconds { min, max } => format!("whole seconds from {min} to {max}"),
+            Kind::PerSecond {
+                min_thousandths: min,
+                max_thousandths: max,
+            } => format!(
+                "a number from {} to {}",
+                thousandths(*min),
+                thousandths(*max)
+            ),
             Kind::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 format!("one of {}", quoted.join(", "))
@@ -92,7 +111,12 @@ impl Kind {
 
 /// Milliseconds as seconds, as short as they can be written.
 pub(super) fn seconds(ms: u64) -> String {
-    let (whole, rest) = (ms / 1000, ms % 1000);
+    thousandths(ms)
+}
+
+/// A number of thousandths, as short as it can be written.
+pub(super) fn thousandths(number: u64) -> String {
+    let (whole, rest) = (number / 1000, number % 1000);
     if rest == 0 {
         return whole.to_string();
     }

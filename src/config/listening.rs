@@ -1,6 +1,6 @@
 //! What is listened on: addresses and ports, and whose connections begin with a PROXY header.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use toml::de::DeValue;
@@ -13,6 +13,9 @@ use super::values;
 
 /// Addresses that `bind_addr` may list.
 const MAX_BIND_ADDRS: usize = 64;
+
+/// Networks that `allow` and `deny` may list each.
+const MAX_CLIENT_NETWORKS: usize = 4096;
 
 /// Networks that `accept_proxy_from` may list.
 const MAX_PROXY_NETWORKS: usize = 256;
@@ -175,19 +178,30 @@ pub(super) fn bind_addrs(top: &Section<'_>) -> Vec<BindAddr> {
 
 /// `accept_proxy_from`
 pub(super) fn accept_proxy_from(top: &Section<'_>) -> Vec<IpNetwork> {
-    let Some(entry) = top.get("accept_proxy_from") else {
+    networks(top, "accept_proxy_from", MAX_PROXY_NETWORKS)
+}
+
+/// `allow` or `deny`
+pub(super) fn client_networks(top: &Section<'_>, name: &str) -> Vec<IpNetwork> {
+    networks(top, name, MAX_CLIENT_NETWORKS)
+}
+
+/// A network or a list of at most `max`, each once.
+fn networks(top: &Section<'_>, name: &str, max: usize) -> Vec<IpNetwork> {
+    let Some(entry) = top.get(name) else {
         return Vec::new();
     };
     if entry.elements().is_some_and(|elements| elements.is_empty()) {
         return Vec::new();
     }
     let mut networks = Vec::new();
-    for element in one_or_more(&entry, MAX_PROXY_NETWORKS) {
+    let mut known = HashSet::new();
+    for element in one_or_more(&entry, max) {
         let Some(text) = element.text() else {
             continue;
         };
         match values::network(text) {
-            Ok(network) if networks.contains(&network) => {
+            Ok(network) if !known.insert(network) => {
                 element.error(format!(
                     "{network} given before; expected each network once"
                 ));

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use super::kind;
 
 /// Everything that the TOML file says, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +63,16 @@ pub struct Config {
     pub raft_heartbeat: Duration,
     /// Shortest and longest election time-out.
     pub raft_election_timeout: (Duration, Duration),
+    /// Networks whose clients are served; empty: all.
+    pub allow: Vec<IpNetwork>,
+    /// Networks whose clients are refused, whatever `allow` says.
+    pub deny: Vec<IpNetwork>,
+    /// Connections of one client at once; `None`: as many as it likes.
+    pub max_connections_per_client: Option<u32>,
+    /// New connections of one client; `None`: as fast as it likes.
+    pub max_new_connections_per_second_per_client: Option<PerSecond>,
+    /// How long a connection waits for a place with its group.
+    pub queue_timeout: Duration,
     /// Networks whose connections begin with a PROXY protocol header.
     pub accept_proxy_from: Vec<IpNetwork>,
     /// Shared secret between peers.
@@ -117,6 +130,8 @@ pub struct GroupConfig {
     pub on_disabled: OnDisabled,
     /// How long a Draining group's connections may stay; `None`: as long as they like.
     pub drain_timeout: Option<Duration>,
+    /// Connections at once; `None`: as many as come.
+    pub max_connections: Option<u64>,
     /// PROXY protocol header towards the target.
     pub send_proxy: Option<ProxyHeader>,
     /// The target sees the client's own address.
@@ -198,7 +213,7 @@ pub enum ProxyHeader {
 }
 
 /// An address block in CIDR notation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpNetwork {
     /// The network's address, host bits zero.
     pub address: IpAddr,
@@ -220,6 +235,32 @@ impl IpNetwork {
             }
             _ => false,
         }
+    }
+}
+
+/// How often something may happen: at least a thousandth in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerSecond {
+    thousandths: NonZeroU64,
+}
+
+impl PerSecond {
+    /// So many thousandths in a second; nothing counts as one.
+    pub fn from_thousandths(thousandths: u64) -> PerSecond {
+        PerSecond {
+            thousandths: NonZeroU64::new(thousandths).unwrap_or(NonZeroU64::MIN),
+        }
+    }
+
+    /// From one time to the next, in nanoseconds.
+    pub fn interval_ns(self) -> u64 {
+        1_000_000_000_000 / self.thousandths
+    }
+}
+
+impl std::fmt::Display for PerSecond {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&kind::thousandths(self.thousandths.get()))
     }
 }
 

@@ -11,6 +11,7 @@ use super::entry::Entry;
 use super::findings::{Findings, Span};
 use super::problem::{Fault, nearest};
 use super::reference;
+use super::schema::PerSecond;
 use super::shown::shown_key;
 use super::words::Words;
 
@@ -67,6 +68,10 @@ impl<'a> Section<'a> {
 
     pub fn seconds(&self, name: &str) -> Option<Duration> {
         self.get(name)?.seconds()
+    }
+
+    pub fn per_second(&self, name: &str) -> Option<PerSecond> {
+        self.get(name)?.per_second()
     }
 
     /// A time with a default in milliseconds.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::kind::seconds;
 use super::reference::{self, Key};
-use super::schema::{Config, GroupConfig, HealthCheck, Peer, TargetAddr};
+use super::schema::{Config, GroupConfig, HealthCheck, IpNetwork, Peer, TargetAddr};
 use super::values;
 
 /// One setting of a configuration.
@@ -54,6 +54,19 @@ impl List {
             value: value.to_string(),
             redacted: None,
         });
+    }
+
+    /// Networks of clients, of which logs show the first few, or what stands for none.
+    fn add_networks(&mut self, name: &str, networks: &[IpNetwork], none: &str) {
+        const SHOWN: usize = 16;
+        if networks.is_empty() {
+            return self.add(name, none);
+        }
+        let Some(left_out) = networks.len().checked_sub(SHOWN).filter(|&more| more > 0) else {
+            return self.add(name, joined(networks));
+        };
+        let shown = format!("{}, {left_out} more", joined(&networks[..SHOWN]));
+        self.add_redacted(name, joined(networks), shown);
     }
 
     /// A setting whose value may hold a secret, with what may be said of it.
@@ -122,6 +135,17 @@ pub(super) fn top(config: &Config) -> Vec<Setting> {
     list.add("half_closed_timeout", time(config.half_closed_timeout));
     list.add("tcp_keepalive", time(config.tcp_keepalive));
     list.add("shutdown_grace", time(config.shutdown_grace));
+    list.add_networks("allow", &config.allow, "everybody");
+    list.add_networks("deny", &config.deny, "nobody");
+    list.add(
+        "max_connections_per_client",
+        or(config.max_connections_per_client, "none"),
+    );
+    list.add(
+        "max_new_connections_per_second_per_client",
+        or(config.max_new_connections_per_second_per_client, "none"),
+    );
+    list.add("queue_timeout", time(config.queue_timeout));
     list.add("accept_proxy_from", joined(&config.accept_proxy_from));
     list.add("stats_bind_socket", config.stats_bind_socket);
     let sockets = &config.raft_sockets;
@@ -164,6 +188,7 @@ pub(super) fn group(group: &GroupConfig) -> Vec<Setting> {
     list.add("backup", group.backup);
     list.add("on_disabled", group.on_disabled);
     list.add("drain_timeout", or(group.drain_timeout.map(time), "none"));
+    list.add("max_connections", or(group.max_connections, "none"));
     list.add("send_proxy", or(group.send_proxy, "off"));
     list.add("transparent", group.transparent);
     list.settings

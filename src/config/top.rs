@@ -66,6 +66,12 @@ pub(super) fn config(top: &Section<'_>, env: &Environment) -> Option<Config> {
         no_quorum_after: top.seconds_or("no_quorum_after", 3_000),
         raft_heartbeat,
         raft_election_timeout: peers::election_timeout(top, raft_heartbeat),
+        allow: listening::client_networks(top, "allow"),
+        deny: listening::client_networks(top, "deny"),
+        max_connections_per_client: top.integer("max_connections_per_client"),
+        max_new_connections_per_second_per_client: top
+            .per_second("max_new_connections_per_second_per_client"),
+        queue_timeout: top.seconds_or("queue_timeout", 5_000),
         accept_proxy_from: listening::accept_proxy_from(top),
         peer_secret_file: path(top, "peer_secret_file"),
         groups: group::groups(top, &ports),

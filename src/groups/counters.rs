@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
+use super::places::Places;
 use super::target::TargetState;
 use super::{HealthStatus, Status};
 use crate::clock::Millis;
@@ -16,6 +17,8 @@ use crate::config::{GroupId, TargetAddr};
 pub struct GroupCounters {
     /// Stick entries that name the group.
     pub sticks: AtomicU64,
+    /// Connections that it may have at once, and who waits for one.
+    pub places: Places,
     /// What the cluster has agreed on, whatever this node's own file and checks say; Up for a lone
     /// node.
     pub agreed: HealthStatus,
@@ -33,6 +36,7 @@ impl GroupCounters {
     pub fn new(workers: usize) -> GroupCounters {
         GroupCounters {
             sticks: AtomicU64::new(0),
+            places: Places::default(),
             agreed: HealthStatus::up(),
             agreed_weight: AtomicU32::new(0),
             agreed_backup: AtomicBool::new(false),

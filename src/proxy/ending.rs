@@ -42,6 +42,16 @@ pub enum End {
     Barred,
     /// The entry changed again and again while its connection was being made.
     Unsettled,
+    /// The client's address is among `deny`, or not among `allow`.
+    Denied,
+    /// The client had `max_connections_per_client` already.
+    ClientConnections,
+    /// The client made more than `max_new_connections_per_second_per_client`.
+    ClientRate,
+    /// The group had no place for it within `queue_timeout`.
+    GroupFull,
+    /// The group had no place for it, and as many waited for one as may.
+    QueueFull,
     /// `idle_timeout` passed without a byte.
     IdleTimeout,
     /// `half_closed_timeout` passed without a byte.
@@ -56,7 +66,7 @@ pub enum End {
 
 impl End {
     /// Every reason, in the order of their counters.
-    pub const ALL: [End; 24] = [
+    pub const ALL: [End; 29] = [
         End::ClientFinished,
         End::TargetFinished,
         End::ClientReset,
@@ -76,6 +86,11 @@ impl End {
         End::NoQuorum,
         End::Barred,
         End::Unsettled,
+        End::Denied,
+        End::ClientConnections,
+        End::ClientRate,
+        End::GroupFull,
+        End::QueueFull,
         End::IdleTimeout,
         End::HalfClosedTimeout,
         End::GroupDisabled,
@@ -105,6 +120,11 @@ impl End {
             End::NoQuorum => "no_quorum",
             End::Barred => "barred",
             End::Unsettled => "unsettled",
+            End::Denied => "denied",
+            End::ClientConnections => "client_connections",
+            End::ClientRate => "client_rate",
+            End::GroupFull => "group_full",
+            End::QueueFull => "queue_full",
             End::IdleTimeout => "idle_timeout",
             End::HalfClosedTimeout => "half_closed_timeout",
             End::GroupDisabled => "group_disabled",
@@ -139,6 +159,18 @@ impl End {
             End::NoQuorum => "no leader of the cluster answers (no_quorum)",
             End::Barred => "the cluster does not take this node, see /api/v1/health",
             End::Unsettled => "its stick entry changed again and again",
+            End::Denied => "its address is not to be served (allow, deny)",
+            End::ClientConnections => {
+                "its client has as many connections as it may (max_connections_per_client)"
+            }
+            End::ClientRate => {
+                "its client connects faster than it may \
+                 (max_new_connections_per_second_per_client)"
+            }
+            End::GroupFull => {
+                "its group had no place for it within queue_timeout (groups.N.max_connections)"
+            }
+            End::QueueFull => "its group is full, and so is its queue (groups.N.max_connections)",
             End::IdleTimeout => "idle_timeout passed without a byte",
             End::HalfClosedTimeout => "half_closed_timeout passed without a byte",
             End::GroupDisabled => "its group became Disabled (on_disabled)",

@@ -16,9 +16,16 @@ impl Worker {
     /// Takes up the generation in force, if it is another one.
     pub(super) fn refresh_generation(&mut self) {
         let in_force = self.shared.generation.load();
-        if in_force.number != self.generation.number {
-            self.generation = Rc::new(LocalGeneration(Arc::clone(&in_force)));
+        if in_force.number == self.generation.number {
+            return;
         }
+        let generation = Rc::new(LocalGeneration(Arc::clone(&in_force)));
+        drop(in_force);
+        self.generation = generation;
+        if self.generation.config.max_connections_per_client.is_some() {
+            self.count_clients_in();
+        }
+        self.count_places_in();
     }
 
     /// Brings listeners and open connections in line with a generation just published.
@@ -47,6 +54,7 @@ impl Worker {
     /// whichever is later.
     fn enforce(&mut self) {
         self.next_drain_check = None;
+        self.reroute_queued();
         let generation = Rc::clone(&self.generation);
         let concerned: HashMap<GroupId, &Group> = generation
             .groups

@@ -173,9 +173,11 @@ impl Worker {
             Phase::FirstMessage { deadline } if deadline <= now => self.first_message_late(id),
             Phase::Waiting { deadline } if deadline <= now => self.end(id, End::Unanswered),
             Phase::Connecting { deadline, .. } if deadline <= now => self.connect_late(id),
+            Phase::Queued { deadline } if deadline <= now => self.queued_too_long(id),
             Phase::ProxyHeader { deadline }
             | Phase::FirstMessage { deadline }
             | Phase::Waiting { deadline }
+            | Phase::Queued { deadline }
             | Phase::Connecting { deadline, .. } => {
                 self.wheel.arm(&mut self.arena, id.slot, deadline);
             }
@@ -232,6 +234,9 @@ impl Worker {
             .outward
             .discard(&mut self.pipes, &self.shared.buffered);
         self.wheel.cancel(&mut self.arena, id.slot);
+        // Before anything is closed: who has seen the end may have come back at once.
+        self.release_client(id);
+        self.release_place(id);
         let Some(session) = self.arena.remove(id) else {
             return;
         };

@@ -8,6 +8,8 @@ use crate::config::{Config, GroupConfig, GroupId, TargetAddr};
 use crate::groups::{Group, GroupRegistry, Groups, HealthStatus, Target, TargetState};
 use crate::own_listeners::OwnListeners;
 
+use super::access::Access;
+
 /// What a connection reads at route and uses to its end.
 #[derive(Debug)]
 pub struct Generation {
@@ -17,6 +19,8 @@ pub struct Generation {
     pub config: Config,
     /// The groups with their targets resolved.
     pub groups: Groups,
+    /// Whose connections are taken.
+    pub access: Access,
 }
 
 impl Generation {
@@ -82,10 +86,12 @@ impl Generation {
             )
         };
         let groups = Groups::new(config.groups.iter().map(build).collect());
+        let access = Access::new(&config.allow, &config.deny);
         Generation {
             number,
             config,
             groups,
+            access,
         }
     }
 

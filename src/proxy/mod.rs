@@ -9,7 +9,10 @@
 //! stick table behind its trait, and the process's bounds.
 
 mod acceptor;
+mod access;
 mod arena;
+mod client_rates;
+mod clients;
 mod connect;
 mod counters;
 mod counting;
@@ -20,10 +23,12 @@ mod enforce;
 mod established;
 mod generation;
 mod held_total;
+mod limits;
 mod listener;
 mod opening;
 mod pipe;
 mod proxy_header;
+mod queue;
 mod relay;
 mod session;
 mod shared;
@@ -45,6 +50,7 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
+use mio::Waker;
 
 use crate::clock::Clock;
 use crate::config::{Config, KeyType};
@@ -61,9 +67,12 @@ pub use statuses::Statuses;
 pub use traffic::{GroupTraffic, MAX_GROUPS, MAX_PORTS, OTHER_PORT, PortTraffic};
 pub use view::{Totals, View};
 
+use client_rates::ClientRates;
+use clients::Clients;
 use counters::Counters;
 use held_total::HeldTotal;
 use listener::BindOptions;
+use queue::PlaceBoxes;
 use shared::{Admission, Shared};
 use traffic::Traffic;
 use worker::{Order, Worker, WorkerHandle};
@@ -202,7 +211,6 @@ impl Proxy {
             .map(|_| worker::seat())
             .collect::<io::Result<Vec<_>>>()?;
         let (handles, seats): (Vec<_>, Vec<_>) = seats.into_iter().unzip();
-        let wakers = handles.iter().map(WorkerHandle::waker).collect();
         let max_connections = max_connections(&config, split);
         let max_buffered = config.max_buffered_bytes;
         let generation = Generation::new(1, config, &parts.registry, health.of, lookup);
@@ -212,7 +220,10 @@ impl Proxy {
             key_type: parts.key_type,
             clock: parts.clock,
             buffered: HeldTotal::new(max_buffered),
-            admission: Admission::new(max_connections, wakers),
+            admission: Admission::new(max_connections, wakers_of(&handles)),
+            clients: Clients::default(),
+            client_rates: ClientRates::default(),
+            places: PlaceBoxes::new(wakers_of(&handles)),
             open_listeners: AtomicUsize::new(0),
             ending_listeners: Mutex::default(),
             failed_targets: parts.failed_targets,
@@ -222,6 +233,7 @@ impl Proxy {
         });
         let statuses = Statuses::new(Arc::clone(&shared), handles.clone(), parts.history);
         let statuses = Arc::new(statuses);
+        shared.bound_groups(&shared.generation.load(), None);
         announce(&shared.generation.load(), None, &parts.registry, &statuses);
         let max_pipes = split.pipes / parts.workers;
         let mut threads = Vec::new();
@@ -334,7 +346,9 @@ impl Proxy {
             generation.groups.keep_words_of(&old.groups);
         }
         announce(&generation, Some(old), &self.registry, &self.statuses);
-        self.shared.generation.store(Arc::new(generation));
+        let generation = Arc::new(generation);
+        self.shared.generation.store(Arc::clone(&generation));
+        self.shared.bound_groups(&generation, Some(old));
         self.registry.forget_unused_targets();
     }
 
@@ -419,6 +433,10 @@ impl Proxy {
             }
         }
     }
+}
+
+fn wakers_of(handles: &[WorkerHandle]) -> Vec<Arc<Waker>> {
+    handles.iter().map(WorkerHandle::waker).collect()
 }
 
 /// Binds `addresses`. What this process has already, at its `own` addresses, is shared with itself;

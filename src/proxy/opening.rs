@@ -56,6 +56,9 @@ impl Worker {
             self.await_proxy_header(id);
             return None;
         }
+        if !self.admit_client(id) {
+            return None;
+        }
         if self.reads_slice(id) {
             self.await_first_message(id);
             return None;
@@ -83,6 +86,9 @@ impl Worker {
 
     /// The client is known by its header: what came behind that is its first message.
     pub(super) fn client_is_known(&mut self, id: SessionId) {
+        if !self.admit_client(id) {
+            return;
+        }
         if !self.reads_slice(id) {
             return self.route(id);
         }
@@ -94,7 +100,11 @@ impl Worker {
 
     /// The generation that routes a client of `port`: the one in force, or `last`, the last one
     /// with targets for the port, where the port is closed by now.
-    fn generation_for(&mut self, port: u16, last: Rc<LocalGeneration>) -> Rc<LocalGeneration> {
+    pub(super) fn generation_for(
+        &mut self,
+        port: u16,
+        last: Rc<LocalGeneration>,
+    ) -> Rc<LocalGeneration> {
         self.refresh_generation();
         if self.generation.listens_on(port) {
             Rc::clone(&self.generation)
@@ -119,11 +129,13 @@ impl Worker {
             Phase::FirstMessage { .. } => self.read_first_message(id),
             Phase::Relaying => self.relay(id),
             Phase::Lingering(_) => self.linger(id),
-            Phase::Waiting { .. } | Phase::Connecting { .. } if session.client.is_reset => {
+            Phase::Waiting { .. } | Phase::Queued { .. } | Phase::Connecting { .. }
+                if session.client.is_reset =>
+            {
                 self.end(id, End::ClientLeft);
             }
             // Only the target's own event may judge the connect, see `target_turn`.
-            Phase::Waiting { .. } | Phase::Connecting { .. } => {}
+            Phase::Waiting { .. } | Phase::Queued { .. } | Phase::Connecting { .. } => {}
         }
     }
 
@@ -310,9 +322,8 @@ impl Worker {
         }
     }
 
-    /// Starts to connect to the group of an answer.
+    /// Takes a place with the group of an answer, and starts to connect to it.
     fn connect(&mut self, id: SessionId, answer: Answer) {
-        let now = self.now;
         let session = self
             .arena
             .get_mut(id)
@@ -320,6 +331,19 @@ impl Worker {
         session.answer = Some(answer);
         let cell = self.cells.group(&self.shared.traffic, answer.group);
         session.count_in(cell);
+        if self.take_place(id) {
+            self.start_connect(id);
+        }
+    }
+
+    /// Starts to connect a session that has its answer, and its place with the group.
+    pub(super) fn start_connect(&mut self, id: SessionId) {
+        let now = self.now;
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
+        let answer = session.answer.expect("a connect follows an answer");
         let group = session.generation.groups.get(answer.group);
         let sends_header = group.is_some_and(|group| group.send_proxy.is_some());
         let Some(address) = group.and_then(|group| group.target(session.port)) else {
@@ -423,7 +447,8 @@ impl Worker {
     }
 
     /// The entry changed while its connection was being made: asks again.
-    fn reroute(&mut self, id: SessionId) {
+    pub(super) fn reroute(&mut self, id: SessionId) {
+        self.release_place(id);
         let session = self.session(id);
         session.answer = None;
         session.target = None;
@@ -445,6 +470,7 @@ impl Worker {
     }
 
     fn connect_failed(&mut self, id: SessionId, fault: Fault) {
+        self.release_place(id);
         let (worker, now) = (self.index as u32, self.now);
         let session = self
             .arena

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::clock::Millis;
 use crate::config::GroupId;
+use crate::groups::GroupCounters;
 use crate::proxy_protocol::Tlvs;
 use crate::stick::{Answer, ClientIp};
 
@@ -42,6 +44,12 @@ pub struct Session {
     pub port_cell: &'static PortCell,
     /// Where the worker counts the group that it was last given to.
     pub group_cell: Option<&'static GroupCell>,
+    /// Its client was let in.
+    pub is_admitted: bool,
+    /// The client whose connections it counts in, where those are bounded.
+    pub counted_client: Option<ClientIp>,
+    /// The group among whose places it has one, where those are bounded.
+    pub place: Option<Arc<GroupCounters>>,
     /// What makes its key besides the address.
     pub message_key: MessageKey,
     /// The table's answer, while this session counts in it.
@@ -107,6 +115,11 @@ pub enum Phase {
     },
     /// The table's answer is to come.
     Waiting {
+        /// When waiting ends.
+        deadline: Millis,
+    },
+    /// Its group has no place for it yet.
+    Queued {
         /// When waiting ends.
         deadline: Millis,
     },
@@ -177,6 +190,9 @@ impl Session {
             port: port.0,
             port_cell: port.1,
             group_cell: None,
+            is_admitted: false,
+            counted_client: None,
+            place: None,
             message_key: MessageKey::None,
             answer: None,
             target_address: None,

@@ -13,9 +13,12 @@ use crate::config::KeyType;
 use crate::groups::TargetState;
 use crate::stick::Sticks;
 
+use super::client_rates::ClientRates;
+use super::clients::Clients;
 use super::counters::Counters;
 use super::generation::Generation;
 use super::held_total::HeldTotal;
+use super::queue::PlaceBoxes;
 use super::traffic::Traffic;
 
 /// Shared by the proxy's handle and its workers.
@@ -32,6 +35,12 @@ pub struct Shared {
     pub buffered: HeldTotal,
     /// Connections at once, and who waits for room.
     pub admission: Admission,
+    /// Connections of each client, where they are bounded.
+    pub clients: Clients,
+    /// How fast each client connects, where that is bounded.
+    pub client_rates: ClientRates,
+    /// Places with groups that have passed to sessions which waited for them.
+    pub places: PlaceBoxes,
     /// Listeners that are open, ending ones included.
     pub open_listeners: AtomicUsize,
     /// Addresses of listeners that are ending, one entry for each socket.

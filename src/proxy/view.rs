@@ -82,6 +82,16 @@ impl View {
         self.shared.buffered.max()
     }
 
+    /// Clients whose connections are counted now, because they are bounded.
+    pub fn clients_tracked(&self) -> u64 {
+        self.shared.clients.tracked()
+    }
+
+    /// Clients whose rate was forgotten early, because more came than are remembered.
+    pub fn client_rates_forgotten(&self) -> u64 {
+        self.shared.client_rates.forgotten()
+    }
+
     /// Counts of the proxy as a whole.
     pub fn totals(&self) -> Totals {
         let sum = |pick| self.sum(pick);

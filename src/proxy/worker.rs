@@ -167,6 +167,8 @@ pub struct Worker {
     pub(super) turn_bytes: usize,
     /// The time of this turn.
     pub(super) now: Millis,
+    /// Sessions that wait for a place with their group.
+    pub(super) queued: usize,
     /// When connections of Draining groups are to be looked at next.
     pub(super) next_drain_check: Option<Millis>,
     orders: Receiver<Order>,
@@ -192,6 +194,7 @@ impl Worker {
             cells: WorkerCells::new(index),
             turn_bytes: TURN_BYTES.0,
             now,
+            queued: 0,
             next_drain_check: None,
             orders: seat.orders,
             answers: seat.answers,
@@ -222,6 +225,7 @@ impl Worker {
             if is_woken {
                 pulse.beat();
                 self.take_answers();
+                self.take_places();
                 self.take_orders();
                 self.take_statuses();
                 self.resume_accepting();

@@ -19,7 +19,8 @@ pub(super) struct Balancer {
 impl Balancer {
     /// The group for a new key of a connection on the listened `port`, none of `tried`.
     ///
-    /// Backup groups are candidates only while no other group is, whether tried or not: a
+    /// Groups with room for a connection (`max_connections`) are preferred; where none has any, one is
+    /// chosen as if all had. Backup groups are candidates only while no other group is, whether tried or not: a
     /// connection that failed on every ordinary group does not spill over to the backups.
     pub fn choose<'g>(
         &self,
@@ -35,10 +36,14 @@ impl Balancer {
             .iter()
             .filter(takes_new)
             .any(|group| !group.is_backup());
+        let may_have = |group: &&Group| {
+            group.is_backup() != ordinary && !tried.contains(&group.id) && takes_new(group)
+        };
+        let has_room = |group: &&Group| group.counters.places.has_room();
+        let needs_room = groups.iter().filter(may_have).any(|group| has_room(&group));
         let candidates = groups
             .iter()
-            .filter(|group| group.is_backup() != ordinary && !tried.contains(&group.id))
-            .filter(takes_new);
+            .filter(|group| may_have(group) && (!needs_room || has_room(group)));
         match policy {
             Balance::LeastSticks => least_loaded(candidates, |group| [0, sticks(group)]),
             // Connections count once they are up. Among groups with as many, as where clients

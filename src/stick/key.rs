@@ -8,6 +8,9 @@ use std::net::{IpAddr, Ipv6Addr};
 pub struct ClientIp([u8; 16]);
 
 impl ClientIp {
+    /// What no client has: the IPv6 address that stands for none.
+    pub const NONE: ClientIp = ClientIp([0; 16]);
+
     /// The key form of an address; `ipv6_prefix` is 1 to 128.
     pub fn new(ip: IpAddr, ipv6_prefix: u8) -> ClientIp {
         match ip.to_canonical() {

@@ -14,6 +14,7 @@ const NEW_CONNECTIONS: &[&str] = &[
     "idle_timeout",
     "half_closed_timeout",
     "tcp_keepalive",
+    "queue_timeout",
     "first_message_timeout",
     "first_message_ports",
     "groups.N.send_proxy",

@@ -14,6 +14,12 @@ const SECTIONS: &[(&str, &str, &str)] = &[
     ("expiration", "Stickiness", ""),
     ("connect_timeout", "Time-outs", ""),
     (
+        "allow",
+        "Limits",
+        "Whom the proxy serves, and how much one client may have of it; see also `max_connections`. \
+         Who is refused is reset, for a reason that logs, metrics and API tell.",
+    ),
+    (
         "accept_proxy_from",
         "The client's address",
         "What servers see of the client; for the way to the servers see also `groups.N.send_proxy` \

@@ -232,6 +232,56 @@ fn sockets_that_collide_are_both_named() {
 }
 
 #[test]
+fn rates_of_clients_are_numbers_a_second() {
+    let set = |value: &str| {
+        let key = "max_new_connections_per_second_per_client";
+        file(&format!("{key} = {value}"), "")
+    };
+    let shown = |value: &str| {
+        let rate = good(&set(value)).max_new_connections_per_second_per_client;
+        rate.map(|rate| rate.to_string())
+    };
+    for (value, expected) in [
+        ("20", "20"),
+        ("0.001", "0.001"),
+        ("2.5", "2.5"),
+        ("1e6", "1000000"),
+    ] {
+        assert_eq!(shown(value).as_deref(), Some(expected));
+    }
+    for bad in ["0", "-1", "0.0009", "1000001", "nan", "inf"] {
+        let found = load(&set(bad)).unwrap_err().to_string();
+        assert!(
+            found.contains("expected a number from 0.001 to 1000000"),
+            "{found}"
+        );
+    }
+    assert!(load(&set("\"5\"")).is_err());
+}
+
+#[test]
+fn networks_of_clients_are_checked() {
+    let text = file("allow = []\ndeny = [\"10.0.0.0/8\", \"::1\"]", "");
+    let config = good(&text);
+    assert_eq!(config.allow, []);
+    assert_eq!(config.deny.len(), 2);
+    assert_refused(
+        &file("allow = [\"::1\", \"::1/128\"]\ndeny = \"x\"", ""),
+        &[
+            "allow[1]: ::1/128 given before; expected each network once",
+            "deny: found \"x\", expected a network such as \"10.0.0.0/8\"",
+        ],
+    );
+    let list = |count: usize| -> String {
+        let quoted = |at: usize| format!("\"10.0.{}.{}\"", at / 256, at % 256);
+        let all: Vec<String> = (0..count).map(quoted).collect();
+        file(&format!("deny = [{}]", all.join(", ")), "")
+    };
+    assert_eq!(good(&list(4096)).deny.len(), 4096);
+    assert!(load(&list(4097)).is_err());
+}
+
+#[test]
 fn networks_of_proxies_are_checked() {
     let text = file("accept_proxy_from = \"10.0.0.0/8\"", "");
     assert_eq!(good(&text).accept_proxy_from[0].to_string(), "10.0.0.0/8");

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admission;
 mod bad_files;
 mod balance;
 mod check;
@@ -23,6 +24,7 @@ mod notify;
 mod operate;
 mod pid_file;
 mod proxy_header;
+mod queue;
 mod relay;
 mod reload;
 mod restart;

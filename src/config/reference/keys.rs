@@ -51,6 +51,10 @@ const SOCKET: Kind = other(
     "string",
     "a socket address such as \"127.0.0.1:2340\" or \"[::1]:2340\"",
 );
+const CLIENT_NETWORKS: Kind = other(
+    "string or array",
+    "a network such as \"192.0.2.0/24\", or a list of different ones (at most 4096)",
+);
 const PORT: Kind = integer(1, 65535);
 
 use Absent::{Required, Toml, Words as InWords};
@@ -109,6 +113,18 @@ pub static KEYS: &[Key] = &[
     key(Live, "shutdown_grace", seconds(0, DAY_MS), Toml("30"), "300",
         "What open connections get at SIGTERM before they are cut; 0 cuts them at once."),
 
+    // Limits
+    key(Live, "allow", CLIENT_NETWORKS, Toml("[]"), "[\"192.0.2.0/24\", \"2001:db8::/32\"]",
+        "Networks whose clients are served; without any, everybody. New connections of all others are reset; open ones stay."),
+    key(Live, "deny", CLIENT_NETWORKS, Toml("[]"), "\"198.51.100.0/24\"",
+        "Networks whose new connections are reset, whatever `allow` says; open ones stay."),
+    key(Live, "max_connections_per_client", integer(1, 10_000_000), InWords("none"), "100",
+        "Connections that one client may have at once; further ones are reset. A client is an address, of IPv6 `key_ipv6_prefix` bits of it. A lower bound cuts nobody."),
+    key(Live, "max_new_connections_per_second_per_client", Kind::PerSecond { min_thousandths: 1, max_thousandths: 1_000_000_000 }, InWords("none"), "20",
+        "New connections that one client may make in a second, after as many at once, but at least one; further ones are reset, and do not count."),
+    key(NewConnections, "queue_timeout", seconds(1, HOUR_MS), Toml("5"), "2",
+        "How long a connection waits for a place with its group, see `groups.N.max_connections`; then it is reset."),
+
     // What servers see of the client
     key(NewConnections, "accept_proxy_from", other("string or array", "a network such as \"10.0.0.0/8\", or a list of them (at most 256)"),
         Toml("[]"), "[\"10.0.0.0/8\", \"2001:db8::/32\"]",
@@ -133,6 +149,8 @@ pub static KEYS: &[Key] = &[
         "What happens to open connections when the group becomes Disabled."),
     key(Live, "groups.N.drain_timeout", seconds(1, YEAR_MS), InWords("none"), "3600",
         "Time after which a Draining group's connections are closed."),
+    key(Live, "groups.N.max_connections", integer(1, 10_000_000), InWords("none"), "500",
+        "Connections that the group may have at once through this node, those being made included. New keys prefer groups with room; whose group has none waits in its queue, at most 1,024 at a time, for up to `queue_timeout`. A lower bound cuts nobody."),
     key(NewConnections, "groups.N.send_proxy", Kind::Choice(SEND_PROXY), Toml("\"off\""), "\"v2\"",
         "PROXY protocol header in front of every connection to the targets, health checks included."),
     key(NewConnections, "groups.N.transparent", Kind::Bool, Toml("false"), "true",

@@ -30,6 +30,10 @@ pub struct Group {
     pub sticks: u64,
     /// Connections now.
     pub connections: u64,
+    /// Connections that it may have at once through this node; null where that is not bounded.
+    pub max_connections: Option<u64>,
+    /// Connections that wait for a place with it now.
+    pub queued: u64,
     /// Connections that were given to it, since the start.
     pub connections_total: u64,
     /// Bytes from clients to its targets.

@@ -26,6 +26,10 @@ pub struct Figures {
     pub held_bytes: u64,
     /// The bound on them.
     pub max_held_bytes: u64,
+    /// Clients whose connections are counted.
+    pub clients_tracked: u64,
+    /// Clients whose rate was forgotten early.
+    pub client_rates_forgotten: u64,
     /// Counts of the proxy as a whole.
     pub totals: Totals,
     /// Connections by port; [`proxy::OTHER_PORT`] stands for those beyond the bound.
@@ -59,6 +63,10 @@ pub struct Group {
     pub status: Status,
     /// Stick entries that name it.
     pub sticks: u64,
+    /// Connections that it may have at once, where that is bounded.
+    pub max_connections: Option<u64>,
+    /// Connections that wait for a place with it.
+    pub queued: u64,
     /// What went to it.
     pub traffic: GroupTraffic,
     /// Its distinct targets.
@@ -121,6 +129,8 @@ impl Figures {
             is_accepting: proxy.is_accepting(),
             held_bytes: proxy.held_bytes(),
             max_held_bytes: proxy.max_held_bytes(),
+            clients_tracked: proxy.clients_tracked(),
+            client_rates_forgotten: proxy.client_rates_forgotten(),
             totals: proxy.totals(),
             ports: proxy.ports(),
             ended_without_group: End::ALL.map(|end| proxy.ended_without_group(end)),
@@ -153,6 +163,8 @@ impl Group {
             name: group.name.clone().unwrap_or_default(),
             status: group.status(),
             sticks: group.counters.sticks(),
+            max_connections: group.max_connections,
+            queued: group.counters.places.queued(),
             traffic: proxy.group(group.id),
             targets: targets
                 .into_iter()

@@ -14,6 +14,7 @@ type Traffic<'a> = (String, &'a GroupTraffic);
 /// Writes the groups' metrics.
 pub fn write(figures: &Figures, text: &mut Text) {
     write_status(figures, text);
+    write_places(figures, text);
     let others = others(figures);
     let own = figures.groups.iter().take(MAX_SERIES);
     let own = own.map(|group| (group.id.to_string(), &group.traffic));
@@ -59,6 +60,28 @@ fn write_status(figures: &Figures, text: &mut Text) {
         "Established connections with a group now.",
     )
     .bounded(MAX_SERIES, ["group"], &[], &connections, None);
+}
+
+fn write_places(figures: &Figures, text: &mut Text) {
+    let groups = figures.groups.iter();
+    let queued: Vec<_> = groups
+        .map(|group| ([group.id.to_string()], group.queued))
+        .collect();
+    text.gauge(
+        "tcpffee_group_queued",
+        "Connections that wait for a place with a group now (max_connections).",
+    )
+    .bounded(MAX_SERIES, ["group"], &[], &queued, None);
+    let bounded = figures.groups.iter().filter_map(|group| {
+        let max = group.max_connections?;
+        Some(([group.id.to_string()], max))
+    });
+    let bounds: Vec<_> = bounded.collect();
+    text.gauge(
+        "tcpffee_group_max_connections",
+        "Connections that a group may have at once, where that is bounded.",
+    )
+    .bounded(MAX_SERIES, ["group"], &[], &bounds, None);
 }
 
 fn write_connections(figures: &Figures, traffics: &[Traffic<'_>], text: &mut Text) {

@@ -110,6 +110,17 @@ fn write_proxy(figures: &Figures, text: &mut Text) {
         "Turns of connections that found the bound on held bytes reached.",
     )
     .sample(&[], totals.buffer_pressure);
+    text.gauge(
+        "tcpffee_clients_tracked",
+        "Clients whose connections are counted now (max_connections_per_client).",
+    )
+    .sample(&[], figures.clients_tracked);
+    text.counter(
+        "tcpffee_client_rates_forgotten_total",
+        "Clients whose rate of new connections was forgotten early, because more came than are \
+         remembered (max_new_connections_per_second_per_client).",
+    )
+    .sample(&[], figures.client_rates_forgotten);
 }
 
 fn write_sticks(figures: &Figures, text: &mut Text) {

@@ -62,6 +62,8 @@ impl Sources {
             targets_left_out: group.targets().len().saturating_sub(MOST_TARGETS) as u64,
             sticks,
             connections: traffic.connections,
+            max_connections: group.max_connections,
+            queued: group.counters.places.queued(),
             connections_total: traffic.connections_total,
             bytes_in: traffic.bytes_in,
             bytes_out: traffic.bytes_out,

@@ -90,6 +90,7 @@ impl Cluster {
             backup: wanted.backup,
             on_disabled: OnDisabled::Keep,
             drain_timeout: None,
+            max_connections: None,
             send_proxy: None,
             transparent: false,
             healthchecks: Vec::new(),

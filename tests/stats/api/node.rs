@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::api::{PORT, list, scene};
 use crate::support::http;
 use crate::support::{Fleet, PATIENCE, Proxy, client, eventually};
+use tcpffee::proxy::End;
 
 #[test]
 fn the_node_as_a_whole_is_told() {
@@ -50,7 +51,7 @@ fn the_node_as_a_whole_is_told() {
     assert_eq!(ended.map(|count| count.as_u64().unwrap()).sum::<u64>(), 10);
     assert_eq!(
         totals["ended"].as_object().unwrap().len(),
-        22,
+        End::ALL.len(),
         "every reason is listed"
     );
     assert_eq!(

@@ -35,6 +35,8 @@ pub fn figures() -> Figures {
         is_accepting: true,
         held_bytes: 4_096,
         max_held_bytes: 268_435_456,
+        clients_tracked: 18,
+        client_rates_forgotten: 19,
         totals: totals(),
         ports: BTreeMap::from([
             (80, port(3, 30)),
@@ -86,6 +88,8 @@ fn groups() -> Vec<Group> {
         name: "b\"ir\\ch\n".to_owned(),
         status: Status::Up,
         sticks: 21,
+        max_connections: Some(47),
+        queued: 48,
         traffic,
         targets: vec![target],
     };
@@ -94,6 +98,8 @@ fn groups() -> Vec<Group> {
         name: String::new(),
         status: Status::Draining,
         sticks: 0,
+        max_connections: None,
+        queued: 0,
         traffic: GroupTraffic::default(),
         targets: Vec::new(),
     };

@@ -37,6 +37,8 @@ fn every_figure_is_where_it_belongs() {
         ("tcpffee_held_bytes_bound_met_total", &[], 15.0),
         ("tcpffee_held_bytes", &[], 4_096.0),
         ("tcpffee_max_held_bytes", &[], 268_435_456.0),
+        ("tcpffee_clients_tracked", &[], 18.0),
+        ("tcpffee_client_rates_forgotten_total", &[], 19.0),
         (
             "tcpffee_group_status",
             &[("group", "1"), ("name", "b\"ir\\ch\n"), ("status", "Up")],
@@ -53,6 +55,8 @@ fn every_figure_is_where_it_belongs() {
             1.0,
         ),
         ("tcpffee_group_sticks", &[("group", "1")], 21.0),
+        ("tcpffee_group_max_connections", &[("group", "1")], 47.0),
+        ("tcpffee_group_queued", &[("group", "1")], 48.0),
         ("tcpffee_group_connections", &[("group", "1")], 22.0),
         ("tcpffee_group_connections_total", &[("group", "1")], 23.0),
         (

@@ -1,0 +1,98 @@
+//! Whether a client is let in: asked once for each connection, as soon as the address of its client
+//! is known and before a byte of it is read.
+//!
+//! What holds is the configuration in force, on whichever listener the client has come. With nothing
+//! limited a connection pays for a few comparisons, and takes no lock.
+
+use crate::clock::Millis;
+use crate::logging::RateLimit;
+
+use super::End;
+use super::arena::SessionId;
+use super::session::Session;
+use super::worker::Worker;
+
+static DENIED: RateLimit = RateLimit::new();
+static TOO_MANY: RateLimit = RateLimit::new();
+static TOO_FAST: RateLimit = RateLimit::new();
+
+impl Worker {
+    /// Judges a session by the address of its client; false where that ended it.
+    pub(super) fn admit_client(&mut self, id: SessionId) -> bool {
+        let Err(end) = self.judge_client(id) else {
+            return true;
+        };
+        if let Some(session) = self.arena.get_mut(id) {
+            session.log_refusal(end, self.now);
+        }
+        self.end(id, end);
+        false
+    }
+
+    /// What speaks against a session's client. From here on the session counts in its client's.
+    fn judge_client(&mut self, id: SessionId) -> Result<(), End> {
+        let Some(session) = self.arena.get_mut(id) else {
+            return Ok(());
+        };
+        if !self.generation.access.admits(session.peer.ip()) {
+            return Err(End::Denied);
+        }
+        let config = &self.generation.config;
+        if let Some(max) = config.max_connections_per_client {
+            let client = session.client_ip();
+            if !self.shared.clients.enter(client, max) {
+                return Err(End::ClientConnections);
+            }
+            session.counted_client = Some(client);
+        }
+        if let Some(rate) = config.max_new_connections_per_second_per_client {
+            let client = session.client_ip();
+            if !self.shared.client_rates.take(client, rate, self.now) {
+                return Err(End::ClientRate);
+            }
+        }
+        session.is_admitted = true;
+        Ok(())
+    }
+
+    /// Counts the sessions that were let in while connections were not counted by client.
+    pub(super) fn count_clients_in(&mut self) {
+        for id in self.arena.ids() {
+            if let Some(session) = self.arena.get_mut(id)
+                && session.is_admitted
+                && session.counted_client.is_none()
+            {
+                let client = session.client_ip();
+                self.shared.clients.count_in(client);
+                session.counted_client = Some(client);
+            }
+        }
+    }
+
+    /// A session ends: it counts no longer.
+    pub(super) fn release_client(&mut self, id: SessionId) {
+        let counted = self
+            .arena
+            .get_mut(id)
+            .and_then(|session| session.counted_client.take());
+        if let Some(client) = counted {
+            self.shared.clients.leave(client);
+        }
+    }
+}
+
+impl Session {
+    /// One line in a while for each of the reasons.
+    fn log_refusal(&self, end: End, now: Millis) {
+        let limit = match end {
+            End::ClientConnections => &TOO_MANY,
+            End::ClientRate => &TOO_FAST,
+            _ => &DENIED,
+        };
+        if let Some(left_out) = limit.admit(now) {
+            let (peer, port) = (self.peer, self.port);
+            let why = end.explanation();
+            log::warn!("{peer} on port {port} is reset: {why}{left_out}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Places with a group: a session takes one before it connects, waits for one where there is none,
+//! and gives it back when it is with the group no longer.
+//!
+//! A place that is given back may pass to a session of another worker. It lies in that worker's box
+//! until its loop turns; should the session be gone by then, it is given back once more.
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mio::Waker;
+
+use crate::groups::{GroupCounters, Place, Waiter};
+use crate::logging::RateLimit;
+
+use super::End;
+use super::arena::SessionId;
+use super::generation::Generation;
+use super::session::Phase;
+use super::shared::Shared;
+use super::worker::Worker;
+
+static GROUP_FULL: RateLimit = RateLimit::new();
+static QUEUE_FULL: RateLimit = RateLimit::new();
+
+/// A place that has passed to a session of a worker.
+type Passed = (u64, Arc<GroupCounters>);
+
+/// Each worker's box of places that have passed to its sessions.
+pub struct PlaceBoxes {
+    boxes: Vec<(Mutex<Vec<Passed>>, Arc<Waker>)>,
+}
+
+impl PlaceBoxes {
+    /// Empty ones, with each worker's waker.
+    pub fn new(wakers: Vec<Arc<Waker>>) -> PlaceBoxes {
+        let empty = |waker| (Mutex::default(), waker);
+        PlaceBoxes {
+            boxes: wakers.into_iter().map(empty).collect(),
+        }
+    }
+
+    /// A place of a group is this waiter's now.
+    pub fn pass(&self, waiter: Waiter, group: &Arc<GroupCounters>) {
+        let (place_box, waker) = &self.boxes[waiter.worker];
+        let mut passed = place_box.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.push((waiter.token, Arc::clone(group)));
+        // Where others lie there already, the worker is on its way.
+        let is_first = passed.len() == 1;
+        drop(passed);
+        if is_first {
+            waker
+                .wake()
+                .expect("the worker's eventfd is open as long as the process");
+        }
+    }
+
+    fn take(&self, worker: usize) -> Vec<Passed> {
+        let passed = self.boxes[worker].0.lock();
+        std::mem::take(&mut *passed.unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Shared {
+    /// Puts the bounds of a generation's groups in force. Groups that it has no more have none: who
+    /// waits there is to ask again.
+    pub fn bound_groups(&self, generation: &Generation, before: Option<&Generation>) {
+        let bound = |counters: &Arc<GroupCounters>, max| {
+            for waiter in counters.places.set_max(max) {
+                self.places.pass(waiter, counters);
+            }
+        };
+        for group in generation.groups.iter() {
+            bound(&group.counters, group.max_connections);
+        }
+        let before = before.into_iter().flat_map(|before| before.groups.iter());
+        for gone in before.filter(|group| generation.groups.get(group.id).is_none()) {
+            bound(&gone.counters, None);
+        }
+    }
+}
+
+impl Worker {
+    /// A place for a session with the group of its answer; false where it has to wait, or has ended.
+    pub(super) fn take_place(&mut self, id: SessionId) -> bool {
+        let waiter = self.waiter(id);
+        let Some(session) = self.arena.get_mut(id) else {
+            return false;
+        };
+        let answer = session.answer.expect("a place is taken for an answer");
+        let Some(group) = session.generation.groups.get(answer.group) else {
+            return true; // the connect finds that out and says so
+        };
+        match group.counters.places.ask(waiter) {
+            Place::NotNeeded => true,
+            Place::Taken => {
+                session.place = Some(Arc::clone(&group.counters));
+                true
+            }
+            Place::Queued => {
+                let deadline = self.now + session.generation.config.queue_timeout;
+                session.phase = Phase::Queued { deadline };
+                self.queued += 1;
+                if self.watch_client(id) {
+                    self.wheel.arm(&mut self.arena, id.slot, deadline);
+                }
+                false
+            }
+            Place::QueueFull => {
+                self.refuse_place(id, End::QueueFull);
+                false
+            }
+        }
+    }
+
+    /// Gives back a session's place, or has it wait for one no longer.
+    pub(super) fn release_place(&mut self, id: SessionId) {
+        let waiter = self.waiter(id);
+        let Some(session) = self.arena.get_mut(id) else {
+            return;
+        };
+        if let Some(group) = session.place.take() {
+            return self.give_back(&group);
+        }
+        let Phase::Queued { deadline } = session.phase else {
+            return;
+        };
+        session.phase = Phase::Waiting { deadline };
+        self.queued -= 1;
+        let group = session.answer.map(|answer| answer.group);
+        if let Some(group) = group.and_then(|id| session.generation.groups.get(id)) {
+            // One that has passed to it already is given back when it comes.
+            group.counters.places.quit(waiter);
+        }
+    }
+
+    fn give_back(&self, group: &Arc<GroupCounters>) {
+        if let Some(next) = group.places.give_back() {
+            self.shared.places.pass(next, group);
+        }
+    }
+
+    fn waiter(&self, id: SessionId) -> Waiter {
+        Waiter {
+            worker: self.index,
+            token: id.to_u64(),
+        }
+    }
+
+    /// Places have passed to sessions of this worker.
+    pub(super) fn take_places(&mut self) {
+        for (token, group) in self.shared.places.take(self.index) {
+            self.place_passed(SessionId::from_u64(token), group);
+        }
+    }
+
+    fn place_passed(&mut self, id: SessionId, counters: Arc<GroupCounters>) {
+        let waiter = self.waiter(id);
+        let waits = self.arena.get_mut(id).filter(|session| {
+            let of = session.answer.map(|answer| answer.group);
+            let group = of.and_then(|id| session.generation.groups.get(id));
+            matches!(session.phase, Phase::Queued { .. })
+                && group.is_some_and(|group| Arc::ptr_eq(&group.counters, &counters))
+        });
+        let Some(session) = waits else {
+            return self.give_back(&counters);
+        };
+        // It may have left the queue and joined it again while this was on its way.
+        counters.places.quit(waiter);
+        session.place = Some(counters);
+        session.phase = Phase::Waiting { deadline: self.now };
+        self.queued -= 1;
+        let (port, last) = (session.port, Rc::clone(&session.generation));
+        // What was published while it waited holds for it too.
+        let in_force = self.generation_for(port, last);
+        let Some(session) = self.arena.get_mut(id) else {
+            return;
+        };
+        let group = session.answer.map(|answer| answer.group);
+        if group.is_none_or(|id| in_force.groups.get(id).is_none()) {
+            return self.ask_again(id);
+        }
+        session.generation = in_force;
+        self.start_connect(id);
+    }
+
+    /// `queue_timeout` has passed.
+    pub(super) fn queued_too_long(&mut self, id: SessionId) {
+        self.refuse_place(id, End::GroupFull);
+    }
+
+    fn refuse_place(&mut self, id: SessionId, end: End) {
+        let limit = match end {
+            End::QueueFull => &QUEUE_FULL,
+            _ => &GROUP_FULL,
+        };
+        if let Some(session) = self.arena.get_mut(id)
+            && let Some(left_out) = limit.admit(self.now)
+        {
+            let (peer, port) = (session.peer, session.port);
+            let why = end.explanation();
+            log::warn!("{peer} on port {port} is reset: {why}{left_out}");
+        }
+        self.end(id, end);
+    }
+
+    /// Has those ask the table again whose group serves nobody any more while they wait for it.
+    pub(super) fn reroute_queued(&mut self) {
+        if self.queued == 0 {
+            return;
+        }
+        let generation = Rc::clone(&self.generation);
+        let is_usable = |id| {
+            let group = generation.groups.get(id);
+            group.is_some_and(|group| group.status().is_usable())
+        };
+        for id in self.arena.ids() {
+            if let Some(session) = self.arena.get_mut(id)
+                && matches!(session.phase, Phase::Queued { .. })
+                && session
+                    .answer
+                    .is_some_and(|answer| !is_usable(answer.group))
+            {
+                self.ask_again(id);
+            }
+        }
+    }
+
+    /// Gives up the answer that a session has, and asks for another.
+    fn ask_again(&mut self, id: SessionId) {
+        self.release_place(id);
+        let answer = self
+            .arena
+            .get_mut(id)
+            .and_then(|session| session.answer.take());
+        if let Some(answer) = answer {
+            self.shared.sticks.abandoned(answer.stick, self.now);
+        }
+        self.reroute(id);
+    }
+
+    /// Counts the connections that groups have had before they were bounded.
+    pub(super) fn count_places_in(&mut self) {
+        let generation = Rc::clone(&self.generation);
+        let bounded = |id| {
+            let group = generation.groups.get(id);
+            group.filter(|group| group.max_connections.is_some())
+        };
+        let mut groups = generation.groups.iter();
+        if !groups.any(|group| bounded(group.id).is_some()) {
+            return;
+        }
+        for id in self.arena.ids() {
+            // Who has no target yet either waits for a place, or will ask for one.
+            if let Some(session) = self.arena.get_mut(id)
+                && session.place.is_none()
+                && session.target.is_some()
+                && let Some(answer) = session.answer
+                && let Some(group) = bounded(answer.group)
+            {
+                group.counters.places.count_in();
+                session.place = Some(Arc::clone(&group.counters));
+            }
+        }
+    }
+}
