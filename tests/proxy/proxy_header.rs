@@ -233,6 +233,29 @@ fn a_connection_without_a_valid_header_is_reset_for_that_reason() {
 }
 
 #[test]
+fn networks_and_limits_are_about_the_client_that_the_header_names() {
+    let fleet = Fleet::new(1);
+    let settings = accepting(&fleet)
+        .set("deny", "203.0.113.1")
+        .set("max_connections_per_client", 1);
+    let proxy = Proxy::start(&settings);
+    // The balancer itself may have as many connections as it has clients.
+    let held = send(&fleet, PORT, &[&v2(told(2))]);
+    client::read_line(&held).unwrap();
+    assert!(!exchange(&fleet, PORT, &[&v2(told(3))]).0.is_empty());
+    for refused in [1, 2] {
+        let stream = send(&fleet, PORT, &[&v2(told(refused))]);
+        assert_eq!(client::drain(&stream), (0, StreamEnd::Reset), "{refused}");
+    }
+    proxy
+        .log
+        .wait_session("denied", |session| session.end == "denied");
+    proxy.log.wait_session("beyond its limit", |session| {
+        session.end == "client_connections"
+    });
+}
+
+#[test]
 fn a_header_has_its_time_and_a_slow_one_within_it_is_served() {
     let fleet = Fleet::new(1);
     let proxy = Proxy::start(&accepting(&fleet));
