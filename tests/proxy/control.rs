@@ -95,7 +95,7 @@ fn a_stop_that_cut_connections_says_so() {
     assert_eq!(answer.code, 5, "{}", answer.text);
     assert!(answer.text.contains("1 connection cut"), "{}", answer.text);
     drop(stream);
-    assert_eq!(proxy.wait_exit(Duration::from_secs(20)).code(), Some(0));
+    assert_eq!(proxy.wait_exit(Duration::from_secs(20)).code(), Some(5));
 }
 
 #[test]
