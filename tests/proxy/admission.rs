@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
-use crate::support;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::support;
 use support::backend::Unresponsive;
 use support::{Backend, Fleet, Proxy, client, eventually, http, netns};
 
