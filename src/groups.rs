@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{GroupConfig, GroupId, OnDisabled};
+use crate::config::{GroupConfig, GroupId, OnDisabled, ProxyHeader};
 
 pub use counters::{GroupCounters, GroupRegistry};
 pub use operator::{OperatorWord, operators_reason};
@@ -89,6 +89,8 @@ pub struct Group {
     pub on_disabled: OnDisabled,
     /// How long connections may stay while it is Draining.
     pub drain_timeout: Option<Duration>,
+    /// PROXY protocol header in front of its connections.
+    pub send_proxy: Option<ProxyHeader>,
     /// Connections that it may have at once; `None`: as many as come.
     pub max_connections: Option<u64>,
     /// Counts that outlive the generation.
@@ -121,6 +123,7 @@ impl Group {
             backup: config.backup,
             on_disabled: config.on_disabled,
             drain_timeout: config.drain_timeout,
+            send_proxy: config.send_proxy,
             max_connections: config.max_connections,
             counters,
             health,

@@ -11,7 +11,7 @@ use tcpffee::control::{Command, ControlError, ControlSocket};
 use tcpffee::demo::{Stage, StageError};
 use tcpffee::events::Event;
 use tcpffee::logging::{self, LogGuard};
-use tcpffee::paths::{self, PathsCollide};
+use tcpffee::paths::{self, ForeignState, PathsCollide};
 use tcpffee::pid_file::{PidFile, PidFileError};
 use tcpffee::service::Service;
 use tcpffee::signals::{self, SignalError};
@@ -85,6 +85,7 @@ fn serve(
         log::warn!("{warning}");
     }
     paths::check(&environment, &config_path)?;
+    paths::check_owner(&environment)?;
     let pid_file = PidFile::acquire(environment.pid_path())?;
     let control = ControlSocket::open(&pid_file, sender.clone())?;
     let supervisor = Supervisor::start(Start {
@@ -140,6 +141,8 @@ enum Failure {
     Configuration(#[from] Problems),
     #[error(transparent)]
     Paths(#[from] PathsCollide),
+    #[error(transparent)]
+    State(#[from] ForeignState),
     #[error(transparent)]
     PidFile(#[from] PidFileError),
     #[error(transparent)]

@@ -27,6 +27,7 @@ mod limits;
 mod listener;
 mod opening;
 mod pipe;
+mod proxy_header;
 mod queue;
 mod relay;
 mod session;

@@ -23,6 +23,7 @@ mod midway;
 mod notify;
 mod operate;
 mod pid_file;
+mod proxy_header;
 mod queue;
 mod relay;
 mod reload;

@@ -58,7 +58,7 @@ const CLIENT_NETWORKS: Kind = other(
 const PORT: Kind = integer(1, 65535);
 
 use Absent::{Required, Toml, Words as InWords};
-use Subject::{ProxyProtocol, Transparent};
+use Subject::Transparent;
 use TakesEffect::{Live, NewConnections, Restart};
 
 /// Every key, in the order of the reference.
@@ -128,7 +128,7 @@ pub static KEYS: &[Key] = &[
     // What servers see of the client
     key(NewConnections, "accept_proxy_from", other("string or array", "a network such as \"10.0.0.0/8\", or a list of them (at most 256)"),
         Toml("[]"), "[\"10.0.0.0/8\", \"2001:db8::/32\"]",
-        "Networks whose connections begin with a PROXY protocol header.").unacted(ProxyProtocol),
+        "Networks whose connections begin with a PROXY protocol header, version 1 or 2, which names the client. Without a valid one within 5 seconds a connection is reset. From anywhere else none is accepted: its bytes pass as they came."),
 
     // Groups
     key(NewConnections, "groups.N.portmap", other("string or table", "an IP address or host name, or a table of listened port = \"address:port\""),
@@ -152,7 +152,7 @@ pub static KEYS: &[Key] = &[
     key(Live, "groups.N.max_connections", integer(1, 10_000_000), InWords("none"), "500",
         "Connections that the group may have at once through this node, those being made included. New keys prefer groups with room; whose group has none waits in its queue, at most 1,024 at a time, for up to `queue_timeout`. A lower bound cuts nobody."),
     key(NewConnections, "groups.N.send_proxy", Kind::Choice(SEND_PROXY), Toml("\"off\""), "\"v2\"",
-        "PROXY protocol header towards the targets.").unacted(ProxyProtocol),
+        "PROXY protocol header in front of every connection to the targets, health checks included."),
     key(NewConnections, "groups.N.transparent", Kind::Bool, Toml("false"), "true",
         "Connect to the targets from the client's own address.").unacted(Transparent),
 
