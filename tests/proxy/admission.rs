@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
-use crate::support;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::support;
 use support::backend::Unresponsive;
 use support::{Backend, Fleet, Proxy, client, eventually, http, netns};
 
@@ -357,4 +358,33 @@ fn a_rate_is_waited_for_and_not_longer() {
     eventually_served(&fleet, 0);
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(1_900), "{took:?}");
+}
+
+#[test]
+fn a_client_named_by_a_proxy_header_is_judged_by_the_address_in_it() {
+    let fleet = Fleet::new(1);
+    let balancer = fleet.block.client(0);
+    let settings = fleet.settings.clone();
+    let settings = settings.set("accept_proxy_from", balancer.to_string());
+    let settings = settings.set("deny", "203.0.113.7");
+    let proxy = Proxy::start(&settings.set("max_connections_per_client", 1));
+    let comes = |client: &str| {
+        let mut stream = client::connect(balancer, fleet.listener(PORT)).unwrap();
+        let header = format!("PROXY TCP4 {client} 192.0.2.1 40000 5280\r\n");
+        stream.write_all(header.as_bytes()).unwrap();
+        client::read_line(&stream).map(|name| (name, stream))
+    };
+    assert!(comes("203.0.113.7").is_err(), "it is denied");
+    let (name, held) = comes("203.0.113.8").unwrap();
+    assert_eq!(name, "g0");
+    assert!(comes("203.0.113.8").is_err(), "it has a connection already");
+    let (_, other) = comes("203.0.113.9").unwrap();
+    eventually("both refusals are counted", || {
+        refused(&proxy, "denied") == 1 && refused(&proxy, "client_connections") == 1
+    });
+    assert_eq!(metric(&proxy, "tcpffee_clients_tracked"), 2);
+    drop((held, other));
+    eventually("nobody is counted", || {
+        metric(&proxy, "tcpffee_clients_tracked") == 0
+    });
 }
