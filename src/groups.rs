@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{GroupConfig, GroupId, OnDisabled};
+use crate::config::{GroupConfig, GroupId, OnDisabled, ProxyHeader};
 
 pub use counters::{GroupCounters, GroupRegistry};
 pub use operator::{OperatorWord, operators_reason};
@@ -87,6 +87,8 @@ pub struct Group {
     pub on_disabled: OnDisabled,
     /// How long connections may stay while it is Draining.
     pub drain_timeout: Option<Duration>,
+    /// PROXY protocol header in front of its connections.
+    pub send_proxy: Option<ProxyHeader>,
     /// Counts that outlive the generation.
     pub counters: Arc<GroupCounters>,
     /// What the health checks make of it.
@@ -117,6 +119,7 @@ impl Group {
             backup: config.backup,
             on_disabled: config.on_disabled,
             drain_timeout: config.drain_timeout,
+            send_proxy: config.send_proxy,
             counters,
             health,
             operator: Arc::default(),

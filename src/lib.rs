@@ -24,6 +24,7 @@ pub mod own_listeners; // the proxy's own listeners as targets
 pub mod paths; // no two files of the process are one
 pub mod pid_file; // which process runs, held by a lock
 pub mod proxy; // workers, listeners, sessions, relay
+pub mod proxy_protocol; // headers that name the client: bytes in, values out
 pub mod resolve; // host names of targets, looked up off the event loop
 pub mod service; // what the service manager is told
 pub mod signals; // signals as events

@@ -40,8 +40,6 @@ impl std::fmt::Display for TakesEffect {
 /// A subject whose settings this version reads and checks, but does not act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// PROXY protocol headers, in and out.
-    ProxyProtocol,
     /// Transparent proxying.
     Transparent,
 }
@@ -49,7 +47,6 @@ pub enum Subject {
 impl std::fmt::Display for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Subject::ProxyProtocol => "the PROXY protocol",
             Subject::Transparent => "transparent proxying",
         })
     }

@@ -206,6 +206,23 @@ pub struct IpNetwork {
     pub prefix: u8,
 }
 
+impl IpNetwork {
+    /// Whether an address is in it. An IPv4 address is in no IPv6 network, nor the reverse.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let differing = u32::from(network) ^ u32::from(address);
+                differing.leading_zeros() >= u32::from(self.prefix)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differing = u128::from(network) ^ u128::from(address);
+                differing.leading_zeros() >= u32::from(self.prefix)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Sockets between peers, `raft_*_bind_socket`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RaftSockets {

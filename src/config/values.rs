@@ -278,6 +278,28 @@ mod tests {
     }
 
     #[test]
+    fn networks_hold_the_addresses_of_their_family_and_prefix() {
+        for (text, inside, outside) in [
+            ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
+            ("192.0.2.7", "192.0.2.7", "192.0.2.6"),
+            ("0.0.0.0/0", "255.0.0.1", "::1"),
+            ("::/0", "2001:db8::1", "10.0.0.1"),
+            ("2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1"),
+            ("::1", "::1", "::2"),
+        ] {
+            let network = network(text).unwrap();
+            assert!(
+                network.contains(inside.parse().unwrap()),
+                "{inside} in {text}"
+            );
+            assert!(
+                !network.contains(outside.parse().unwrap()),
+                "{outside} in {text}"
+            );
+        }
+    }
+
+    #[test]
     fn mac_addresses_may_have_an_empty_part() {
         let one = MacAddress([0, 0, 0, 0, 0, 1]);
         assert_eq!(mac_address("00:00:00:00:00:01"), Some((one, false)));

@@ -144,7 +144,12 @@ impl Board {
     }
 
     fn check(&mut self, planned: &PlannedCheck, source: &Source<'_>) -> Check {
-        let PlannedCheck { id, definition, .. } = planned;
+        let PlannedCheck {
+            id,
+            definition,
+            send_proxy,
+            ..
+        } = planned;
         let targets = planned.targets.iter().map(|target| {
             let PlannedTarget { target, serves } = target;
             let known = source.target(target);
@@ -158,8 +163,8 @@ impl Board {
                 target: target.clone(),
                 serves: serves.clone(),
                 probe: match kept {
-                    Some(kept) => Arc::clone(&kept.probe),
-                    None => Arc::new(Probe::new(definition, target)),
+                    Some(kept) if kept.probe.send_proxy == *send_proxy => Arc::clone(&kept.probe),
+                    _ => Arc::new(Probe::new(definition, target, *send_proxy)),
                 },
                 streak: match (kept, known) {
                     (Some(kept), _) => kept.streak,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::{Config, GroupConfig, GroupId, HealthCheck, TargetAddr};
+use crate::config::{Config, GroupConfig, GroupId, HealthCheck, ProxyHeader, TargetAddr};
 use crate::groups::HealthStatus;
 use crate::own_listeners::OwnListeners;
 
@@ -30,6 +30,8 @@ pub(super) struct PlannedGroup {
 pub(super) struct PlannedCheck {
     pub id: CheckId,
     pub definition: Arc<HealthCheck>,
+    /// PROXY protocol header in front of it, as in front of the group's connections.
+    pub send_proxy: Option<ProxyHeader>,
     /// Each once.
     pub targets: Vec<PlannedTarget>,
 }
@@ -79,6 +81,7 @@ fn planned(group: &GroupConfig) -> PlannedGroup {
         checks.push(PlannedCheck {
             id,
             definition: Arc::new(definition.clone()),
+            send_proxy: group.send_proxy,
             targets: distinct_targets(group, definition),
         });
     }

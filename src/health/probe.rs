@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::config::{HealthCheck, TargetAddr};
+use crate::config::{HealthCheck, ProxyHeader, TargetAddr};
+use crate::proxy_protocol::{LOCAL_V1, LOCAL_V2};
 
 use http::HttpProbe;
 
@@ -23,6 +24,8 @@ pub const MAX_BODY_BYTES: u64 = 64 * 1024;
 /// One check of one target, to be run again and again. Keeps no connection between runs.
 #[derive(Debug)]
 pub struct Probe {
+    /// PROXY protocol header in front of it.
+    pub send_proxy: Option<ProxyHeader>,
     timeout: Duration,
     kind: Kind,
 }
@@ -31,6 +34,15 @@ pub struct Probe {
 enum Kind {
     Tcp,
     Http(Box<HttpProbe>),
+}
+
+/// The header of a connection that is the proxy's own.
+fn header(send_proxy: Option<ProxyHeader>) -> &'static [u8] {
+    match send_proxy {
+        None => b"",
+        Some(ProxyHeader::V1) => LOCAL_V1,
+        Some(ProxyHeader::V2) => LOCAL_V2,
+    }
 }
 
 /// What became of one check.
@@ -95,15 +107,19 @@ pub enum NotRun {
 impl Probe {
     /// The check of a target. The target as configured gives the `Host` of requests; the check's
     /// own port, if it has one, takes the place of the target's there.
-    pub fn new(check: &HealthCheck, target: &TargetAddr) -> Probe {
+    /// With `send_proxy` each run begins with a PROXY protocol header for a connection of the
+    /// proxy's own.
+    pub fn new(check: &HealthCheck, target: &TargetAddr, send_proxy: Option<ProxyHeader>) -> Probe {
         let http = check.http.as_ref();
         Probe {
+            send_proxy,
             timeout: check.timeout,
             kind: match http {
                 None => Kind::Tcp,
                 Some(http) => {
                     let host = http::host(target, check.port);
-                    Kind::Http(Box::new(HttpProbe::new(http, &host, check.timeout)))
+                    let header = header(send_proxy);
+                    Kind::Http(Box::new(HttpProbe::new(http, &host, check.timeout, header)))
                 }
             },
         }
@@ -113,7 +129,7 @@ impl Probe {
     /// nothing left open.
     pub fn run(&self, address: SocketAddr) -> Outcome {
         let result = match &self.kind {
-            Kind::Tcp => tcp::connect(address, self.timeout).map(drop),
+            Kind::Tcp => tcp::run(address, self.timeout, header(self.send_proxy)),
             Kind::Http(http) => http.run(address),
         };
         match result {

@@ -18,6 +18,10 @@ pub enum End {
     TargetLost,
     /// The client left before its target was connected.
     ClientLeft,
+    /// A client of `accept_proxy_from` began with something else than a valid header.
+    ProxyHeaderInvalid,
+    /// A client of `accept_proxy_from` had not sent its whole header in time.
+    ProxyHeaderTimeout,
     /// The target refused, or was unreachable.
     ConnectFailed,
     /// The target did not answer within `connect_timeout`.
@@ -52,7 +56,7 @@ pub enum End {
 
 impl End {
     /// Every reason, in the order of their counters.
-    pub const ALL: [End; 22] = [
+    pub const ALL: [End; 24] = [
         End::ClientFinished,
         End::TargetFinished,
         End::ClientReset,
@@ -60,6 +64,8 @@ impl End {
         End::ClientLost,
         End::TargetLost,
         End::ClientLeft,
+        End::ProxyHeaderInvalid,
+        End::ProxyHeaderTimeout,
         End::ConnectFailed,
         End::ConnectTimeout,
         End::LocalError,
@@ -87,6 +93,8 @@ impl End {
             End::ClientLost => "client_lost",
             End::TargetLost => "target_lost",
             End::ClientLeft => "client_left",
+            End::ProxyHeaderInvalid => "proxy_header_invalid",
+            End::ProxyHeaderTimeout => "proxy_header_timeout",
             End::ConnectFailed => "connect_failed",
             End::ConnectTimeout => "connect_timeout",
             End::LocalError => "local_error",
@@ -117,6 +125,10 @@ impl End {
             End::ClientLost => "the client no longer answered (tcp_keepalive)",
             End::TargetLost => "the target no longer answered (tcp_keepalive)",
             End::ClientLeft => "the client left before its target was connected",
+            End::ProxyHeaderInvalid => "it has no valid PROXY protocol header (accept_proxy_from)",
+            End::ProxyHeaderTimeout => {
+                "its PROXY protocol header was not whole within 5 s (accept_proxy_from)"
+            }
             End::ConnectFailed => "its group's target refused or could not be reached",
             End::ConnectTimeout => "its group's target did not answer within connect_timeout",
             End::LocalError => "this host had no descriptor, port or memory for it",

@@ -169,10 +169,12 @@ impl Worker {
             return;
         };
         match session.phase {
+            Phase::ProxyHeader { deadline } if deadline <= now => self.proxy_header_late(id),
             Phase::FirstMessage { deadline } if deadline <= now => self.first_message_late(id),
             Phase::Waiting { deadline } if deadline <= now => self.end(id, End::Unanswered),
             Phase::Connecting { deadline, .. } if deadline <= now => self.connect_late(id),
-            Phase::FirstMessage { deadline }
+            Phase::ProxyHeader { deadline }
+            | Phase::FirstMessage { deadline }
             | Phase::Waiting { deadline }
             | Phase::Connecting { deadline, .. } => {
                 self.wheel.arm(&mut self.arena, id.slot, deadline);

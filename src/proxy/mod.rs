@@ -23,6 +23,7 @@ mod held_total;
 mod listener;
 mod opening;
 mod pipe;
+mod proxy_header;
 mod relay;
 mod session;
 mod shared;

@@ -51,17 +51,45 @@ impl Worker {
         let held = Rc::clone(&generation);
         let session = Session::new(socket, peer, (port, cell), held, self.now);
         let id = self.arena.insert(session);
-        if let KeyType::IpWithFirstMessageSlice { .. } = self.shared.key_type {
-            let ports = &generation.config.first_message_ports;
-            if ports.as_ref().is_none_or(|ports| ports.contains(&port)) {
-                self.await_first_message(id);
-                return None;
-            }
-            self.session(id).message_key = MessageKey::Latest;
+        let proxies = &generation.config.accept_proxy_from;
+        if !proxies.is_empty() && proxies.iter().any(|network| network.contains(peer.ip())) {
+            self.await_proxy_header(id);
+            return None;
+        }
+        if self.reads_slice(id) {
+            self.await_first_message(id);
+            return None;
         }
         let was_there = reads_early.then(|| self.read_early(id));
         self.route(id);
         was_there
+    }
+
+    /// Whether the first message of a client makes its key; where another port's does, says so.
+    fn reads_slice(&mut self, id: SessionId) -> bool {
+        let KeyType::IpWithFirstMessageSlice { .. } = self.shared.key_type else {
+            return false;
+        };
+        let session = self.session(id);
+        let ports = &session.generation.config.first_message_ports;
+        let reads = ports
+            .as_ref()
+            .is_none_or(|ports| ports.contains(&session.port));
+        if !reads {
+            session.message_key = MessageKey::Latest;
+        }
+        reads
+    }
+
+    /// The client is known by its header: what came behind that is its first message.
+    pub(super) fn client_is_known(&mut self, id: SessionId) {
+        if !self.reads_slice(id) {
+            return self.route(id);
+        }
+        self.await_first_message(id);
+        if let Some(Phase::FirstMessage { .. }) = self.arena.get_mut(id).map(|held| &held.phase) {
+            self.read_first_message(id);
+        }
     }
 
     /// The generation that routes a client of `port`: the one in force, or `last`, the last one
@@ -75,7 +103,7 @@ impl Worker {
         }
     }
 
-    fn session(&mut self, id: SessionId) -> &mut Session {
+    pub(super) fn session(&mut self, id: SessionId) -> &mut Session {
         self.arena
             .get_mut(id)
             .expect("the caller has just met it in the arena")
@@ -87,6 +115,7 @@ impl Worker {
             return;
         };
         match session.phase {
+            Phase::ProxyHeader { .. } => self.read_proxy_header(id),
             Phase::FirstMessage { .. } => self.read_first_message(id),
             Phase::Relaying => self.relay(id),
             Phase::Lingering(_) => self.linger(id),
@@ -108,9 +137,12 @@ impl Worker {
         }
     }
 
-    /// Reads what the client has sent with its handshake, if anything.
-    fn read_early(&mut self, id: SessionId) -> bool {
-        let session = self.arena.get_mut(id).expect("just inserted");
+    /// Reads what the client has sent already, if anything.
+    pub(super) fn read_early(&mut self, id: SessionId) -> bool {
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
         if self.shared.buffered.is_full() {
             return false;
         }
@@ -159,7 +191,7 @@ impl Worker {
             .expect("the caller has just met it in the arena");
         let mut is_over = false;
         while session.client.readable && !is_over {
-            let missing = end - session.inward.held_bytes().len();
+            let missing = end.saturating_sub(session.inward.held_bytes().len());
             if missing == 0 {
                 break;
             }
@@ -289,13 +321,14 @@ impl Worker {
         let cell = self.cells.group(&self.shared.traffic, answer.group);
         session.count_in(cell);
         let group = session.generation.groups.get(answer.group);
+        let sends_header = group.is_some_and(|group| group.send_proxy.is_some());
         let Some(address) = group.and_then(|group| group.target(session.port)) else {
             self.end(id, End::NoTarget);
             return;
         };
         session.target_address = Some(address);
         let begun = Instant::now();
-        let data_follows = !session.inward.held_bytes().is_empty();
+        let data_follows = sends_header || !session.inward.held_bytes().is_empty();
         let (socket, is_connected) = match connect::start(address, data_follows) {
             Ok(Started::Connected(socket)) => (socket, true),
             Ok(Started::Pending(socket)) => (socket, false),
@@ -371,6 +404,13 @@ impl Worker {
         session.connected = Some(now);
         session.last_activity = now;
         session.phase = Phase::Relaying;
+        let group = session.generation.groups.get(answer.group);
+        if let Some(version) = group.and_then(|group| group.send_proxy)
+            && !self.introduce(id, version)
+        {
+            return;
+        }
+        let session = self.session(id);
         let watches_target = session
             .target
             .as_ref()
@@ -472,7 +512,7 @@ impl Worker {
     }
 
     /// Has the event loop report the client's socket; false where that ended the session.
-    fn watch_client(&mut self, id: SessionId) -> bool {
+    pub(super) fn watch_client(&mut self, id: SessionId) -> bool {
         let session = self
             .arena
             .get_mut(id)

@@ -82,6 +82,8 @@ enum Held {
 struct HeldBytes {
     bytes: Vec<u8>,
     at: usize,
+    /// So many of the next ones are the proxy's own: they do not count as the sender's.
+    own: usize,
 }
 
 /// How bytes move, and the evidence for changing that.
@@ -182,9 +184,35 @@ impl Direction {
                 self.held = Held::Bytes(Box::new(HeldBytes {
                     bytes: bytes.to_vec(),
                     at: 0,
+                    own: 0,
                 }));
             }
             Held::Piped(_) => unreachable!("bytes are spliced only between two sockets"),
+        }
+        self.count(buffered);
+    }
+
+    /// Puts bytes of the proxy's own in front of those held by [`Direction::hold`], so that one
+    /// call sends both.
+    pub fn put_in_front(&mut self, own: Vec<u8>, buffered: &HeldTotal) {
+        let own_bytes = own.len();
+        let mut bytes = own;
+        bytes.extend_from_slice(self.held_bytes());
+        self.held = Held::Bytes(Box::new(HeldBytes {
+            bytes,
+            at: 0,
+            own: own_bytes,
+        }));
+        self.count(buffered);
+    }
+
+    /// Drops the first of the bytes held by [`Direction::hold`]: they were for the proxy itself.
+    pub fn take_front(&mut self, length: usize, buffered: &HeldTotal) {
+        if let Held::Bytes(held) = &mut self.held {
+            held.at += length;
+            if held.at >= held.bytes.len() {
+                self.held = Held::Nothing;
+            }
         }
         self.count(buffered);
     }
@@ -236,7 +264,11 @@ impl Direction {
                 Held::Bytes(held) => {
                     let sent = send(&to.socket, &held.bytes[held.at..], SendFlags::NOSIGNAL);
                     held.at += *sent.as_ref().unwrap_or(&0);
-                    sent
+                    sent.map(|sent| {
+                        let own = sent.min(held.own);
+                        held.own -= own;
+                        sent - own
+                    })
                 }
                 Held::Piped(pipe) => {
                     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::clock::Millis;
 use crate::config::GroupId;
+use crate::proxy_protocol::Tlvs;
 use crate::stick::{Answer, ClientIp};
 
 use super::generation::LocalGeneration;
@@ -30,8 +31,11 @@ pub struct Session {
     pub outward: Direction,
     /// The generation read at route (until then: at accept).
     pub generation: Rc<LocalGeneration>,
-    /// The client's address and port.
+    /// The client's address and port: the connection's own, or those that a PROXY protocol header
+    /// named.
     pub peer: SocketAddr,
+    /// What such a header said besides.
+    pub proxied: Option<Box<Proxied>>,
     /// The listened port that it came to.
     pub port: u16,
     /// Where the worker counts its port.
@@ -79,9 +83,23 @@ pub enum FirstEnd {
     Target,
 }
 
+/// What a PROXY protocol header said of a client, besides its address.
+#[derive(Debug)]
+pub struct Proxied {
+    /// Where the client connected to.
+    pub destination: SocketAddr,
+    /// For the header to the target.
+    pub tlvs: Tlvs,
+}
+
 /// Where a session is on its way.
 #[derive(Debug)]
 pub enum Phase {
+    /// The PROXY protocol header is not complete.
+    ProxyHeader {
+        /// When waiting ends.
+        deadline: Millis,
+    },
     /// The key slice is not complete; the time after which the key is the address alone.
     FirstMessage {
         /// When waiting ends.
@@ -155,6 +173,7 @@ impl Session {
             outward: Direction::default(),
             generation,
             peer,
+            proxied: None,
             port: port.0,
             port_cell: port.1,
             group_cell: None,

@@ -22,6 +22,7 @@ mod midway;
 mod notify;
 mod operate;
 mod pid_file;
+mod proxy_header;
 mod relay;
 mod reload;
 mod restart;

@@ -8,6 +8,7 @@ mod iperf3;
 mod migrating;
 mod nginx;
 mod postgres;
+mod proxy_protocol;
 mod real;
 mod redis;
 mod vsftpd;

@@ -27,6 +27,19 @@ pub fn threads(pid: u32) -> Vec<(i32, String)> {
     threads.collect()
 }
 
+/// Whether every thread is stopped, as it is some time after SIGSTOP.
+pub fn is_stopped(pid: u32) -> bool {
+    threads(pid).iter().all(|(thread, _)| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat"));
+        // The name before it may hold anything, a parenthesis too.
+        stat.is_ok_and(|stat| {
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|state| state.starts_with('T'))
+        })
+    })
+}
+
 /// Resident memory in bytes.
 pub fn resident_bytes(pid: u32) -> u64 {
     kilobytes(pid, "VmRSS:") * 1024

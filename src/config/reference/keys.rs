@@ -54,7 +54,7 @@ const SOCKET: Kind = other(
 const PORT: Kind = integer(1, 65535);
 
 use Absent::{Required, Toml, Words as InWords};
-use Subject::{ProxyProtocol, Transparent};
+use Subject::Transparent;
 use TakesEffect::{Live, NewConnections, Restart};
 
 /// Every key, in the order of the reference.
@@ -112,7 +112,7 @@ pub static KEYS: &[Key] = &[
     // What servers see of the client
     key(NewConnections, "accept_proxy_from", other("string or array", "a network such as \"10.0.0.0/8\", or a list of them (at most 256)"),
         Toml("[]"), "[\"10.0.0.0/8\", \"2001:db8::/32\"]",
-        "Networks whose connections begin with a PROXY protocol header.").unacted(ProxyProtocol),
+        "Networks whose connections begin with a PROXY protocol header, version 1 or 2, which names the client. Without a valid one within 5 seconds a connection is reset. From anywhere else none is accepted: its bytes pass as they came."),
 
     // Groups
     key(NewConnections, "groups.N.portmap", other("string or table", "an IP address or host name, or a table of listened port = \"address:port\""),
@@ -134,7 +134,7 @@ pub static KEYS: &[Key] = &[
     key(Live, "groups.N.drain_timeout", seconds(1, YEAR_MS), InWords("none"), "3600",
         "Time after which a Draining group's connections are closed."),
     key(NewConnections, "groups.N.send_proxy", Kind::Choice(SEND_PROXY), Toml("\"off\""), "\"v2\"",
-        "PROXY protocol header towards the targets.").unacted(ProxyProtocol),
+        "PROXY protocol header in front of every connection to the targets, health checks included."),
     key(NewConnections, "groups.N.transparent", Kind::Bool, Toml("false"), "true",
         "Connect to the targets from the client's own address.").unacted(Transparent),
 

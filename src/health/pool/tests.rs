@@ -27,7 +27,7 @@ fn hanging(listener: &TcpListener) -> (Arc<Probe>, SocketAddr) {
             status: 200,
         }),
     };
-    let probe = Probe::new(&check, &TargetAddr::Socket(address));
+    let probe = Probe::new(&check, &TargetAddr::Socket(address), None);
     (Arc::new(probe), address)
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, TcpConnector};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport,
+};
 use ureq::{Agent, Error, RequestBuilder};
 
 use crate::config::{HttpCheck, HttpMethod, TargetAddr};
@@ -23,7 +25,13 @@ pub(super) struct HttpProbe {
 }
 
 impl HttpProbe {
-    pub fn new(check: &HttpCheck, host: &str, timeout: Duration) -> HttpProbe {
+    /// Each run sends `header` in front of its request.
+    pub fn new(
+        check: &HttpCheck,
+        host: &str,
+        timeout: Duration,
+        header: &'static [u8],
+    ) -> HttpProbe {
         let config = Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
@@ -42,6 +50,7 @@ impl HttpProbe {
         let connecting = Connecting {
             inner: TcpConnector::default(),
             timeout,
+            header,
         };
         HttpProbe {
             agent: Agent::with_parts(config, connecting, InUrl),
@@ -163,10 +172,11 @@ impl Resolver for InUrl {
 struct Connecting {
     inner: TcpConnector,
     timeout: Duration,
+    header: &'static [u8],
 }
 
 impl Connector<()> for Connecting {
-    type Out = <TcpConnector as Connector<()>>::Out;
+    type Out = Introduced<<TcpConnector as Connector<()>>::Out>;
 
     fn connect(
         &self,
@@ -174,13 +184,53 @@ impl Connector<()> for Connecting {
         chained: Option<()>,
     ) -> Result<Option<Self::Out>, Error> {
         let connected = self.inner.connect(details, chained);
-        connected.map_err(|error| {
+        let introduced = connected.map(|inner| {
+            let header = self.header;
+            inner.map(|inner| Introduced { inner, header })
+        });
+        introduced.map_err(|error| {
             let outcome = match error {
                 Error::Io(error) => tcp::judge(&error, self.timeout),
                 _ => Outcome::Failed(Failure::NoConnection(self.timeout)),
             };
             Error::Other(Box::new(NoConnection(outcome)))
         })
+    }
+}
+
+/// A transport that sends a header in front of all else, in one piece with what comes first.
+#[derive(Debug)]
+struct Introduced<T> {
+    inner: T,
+    /// Still to be sent.
+    header: &'static [u8],
+}
+
+impl<T: Transport> Transport for Introduced<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.header.is_empty() {
+            return self.inner.transmit_output(amount, timeout);
+        }
+        let output = self.inner.buffers().output();
+        let all = [std::mem::take(&mut self.header), &output[..amount]].concat();
+        let room = output.len();
+        for piece in all.chunks(room) {
+            self.inner.buffers().output()[..piece.len()].copy_from_slice(piece);
+            self.inner.transmit_output(piece.len(), timeout)?;
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.inner.await_input(timeout)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
     }
 }
 

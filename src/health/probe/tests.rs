@@ -49,7 +49,7 @@ fn http_check(timeout: Duration, edit: impl FnOnce(&mut HttpCheck)) -> HealthChe
 }
 
 fn run(check: &HealthCheck, address: SocketAddr) -> Outcome {
-    Probe::new(check, &TargetAddr::Socket(address)).run(address)
+    Probe::new(check, &TargetAddr::Socket(address), None).run(address)
 }
 
 fn failed(check: &HealthCheck, address: SocketAddr) -> Failure {
@@ -444,7 +444,11 @@ fn ipv6_targets_are_asked_like_others() {
 #[test]
 fn a_probe_connects_anew_each_time() {
     let (address, requests) = answering(FINE);
-    let probe = Probe::new(&http_check(PLENTY, |_| ()), &TargetAddr::Socket(address));
+    let probe = Probe::new(
+        &http_check(PLENTY, |_| ()),
+        &TargetAddr::Socket(address),
+        None,
+    );
     for _ in 0..5 {
         assert_eq!(probe.run(address), Outcome::Passed);
         // Ends only when the probe has closed its side.
