@@ -89,6 +89,8 @@ pub struct Group {
     pub drain_timeout: Option<Duration>,
     /// PROXY protocol header in front of its connections.
     pub send_proxy: Option<ProxyHeader>,
+    /// Its connections come from the clients' addresses.
+    pub transparent: bool,
     /// Counts that outlive the generation.
     pub counters: Arc<GroupCounters>,
     /// What the health checks make of it.
@@ -120,6 +122,7 @@ impl Group {
             on_disabled: config.on_disabled,
             drain_timeout: config.drain_timeout,
             send_proxy: config.send_proxy,
+            transparent: config.transparent,
             counters,
             health,
             operator: Arc::default(),

@@ -123,6 +123,7 @@ pub(super) fn top(config: &Config) -> Vec<Setting> {
     list.add("tcp_keepalive", time(config.tcp_keepalive));
     list.add("shutdown_grace", time(config.shutdown_grace));
     list.add("accept_proxy_from", joined(&config.accept_proxy_from));
+    list.add("transparent_listen", config.transparent_listen);
     list.add("stats_bind_socket", config.stats_bind_socket);
     let sockets = &config.raft_sockets;
     list.add(
