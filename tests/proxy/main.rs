@@ -30,3 +30,5 @@ mod silence;
 mod stickiness;
 mod stop;
 mod timeouts;
+mod transparent;
+mod transparent_routes;
