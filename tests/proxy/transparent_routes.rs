@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::support;
 use support::host::Host;
-use support::{Backend, Block, Proxy, Settings, client, guide};
+use support::{Backend, Block, Proxy, Settings, client, guide, netns};
 
 const GUIDE: &str = "TRANSPARENT.md";
 const PORT: u16 = 5280;
@@ -59,6 +59,11 @@ impl Network {
                 return None;
             }
         };
+        // Until an interface has looked for others with its link-local address it asks for no
+        // neighbour from an address that is not its own, for a second or two.
+        for host in [&client, &proxy, &server] {
+            host.run(|| netns::sysctl("net.ipv6.conf.default.accept_dad", "0"));
+        }
         let plug = |host: &Host, cable: &str, near: [&str; 2], far: [&str; 2]| {
             let namespace = host.namespace();
             proxy.ip(format!(
