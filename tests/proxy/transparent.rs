@@ -236,13 +236,13 @@ fn without_a_free_port_no_target_is_blamed_and_the_log_names_the_client() {
         let proxy = Proxy::start(&transparent(&fleet));
         let to = fleet.listener(PORT);
         // The ports of one client are used up, and no other client's.
-        let connect = |number: u32, port: u16| {
+        let connect = |to: SocketAddr, number: u32, port: u16| {
             let from = SocketAddr::new(fleet.block.client(number), port);
             let stream = client::connect_from(from, to, |_| Ok(()))?;
             client::read_line(&stream).map(|_| stream)
         };
         let held: Vec<_> = (10_000..10_020)
-            .map_while(|port| connect(1, port).ok())
+            .map_while(|port| connect(to, 1, port).ok())
             .collect();
         assert!((1..=4).contains(&held.len()), "{} connections", held.len());
         let failed = proxy
@@ -253,7 +253,9 @@ fn without_a_free_port_no_target_is_blamed_and_the_log_names_the_client() {
         proxy.log.wait("who it was", |line| {
             line.contains(&format!(" from {client} (transparent): "))
         });
-        connect(2, 10_000).unwrap();
+        connect(to, 2, 10_000).unwrap();
+        // A port that is in use towards one target is free towards another.
+        connect(fleet.listener(5281), 1, 10_100).unwrap();
         assert!(!proxy.log.text().contains("does not answer"));
     });
 }
