@@ -97,6 +97,16 @@ impl Drop for LogGuard {
     }
 }
 
+/// Whether standard error goes to systemd's journal: JOURNAL_STREAM names the device and inode that
+/// it was given then (systemd.exec(5)).
+fn is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let own = rustix::fs::fstat(io::stderr());
+    own.is_ok_and(|own| stream == format!("{}:{}", own.st_dev, own.st_ino))
+}
+
 /// Starts the process's log and installs the panic hook: from here on, a thread that panics ends
 /// the process with a message. A `RUST_LOG` that cannot be read is reported as the first line of
 /// the log, and the default filter holds.
@@ -110,6 +120,7 @@ pub fn start(settings: &Settings) -> io::Result<LogGuard> {
     let (filter, refused) = choose_filter(settings);
     let shape = Shape {
         colours: wants_colours(),
+        journal: is_journal(),
     };
     let (queue, lines) = Queue::new(QUEUE_LINES);
     let queue = Arc::new(queue);

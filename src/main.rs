@@ -11,7 +11,7 @@ use tcpffee::control::{Command, ControlError, ControlSocket};
 use tcpffee::demo::{Stage, StageError};
 use tcpffee::events::Event;
 use tcpffee::logging::{self, LogGuard};
-use tcpffee::paths::{self, PathsCollide};
+use tcpffee::paths::{self, ForeignState, PathsCollide};
 use tcpffee::pid_file::{PidFile, PidFileError};
 use tcpffee::service::Service;
 use tcpffee::signals::{self, SignalError};
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config_path: Option<PathBuf>, service: &Service) -> Result<(), Failure> {
+fn run(config_path: Option<PathBuf>, service: &Service) -> Result<ExitCode, Failure> {
     let signals = caught_signals()?;
     let environment = Environment::from_process()?;
     let config_path = config_path.unwrap_or_else(|| environment.config_path.clone());
@@ -51,7 +51,7 @@ fn run(config_path: Option<PathBuf>, service: &Service) -> Result<(), Failure> {
     serve(loaded, environment, config_path, signals, service, || ())
 }
 
-fn demo(service: &Service) -> Result<(), Failure> {
+fn demo(service: &Service) -> Result<ExitCode, Failure> {
     let signals = caught_signals()?;
     let environment = Environment::from_process()?;
     let stage = Stage::set(environment)?;
@@ -80,11 +80,12 @@ fn serve(
     (sender, events): Signals,
     service: &Service,
     ready: impl FnOnce(),
-) -> Result<(), Failure> {
+) -> Result<ExitCode, Failure> {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
     paths::check(&environment, &config_path)?;
+    paths::check_owner(&environment)?;
     let pid_file = PidFile::acquire(environment.pid_path())?;
     let control = ControlSocket::open(&pid_file, sender.clone())?;
     let supervisor = Supervisor::start(Start {
@@ -96,19 +97,19 @@ fn serve(
     })?;
     control.inform_by(supervisor.informant());
     ready();
-    supervisor.run(&events);
+    let exit = supervisor.run(&events);
     // Requests that came too late are answered by being dropped.
     drop(events);
     control.close(LAST_ANSWERS);
     pid_file.release();
-    Ok(())
+    Ok(exit.into())
 }
 
 /// Runs a task that logs and tells the service manager, tells both why it failed, and gives the exit
 /// code.
 fn logged(
     default_filter: &'static str,
-    task: impl FnOnce(&Service) -> Result<(), Failure>,
+    task: impl FnOnce(&Service) -> Result<ExitCode, Failure>,
 ) -> ExitCode {
     let rust_log = std::env::var_os("RUST_LOG");
     let settings = logging::Settings {
@@ -124,7 +125,7 @@ fn logged(
     };
     let service = Service::from_process();
     match task(&service) {
-        Ok(()) => Exit::Done.into(),
+        Ok(exit) => exit,
         Err(failure) => {
             failure.log();
             service.failed(&failure);
@@ -140,6 +141,8 @@ enum Failure {
     Configuration(#[from] Problems),
     #[error(transparent)]
     Paths(#[from] PathsCollide),
+    #[error(transparent)]
+    State(#[from] ForeignState),
     #[error(transparent)]
     PidFile(#[from] PidFileError),
     #[error(transparent)]

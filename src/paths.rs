@@ -1,5 +1,7 @@
-//! The files that the process writes must not be one another, nor the configuration.
+//! The files that the process writes must not be one another, nor the configuration, nor another
+//! user's.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Environment;
@@ -65,6 +67,49 @@ pub fn check(environment: &Environment, config_path: &Path) -> Result<(), PathsC
         if let Some((one, _)) = real[..at].iter().find(|(_, earlier)| earlier == path) {
             let path = path.clone();
             return Err(PathsCollide { one, other, path });
+        }
+    }
+    Ok(())
+}
+
+/// The state belongs to a service, and root would take it from there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} belongs to another user (id {owner}), who could not read what this process, as root, leaves \
+     in it: start the service (systemctl start tcpffee), or set TCPFFEE_STICK_TABLE_SAVE_PATH, \
+     TCPFFEE_HEALTHCHECK_SAVE_PATH and TCPFFEE_RAFT_PATH to another directory",
+    directory.display()
+)]
+pub struct ForeignState {
+    /// The directory.
+    pub directory: PathBuf,
+    /// Its owner.
+    pub owner: u32,
+}
+
+/// Checks that root does not write into the state of a service that runs as another user.
+///
+/// # Errors
+/// The first directory that belongs to another user, where this process is root.
+pub fn check_owner(environment: &Environment) -> Result<(), ForeignState> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let paths = [
+        &environment.stick_table_save_path,
+        &environment.healthcheck_save_path,
+        &environment.raft_path,
+    ];
+    for directory in paths.into_iter().filter_map(|path| path.parent()) {
+        match std::fs::metadata(directory) {
+            Ok(found) if found.uid() != 0 => {
+                return Err(ForeignState {
+                    directory: directory.to_owned(),
+                    owner: found.uid(),
+                });
+            }
+            // Whatever else is wrong with it is said where it is used.
+            Ok(_) | Err(_) => {}
         }
     }
     Ok(())

@@ -13,8 +13,8 @@ use crossbeam_channel::Sender;
 use signal_hook::consts::{SIGHUP, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use crate::control::EXIT_FAILED;
 use crate::events::Event;
-use crate::supervisor::EXIT_CONNECTIONS_CUT;
 
 /// A signal could not be caught.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +64,10 @@ fn deliver_stop(events: &Sender<Event>, name: &str) {
             .spawn(|| {
                 thread::sleep(PATIENCE);
                 log::error!("the process does not come to an end; it is ended as it is");
-                process::exit(i32::from(EXIT_CONNECTIONS_CUT));
+                process::exit(i32::from(EXIT_FAILED));
             });
         if watchdog.is_err() {
-            process::exit(i32::from(EXIT_CONNECTIONS_CUT));
+            process::exit(i32::from(EXIT_FAILED));
         }
     }
     deliver(events, name, Event::Stop(None));

@@ -39,7 +39,8 @@ pub use stop::EXIT_CONNECTIONS_CUT;
 /// How long the start and a reload wait for first answers about host names.
 const FIRST_LOOKUPS: Duration = Duration::from_secs(3);
 /// The longest that one event may keep the supervisor: a reload waits 3 s for look-ups, an operator's
-/// word 2 s for the cluster, an order to form one 5 s for each answer of a Raft group.
+/// word 2 s for the cluster and the removal of a stick 16 s, an order to form one 5 s for each answer
+/// of a Raft group.
 const EVENT_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a start needs.
@@ -279,9 +280,9 @@ impl Supervisor {
         Arc::clone(&self.sources) as Arc<dyn Informant>
     }
 
-    /// Says that it is ready, and answers events until told to stop; returns how many connections
-    /// were cut at the end. Whatever else is to answer does by now.
-    pub fn run(mut self, events: &Receiver<Event>) -> u64 {
+    /// Says that it is ready, and answers events until told to stop; the exit code tells how it
+    /// ended. Whatever else is to answer does by now.
+    pub fn run(mut self, events: &Receiver<Event>) -> u8 {
         self.service.ready(&self.ready);
         loop {
             self.pulse.beat();

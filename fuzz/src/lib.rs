@@ -6,6 +6,12 @@
 
 mod allocator; // counts
 
+/// Of the proxy only this module, which knows nothing of the rest: it need not be built for that.
+/// Its tests are run there.
+#[cfg(not(test))]
+#[path = "../../src/proxy_protocol/mod.rs"]
+pub mod proxy_protocol;
+
 use tcpffee_raft::membership::MAX_MEMBERS;
 use tcpffee_raft::message::MAX_APPEND_MEMBERSHIPS;
 
@@ -80,6 +86,18 @@ impl Bound {
         Bound {
             live: 85 * planted + 8 * known + CHECK_BYTES + SMALL_BYTES,
             single: (8 * planted + known).max(CHECK_BYTES),
+        }
+    }
+
+    /// For a header of the PROXY protocol, whatever arrived: what is kept of one, what is written
+    /// from that, and that read again, each of them once and bounded by the longest header; lists
+    /// that double on the way.
+    #[cfg(not(test))]
+    pub fn header() -> Bound {
+        let most = proxy_protocol::MAX_HEADER_BYTES;
+        Bound {
+            live: 10 * most,
+            single: 2 * most,
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::{Exit, complain, say};
-use crate::config::Environment;
+use crate::config::environment::running_pid_paths;
 use crate::control::{self, Answer, Command, Kind, NO_SUCH_REQUEST};
 
 /// Said where the running process does not know what is asked.
@@ -13,10 +13,8 @@ const OLDER_PROCESS: &str = "the running process may be of an older version that
 
 /// Has the running process do it, prints what it answers, and gives the exit code.
 pub fn ask(command: Command) -> ExitCode {
-    let asked = Asking::start().and_then(|asking| {
-        let outcome = asking.request(command, &mut |progress| say(&progress.text));
-        outcome.inspect(|answer| answer_lines(answer).for_each(|line| say(&line)))
-    });
+    let outcome = Asking::start().request(command, &mut |progress| say(&progress.text));
+    let asked = outcome.inspect(|answer| answer_lines(answer).for_each(|line| say(&line)));
     match asked {
         Ok(answer) => ExitCode::from(answer.exit),
         Err(refused) => refused.tell(),
@@ -46,16 +44,10 @@ impl Refused {
 }
 
 impl Asking {
-    /// Reads the environment.
-    pub fn start() -> Result<Asking, Refused> {
-        match Environment::for_subcommand() {
-            Ok(environment) => Ok(Asking {
-                paths: environment.running_pid_paths(),
-            }),
-            Err(problems) => Err(Refused {
-                lines: vec![problems.to_string()],
-                exit: Exit::Refused as u8,
-            }),
+    /// Looks where it may be.
+    pub fn start() -> Asking {
+        Asking {
+            paths: running_pid_paths(),
         }
     }
 

@@ -25,10 +25,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Prints how the node stands; with `watch` every second, until it is interrupted or nobody reads.
 pub fn status(json: bool, watch: bool) -> ExitCode {
-    let asking = match Asking::start() {
-        Ok(asking) => asking,
-        Err(refused) => return refused.tell(),
-    };
+    let asking = Asking::start();
     if watch {
         return keep_watching(&asking, json);
     }

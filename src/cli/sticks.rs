@@ -54,7 +54,7 @@ pub fn sticks(filter: SticksFilter) -> ExitCode {
 }
 
 fn print(filter: SticksFilter) -> Result<(), Refused> {
-    let asking = Asking::start()?;
+    let asking = Asking::start();
     let mut left = filter.limit.unwrap_or(u64::MAX);
     let mut question = SticksQuestion {
         after: None,

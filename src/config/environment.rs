@@ -131,13 +131,24 @@ impl Environment {
             None => Path::new(DEFAULT_PID_PATH),
         }
     }
+}
 
-    /// Where a running process may have written its id, in the order to look.
-    pub fn running_pid_paths(&self) -> Vec<PathBuf> {
-        match &self.pid_path {
-            Some(path) => vec![path.clone()],
-            None => vec![SERVICE_PID_PATH.into(), DEFAULT_PID_PATH.into()],
-        }
+/// Where a running process may have written its id, in the order to look: for commands that ask it,
+/// which nothing else in the environment or in [`DEFAULTS_FILE`] may keep from it.
+pub fn running_pid_paths() -> Vec<PathBuf> {
+    running_pid_paths_from(|name| std::env::var_os(name), Path::new(DEFAULTS_FILE))
+}
+
+/// As [`running_pid_paths`], from any variables and file.
+pub fn running_pid_paths_from(
+    vars: impl Fn(&str) -> Option<OsString>,
+    file: &Path,
+) -> Vec<PathBuf> {
+    let own = vars(PID_PATH).filter(|value| !value.is_empty());
+    let said = own.or_else(|| DefaultsFile::read(file).get(PID_PATH).map(|(path, _)| path));
+    match said {
+        Some(path) => vec![path.into()],
+        None => vec![SERVICE_PID_PATH.into(), DEFAULT_PID_PATH.into()],
     }
 }
 

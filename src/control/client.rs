@@ -129,7 +129,9 @@ fn with_pid(pid: Option<u32>) -> String {
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::PermissionDenied => "; run this as the user or group that tcpffee runs as",
+        ErrorKind::PermissionDenied => {
+            "; run this as root, or as a member of the group that tcpffee runs as"
+        }
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             "; it took no request for 5 s: it is stopped (SIGSTOP), or its machine is overloaded"
         }

@@ -21,6 +21,8 @@ const CUT: &[u8] = b"... (cut)";
 pub(super) struct Shape {
     /// Colour the level by escape codes.
     pub colours: bool,
+    /// For systemd's journal: a priority in front, and no time, which the journal has itself.
+    pub journal: bool,
 }
 
 impl Shape {
@@ -30,10 +32,13 @@ impl Shape {
         let text = Text(Arc::new(Mutex::new(Vec::with_capacity(USUAL_LINE_BYTES))));
         // A logger for each record costs one allocation, and spares all threads the common lock
         // that one shared logger would hold while it formats.
-        let logger = WriteLogger::new(LevelFilter::Trace, layout(), text.clone());
+        let logger = WriteLogger::new(LevelFilter::Trace, layout(self), text.clone());
         logger.log(record);
         let raw = text.take();
         let mut line = printable(&raw);
+        if self.journal {
+            line = with_priority(&line, record.level());
+        }
         if self.colours {
             colour_level(&mut line, record.level());
         }
@@ -54,8 +59,25 @@ pub(super) fn loss_report(shape: Shape, count: u64) -> Vec<u8> {
     )
 }
 
-fn layout() -> Config {
+/// A priority in front of each line, as sd-daemon(3) has it.
+fn with_priority(text: &[u8], level: Level) -> Vec<u8> {
+    let priority: &[u8] = match level {
+        Level::Error => b"<3>",
+        Level::Warn => b"<4>",
+        Level::Info => b"<6>",
+        Level::Debug | Level::Trace => b"<7>",
+    };
+    let lines = text.split_inclusive(|&byte| byte == b'\n');
+    lines.flat_map(|line| [priority, line].concat()).collect()
+}
+
+fn layout(shape: Shape) -> Config {
+    let time_level = match shape.journal {
+        true => LevelFilter::Off,
+        false => LevelFilter::Error,
+    };
     ConfigBuilder::new()
+        .set_time_level(time_level)
         .set_time_format_custom(format_description!(
             "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
         ))

@@ -8,7 +8,10 @@ use super::line::MAX_LINE_BYTES;
 use super::*;
 use crate::clock::Millis;
 
-const PLAIN: Shape = Shape { colours: false };
+const PLAIN: Shape = Shape {
+    colours: false,
+    journal: false,
+};
 
 fn line_of(shape: Shape, level: Level, message: &str) -> String {
     let bytes = shape.line(
@@ -98,7 +101,14 @@ fn a_line_has_time_in_utc_level_target_and_message() {
 #[test]
 fn escape_codes_appear_only_where_colours_are_wanted() {
     assert!(!line_of(PLAIN, Level::Warn, "x").contains('\x1b'));
-    let coloured = line_of(Shape { colours: true }, Level::Warn, "x [y]");
+    let coloured = line_of(
+        Shape {
+            colours: true,
+            ..PLAIN
+        },
+        Level::Warn,
+        "x [y]",
+    );
     assert!(
         coloured.contains(" \x1b[33m[WARN ]\x1b[0m tcpffee::test: x [y]\n"),
         "{coloured:?}"
@@ -276,4 +286,17 @@ fn a_rate_limit_counts_every_occurrence_of_many_threads() {
         .admit(Millis(1 << 30))
         .expect("the interval has long passed");
     assert_eq!(seen.load(Ordering::Relaxed) + last.0, 4_000);
+}
+
+#[test]
+fn lines_for_the_journal_have_a_priority_and_no_time() {
+    let shape = Shape {
+        journal: true,
+        ..PLAIN
+    };
+    let line = line_of(shape, Level::Warn, "first\nsecond");
+    assert!(line.starts_with("<4>[WARN ] "), "{line}");
+    assert!(line.ends_with("first\n<4>    second\n"), "{line}");
+    assert!(line_of(shape, Level::Error, "x").starts_with("<3>[ERROR] "));
+    assert!(line_of(shape, Level::Info, "x").starts_with("<6>[INFO ] "));
 }

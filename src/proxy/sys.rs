@@ -18,7 +18,8 @@ pub fn unsent_bytes(socket: impl AsFd) -> io::Result<u32> {
 
 /// Has a TCP socket take segments only that have at least so many hops left (IP_MINTTL, and
 /// IPV6_MINHOPCOUNT for IPv6; RFC 5082); others are dropped without an answer. A listener does not
-/// ask it of the ends of handshakes under way, and its connections inherit it. 0 takes it back.
+/// ask it of the ends of handshakes under way (but where SYN cookies are sent), and its connections
+/// inherit it. 0 takes it back.
 pub fn require_hops_left(socket: impl AsFd, hops: u8) -> io::Result<()> {
     const IPV6_MINHOPCOUNT: libc::c_int = 73; // linux/in6.h; libc has no name for it
     let set = |level, option| set_int(&socket, level, option, libc::c_int::from(hops));

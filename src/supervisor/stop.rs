@@ -16,12 +16,13 @@ use crate::service::{EXTEND_EVERY, STEP_LIMIT};
 const STOP_POLL: Duration = Duration::from_millis(20);
 /// How long workers get to close what was cut.
 const CUT_PATIENCE: Duration = Duration::from_secs(2);
-/// The exit code of `tcpffee stop` when connections were cut.
+/// The exit code of the process, and of `tcpffee stop`, when connections were cut.
 pub const EXIT_CONNECTIONS_CUT: u8 = 5;
 
 impl Supervisor {
-    /// Ends in order: no new clients, `shutdown_grace` for open connections, the table saved.
-    pub(super) fn stop(self, reply: Option<Reply>, events: &Receiver<Event>) -> u64 {
+    /// Ends in order: no new clients, `shutdown_grace` for open connections, the table saved. The
+    /// exit code that tells how.
+    pub(super) fn stop(self, reply: Option<Reply>, events: &Receiver<Event>) -> u8 {
         let grace = self.proxy.generation().config.shutdown_grace;
         self.proxy.stop_accepting();
         let open = counted(self.proxy.connections() as u64, "open connection");
@@ -79,7 +80,7 @@ impl Supervisor {
         for reply in replies {
             reply.done_but(exit, text.clone(), Vec::new());
         }
-        cut
+        exit
     }
 
     /// Waits until nothing is open; false where the time was over, or a signal to stop came, first.

@@ -33,8 +33,7 @@ use rounds::{Look, Rounds};
 /// The thread that asks. At drop it ends.
 #[derive(Debug)]
 pub struct Watchdog {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    running: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Watchdog {
@@ -43,23 +42,23 @@ impl Watchdog {
     /// # Errors
     /// The system gave no thread.
     pub fn start(service: &Service, pulses: &Pulses) -> io::Result<Watchdog> {
-        let (mut stop, mut thread) = (None, None);
-        if let Some(limit) = service.watchdog() {
-            let (sender, stopped) = bounded(0);
-            let (service, pulses) = (service.clone(), pulses.clone());
-            let watch = move || watch(&service, &pulses, limit, &stopped);
-            let builder = std::thread::Builder::new().name("watchdog".to_owned());
-            thread = Some(builder.spawn(watch)?);
-            stop = Some(sender);
-        }
-        Ok(Watchdog { stop, thread })
+        let Some(limit) = service.watchdog() else {
+            return Ok(Watchdog { running: None });
+        };
+        let (stop, stopped) = bounded(0);
+        let (service, pulses) = (service.clone(), pulses.clone());
+        let watch = move || watch(&service, &pulses, limit, &stopped);
+        let builder = std::thread::Builder::new().name("watchdog".to_owned());
+        let thread = builder.spawn(watch)?;
+        let running = Some((stop, thread));
+        Ok(Watchdog { running })
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
+        if let Some((stop, thread)) = self.running.take() {
+            drop(stop);
             // A thread that panicked has ended the process.
             let _ = thread.join();
         }

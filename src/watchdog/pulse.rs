@@ -91,7 +91,7 @@ impl Pulses {
     /// Who was asked, has not answered, and is not excused.
     pub(super) fn silent(&self) -> Vec<String> {
         let mut living = self.living();
-        living.retain(|beat| beat.is_asked.load(Ordering::Relaxed) && !beat.is_excused());
+        living.retain(|beat| !beat.is_excused() && beat.is_asked.load(Ordering::Relaxed));
         living.iter().map(|beat| beat.name.clone()).collect()
     }
 
@@ -139,8 +139,9 @@ impl Question {
 
 impl Drop for Excuse {
     fn drop(&mut self) {
-        self.beat.excused_until_ms.store(0, Ordering::Relaxed);
+        // In this order: who looks in between finds an answer or an excuse.
         self.beat.answer();
+        self.beat.excused_until_ms.store(0, Ordering::Release);
     }
 }
 
@@ -152,7 +153,7 @@ impl Beat {
     }
 
     fn is_excused(&self) -> bool {
-        self.now_ms() < self.excused_until_ms.load(Ordering::Relaxed)
+        self.now_ms() < self.excused_until_ms.load(Ordering::Acquire)
     }
 
     fn now_ms(&self) -> u64 {

@@ -126,6 +126,6 @@ fn nobody_watches_without_a_service_manager_that_wants_to_know() {
     let pulses = Pulses::default();
     let (_pulse, rung) = pulses.register_bell("loop");
     let watchdog = Watchdog::start(&Service::default(), &pulses).expect("no thread is needed");
-    assert!(watchdog.thread.is_none());
+    assert!(watchdog.running.is_none());
     assert!(rung.try_recv().is_err());
 }

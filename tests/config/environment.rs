@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use tcpffee::config::environment::running_pid_paths_from;
 use tcpffee::config::{Environment, KeyType, MacAddress, Problems};
 
 type Vars<'v> = &'v [(&'v str, &'v str)];
@@ -79,7 +80,6 @@ fn every_variable_is_read() {
     ]);
     assert_eq!(environment.config_path, Path::new("/c"));
     assert_eq!(environment.pid_path(), Path::new("/p"));
-    assert_eq!(environment.running_pid_paths(), [PathBuf::from("/p")]);
     assert_eq!(environment.healthcheck_save_path, Path::new("/h"));
     assert_eq!(environment.stick_table_save_path, Path::new("/s"));
     assert_eq!(environment.raft_path, Path::new("/r"));
@@ -180,8 +180,13 @@ fn a_subcommand_asks_the_file_where_its_environment_is_silent() {
     let environment = Environment::for_subcommand_from(lookup(vars), &path).unwrap();
     assert_eq!(environment.config_path, Path::new("/own"));
     assert_eq!(
-        environment.running_pid_paths(),
+        running_pid_paths_from(lookup(vars), &path),
         [PathBuf::from("/run/x/y.pid")]
+    );
+    let own: Vars = &[("TCPFFEE_PID_PATH", "/p"), ("TCPFFEE_KEY_TYPE", "nonsense")];
+    assert_eq!(
+        running_pid_paths_from(lookup(own), &path),
+        [PathBuf::from("/p")]
     );
     assert_eq!(
         warnings(&environment),
@@ -219,7 +224,7 @@ fn without_the_file_a_subcommand_looks_where_a_service_would_be() {
     let environment = Environment::for_subcommand_from(lookup(&[]), missing).unwrap();
     assert_eq!(environment.warnings, []);
     assert_eq!(
-        environment.running_pid_paths(),
+        running_pid_paths_from(lookup(&[]), missing),
         [
             PathBuf::from("/run/tcpffee/tcpffee.pid"),
             PathBuf::from("/run/tcpffee.pid")

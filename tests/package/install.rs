@@ -1,6 +1,8 @@
 //! What the package puts where, and what its installation does.
 
-use crate::deb;
+use std::process::Command;
+
+use crate::deb::{self, Parts, succeed};
 use crate::machine::Machine;
 
 /// Owner, group, mode and path of everything that the package brings or makes.
@@ -108,4 +110,47 @@ fn completions_are_where_shells_look_for_them() {
          complete -p tcpffee
          _tcpffee tcpffee rel tcpffee; echo \"${COMPREPLY[@]}\"'");
     assert!(word.trim_end().ends_with("reload"), "{word}");
+}
+
+#[test]
+fn the_kernel_settings_of_the_example_can_be_set() {
+    let (Some(package), Some(machine)) = (deb::package(), Machine::bare()) else {
+        return;
+    };
+    machine.install(&package);
+    let file = machine.path("/usr/share/doc/tcpffee/examples/tcpffee-sysctl.conf");
+    // These belong to its network, so that the tests' own is left alone.
+    let set = machine.inside(move || succeed(Command::new("sysctl").arg("-p").arg(file)));
+    for name in [
+        "ip_local_port_range",
+        "ip_local_reserved_ports",
+        "somaxconn",
+    ] {
+        assert!(set.contains(name), "{set}");
+    }
+}
+
+#[test]
+fn the_binary_is_stripped_and_its_symbols_are_in_a_package_of_their_own() {
+    let Some(package) = deb::package() else {
+        return;
+    };
+    let parts = Parts::of(&package);
+    let mut readelf = Command::new("readelf");
+    readelf.args(["--sections", "--notes", "--wide"]);
+    let said = succeed(readelf.arg(parts.path("usr/sbin/tcpffee")));
+    assert!(
+        !said.contains(".debug_info") && !said.contains(".symtab"),
+        "{said}"
+    );
+    let id = said.split("Build ID: ").nth(1).expect("a build id");
+    let (directory, file) = id.lines().next().unwrap().split_at(2);
+    let name = package.file_name().unwrap().to_string_lossy();
+    let symbols = name
+        .replace("tcpffee_", "tcpffee-dbgsym_")
+        .replace(".deb", ".ddeb");
+    let mut list = Command::new("dpkg-deb");
+    let list = succeed(list.arg("--contents").arg(package.with_file_name(symbols)));
+    let expected = format!("/usr/lib/debug/.build-id/{directory}/{file}.debug");
+    assert!(list.contains(&expected), "{expected} in {list}");
 }

@@ -10,6 +10,7 @@ use crate::machine::Machine;
 fn everything(machine: &Machine) -> BTreeSet<String> {
     let lines = machine.ok(
         "find / -xdev \\( -path /var/lib/dpkg -o -path /var/log -o -path /var/cache \
+             -o -path /var/backups -o -path /var/lib/systemd/timers -o -path /var/lib/systemd/random-seed \
              -o -path /tmp -o -path /var/tmp \\) -prune -o -print; cat /etc/passwd /etc/group",
     );
     lines.lines().map(str::to_owned).collect()

@@ -41,6 +41,7 @@ fn the_unit_is_valid_and_as_locked_up_as_it_can_be() {
     assert_eq!(field("Seccomp:"), "2");
     let owner = machine.ok(&format!("stat --format '%U %G' /proc/{pid}"));
     assert_eq!(owner.trim(), "tcpffee tcpffee");
+    assert_eq!(machine.service("LimitNOFILE"), "1048576");
     let journal = machine.journal();
     for complaint in ["[WARN", "[ERROR"] {
         assert!(!journal.contains(complaint), "{journal}");
@@ -138,7 +139,7 @@ fn a_process_that_stands_still_or_dies_is_started_anew() {
     let Some(machine) = installed() else { return };
     machine.write(
         "/etc/systemd/system/tcpffee.service.d/impatient.conf",
-        "[Service]\nWatchdogSec=2\n",
+        "[Service]\nWatchdogSec=8\n",
     );
     machine.ok("systemctl daemon-reload && systemctl restart tcpffee");
     let first = machine.service_pid();
@@ -157,7 +158,7 @@ fn a_process_that_stands_still_or_dies_is_started_anew() {
     // It goes on and on: idle loops feed the watchdog.
     let third = machine.service_pid();
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(5) {
+    while begun.elapsed() < Duration::from_secs(10) {
         assert_eq!(machine.service_pid(), third);
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -178,6 +179,9 @@ fn a_bad_configuration_fails_the_start_once_and_says_why() {
     });
     assert_eq!(machine.service("NRestarts"), "0");
     assert!(machine.journal().contains("expiration"));
+    let errors = machine.ok("journalctl --unit tcpffee --priority err --output cat --no-pager");
+    assert!(errors.contains("[ERROR] tcpffee: "), "{errors}");
+    assert!(!errors.contains("[INFO"), "{errors}");
     let status = machine.service("StatusText");
     assert!(status.contains("cannot start"), "{status}");
 }
@@ -200,6 +204,11 @@ fn variables_of_etc_default_reach_the_service_and_the_commands() {
     machine.ok("tcpffee status");
     machine.ok("systemctl reload tcpffee");
     assert!(machine.journal().contains("[DEBUG"));
+    // A slip in the file keeps nobody from asking the process that runs.
+    file.write_all(b"TCPFFEE_KEY_TYPE=ip\n").unwrap();
+    machine.ok("tcpffee status");
+    machine.ok("systemctl reload tcpffee");
+    assert_eq!(machine.run("tcpffee check").code, Some(1));
 }
 
 #[test]
@@ -279,4 +288,18 @@ fn a_node_of_a_cluster_with_checks_and_heavy_flow_lacks_nothing_in_the_sandbox()
     });
     let complaints: Vec<_> = complaints.collect();
     assert!(complaints.is_empty(), "{complaints:?}");
+}
+
+#[test]
+fn root_does_not_take_the_state_from_the_service() {
+    let Some(machine) = installed() else { return };
+    machine.ok("systemctl stop tcpffee");
+    let refused = machine.run("timeout 20 tcpffee");
+    assert_eq!(refused.code, Some(3), "{}", refused.output);
+    assert!(
+        refused.output.contains("systemctl start tcpffee"),
+        "{}",
+        refused.output
+    );
+    machine.ok("systemctl start tcpffee");
 }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::deb::{self, Parts};
-use crate::machine::Machine;
-use crate::machine::{client_address, proxy};
+use crate::machine::{Machine, client_address, proxy};
 use crate::support::client;
+use crate::support::wait::eventually;
 
 /// A version before the one that is tried, whose configuration file has a word less.
 fn previous() -> Option<(Parts, PathBuf)> {
@@ -115,4 +115,88 @@ fn a_service_that_was_stopped_or_disabled_stays_so() {
     machine.install(&package);
     assert_eq!(machine.service("ActiveState"), "inactive");
     assert_eq!(machine.service("UnitFileState"), "disabled");
+}
+
+#[test]
+fn an_upgrade_that_does_not_come_about_leaves_the_process_alone() {
+    let Some((machine, package)) = running_previous() else {
+        return;
+    };
+    let pid = machine.service_pid();
+    let parts = Parts::of(&package);
+    parts.version("0.2.0-1");
+    // A file of another package's: dpkg takes back what it has begun.
+    std::fs::create_dir_all(parts.path("usr/bin")).unwrap();
+    std::fs::write(parts.path("usr/bin/man"), "not ours").unwrap();
+    std::fs::copy(parts.build(), machine.path("/tmp/package.deb")).unwrap();
+    let failed = machine.run("dpkg --install /tmp/package.deb");
+    assert_eq!(failed.code, Some(1), "{}", failed.output);
+    assert!(
+        failed.output.contains("trying to overwrite"),
+        "{}",
+        failed.output
+    );
+    assert_eq!(machine.service_pid(), pid);
+    let state = machine.ok("dpkg-query --show --showformat '${Status} ${Version}' tcpffee");
+    assert_eq!(state, "install ok installed 0.0.9-1");
+}
+
+#[test]
+fn a_removal_that_does_not_come_about_leaves_the_service_running() {
+    let Some((machine, _)) = running_previous() else {
+        return;
+    };
+    machine.ok("/var/lib/dpkg/info/tcpffee.prerm remove");
+    assert_eq!(machine.service("ActiveState"), "inactive");
+    machine.ok("/var/lib/dpkg/info/tcpffee.postinst abort-remove");
+    machine.await_active();
+}
+
+#[test]
+fn a_service_that_has_failed_is_started_by_the_version_that_takes_its_file() {
+    let Some((machine, package)) = running_previous() else {
+        return;
+    };
+    machine.replace(
+        "/etc/tcpffee/tcpffee.toml",
+        "expiration = 3600",
+        "expiratoin = 3600",
+    );
+    machine.run("systemctl restart tcpffee");
+    eventually("it has failed", || {
+        machine.service("ActiveState") == "failed"
+    });
+    let said = machine.install(&package);
+    assert!(said.contains("expiratoin"), "{said}");
+    assert!(!said.contains("the process that runs"), "{said}");
+    machine.replace(
+        "/etc/tcpffee/tcpffee.toml",
+        "expiratoin = 3600",
+        "expiration = 3600",
+    );
+    // The same version once more.
+    machine.install(&package);
+    machine.await_active();
+}
+
+#[test]
+fn the_check_before_a_restart_is_of_what_the_service_reads() {
+    let Some((machine, package)) = running_previous() else {
+        return;
+    };
+    machine.write(
+        "/etc/systemd/system/tcpffee.service.d/elsewhere.conf",
+        "[Service]\nEnvironment=TCPFFEE_CONFIG_PATH=/etc/tcpffee/elsewhere.toml\n",
+    );
+    machine.ok("cp /etc/tcpffee/tcpffee.toml /etc/tcpffee/elsewhere.toml");
+    machine.ok("systemctl daemon-reload && systemctl restart tcpffee");
+    let pid = machine.service_pid();
+    machine.replace(
+        "/etc/tcpffee/elsewhere.toml",
+        "expiration = 3600",
+        "expiratoin = 3600",
+    );
+    let said = machine.install(&package);
+    assert!(said.contains("elsewhere.toml"), "{said}");
+    assert_eq!(machine.service_pid(), pid);
 }

