@@ -1,6 +1,6 @@
 //! Failed connects: the target's faults told from this host's own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -33,11 +33,12 @@ impl Fault {
 }
 
 /// TCP allows a socket to connect to itself when its own ephemeral port is the target's and
-/// nobody listens there (simultaneous open, RFC 9293 section 3.5).
-pub fn is_connected_to_itself(socket: impl AsFd, target: SocketAddr) -> bool {
+/// nobody listens there (simultaneous open, RFC 9293 section 3.5). `from` is the address that the
+/// socket was bound to, or may have been; `None`: the kernel has chosen.
+pub fn is_connected_to_itself(socket: impl AsFd, target: SocketAddr, from: Option<IpAddr>) -> bool {
     const LOWEST_EPHEMERAL_PORT: u16 = 1024; // the lowest that ip_local_port_range may be set to
     target.port() >= LOWEST_EPHEMERAL_PORT
-        && may_be_this_host(target)
+        && (may_be_this_host(target) || from == Some(target.ip()))
         && rustix::net::getsockname(socket)
             .is_ok_and(|own| SocketAddr::try_from(own).is_ok_and(|own| own == target))
 }

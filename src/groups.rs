@@ -93,6 +93,8 @@ pub struct Group {
     pub send_proxy: Option<ProxyHeader>,
     /// Connections that it may have at once; `None`: as many as come.
     pub max_connections: Option<u64>,
+    /// Its connections come from the clients' addresses.
+    pub transparent: bool,
     /// Counts that outlive the generation.
     pub counters: Arc<GroupCounters>,
     /// What the health checks make of it.
@@ -125,6 +127,7 @@ impl Group {
             drain_timeout: config.drain_timeout,
             send_proxy: config.send_proxy,
             max_connections: config.max_connections,
+            transparent: config.transparent,
             counters,
             health,
             operator: Arc::default(),

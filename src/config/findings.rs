@@ -1,13 +1,10 @@
-//! Collects what is found while a file is read: its problems, with their positions, and which
-//! settings it makes that this version does not act on.
+//! Collects what is found while a file is read: its problems, with their positions.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
 use super::problem::{Fault, Place, Problem, Problems, Severity};
-use super::reference::Subject;
 
 /// Problems kept of one file; more are counted only.
 const MAX_PROBLEMS: usize = 200;
@@ -22,13 +19,6 @@ pub(super) struct Findings<'a> {
     problems: RefCell<Vec<(usize, Problem)>>,
     left_out: Cell<usize>,
     errors: Cell<usize>,
-    unacted: RefCell<BTreeMap<Subject, Unacted>>,
-}
-
-/// The settings of one subject that a file makes.
-struct Unacted {
-    first: Span,
-    patterns: Vec<&'static str>,
 }
 
 impl<'a> Findings<'a> {
@@ -41,7 +31,6 @@ impl<'a> Findings<'a> {
             problems: RefCell::default(),
             left_out: Cell::new(0),
             errors: Cell::new(0),
-            unacted: RefCell::default(),
         }
     }
 
@@ -57,21 +46,6 @@ impl<'a> Findings<'a> {
     /// Whether more problems would only be counted: nobody needs them explained.
     pub fn is_full(&self) -> bool {
         self.problems.borrow().len() >= MAX_PROBLEMS
-    }
-
-    /// Takes note of a setting that the file makes and this version does not act on.
-    pub fn unacted(&self, subject: Subject, span: Span, pattern: &'static str) {
-        let mut unacted = self.unacted.borrow_mut();
-        let entry = unacted.entry(subject).or_insert_with(|| Unacted {
-            first: span.clone(),
-            patterns: Vec::new(),
-        });
-        if span.start < entry.first.start {
-            entry.first = span;
-        }
-        if !entry.patterns.contains(&pattern) {
-            entry.patterns.push(pattern);
-        }
     }
 
     fn add(&self, severity: Severity, span: Span, key: &str, fault: Fault) {
@@ -108,13 +82,6 @@ impl<'a> Findings<'a> {
 
     /// The warnings, or everything where there is an error, both in the order of the file.
     pub fn finish(self) -> Result<Vec<Problem>, Problems> {
-        for (subject, unacted) in self.unacted.take() {
-            let sentence = format!(
-                "{subject}: read and checked, but not acted upon by this version ({})",
-                unacted.patterns.join(", ")
-            );
-            self.warning(unacted.first, "", sentence);
-        }
         let mut problems = self.problems.take();
         problems.sort_by_key(|(offset, _)| *offset);
         let mut problems: Vec<Problem> = problems.into_iter().map(|(_, problem)| problem).collect();

@@ -37,21 +37,6 @@ impl std::fmt::Display for TakesEffect {
     }
 }
 
-/// A subject whose settings this version reads and checks, but does not act on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    /// Transparent proxying.
-    Transparent,
-}
-
-impl std::fmt::Display for Subject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Subject::Transparent => "transparent proxying",
-        })
-    }
-}
-
 /// What holds where a key is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
@@ -76,34 +61,13 @@ pub struct Key {
     pub example: &'static str,
     /// When a change takes effect.
     pub takes_effect: TakesEffect,
-    /// The subject that this version does not act on yet, if it belongs to one.
-    pub not_acted_on: Option<Subject>,
     /// What it does, in one line.
     pub about: &'static str,
-}
-
-impl Key {
-    const fn unacted(mut self, subject: Subject) -> Key {
-        self.not_acted_on = Some(subject);
-        self
-    }
 }
 
 /// The row of a key; `None` where no key has that pattern.
 pub fn find(pattern: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.pattern == pattern)
-}
-
-/// The subject of a key, or of an array of tables, that this version does not act on, and what to
-/// call the setting: arrays of tables stand for all their keys.
-pub(super) fn not_acted_on(pattern: &str) -> Option<(Subject, &'static str)> {
-    let below = |key: &&Key| {
-        let rest = key.pattern.strip_prefix(pattern);
-        rest.is_some_and(|rest| rest.starts_with("[]."))
-    };
-    let row = find(pattern).or_else(|| KEYS.iter().find(below))?;
-    let setting = row.pattern.split("[]").next().unwrap_or(row.pattern);
-    Some((row.not_acted_on?, setting))
 }
 
 /// The names known directly below a pattern (`""` for the top of the file, `groups.N`,

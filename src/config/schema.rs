@@ -75,6 +75,8 @@ pub struct Config {
     pub queue_timeout: Duration,
     /// Networks whose connections begin with a PROXY protocol header.
     pub accept_proxy_from: Vec<IpNetwork>,
+    /// Listeners take connections that were meant for other addresses.
+    pub transparent_listen: bool,
     /// Shared secret between peers.
     pub peer_secret_file: Option<PathBuf>,
     /// Server groups, ascending by id, at least one.

@@ -43,9 +43,6 @@ impl<'a> Section<'a> {
     pub fn get(&self, name: &str) -> Option<Entry<'a>> {
         let (key, value) = self.table.get_key_value(name)?;
         let pattern = join(&self.pattern, name);
-        if let Some((subject, setting)) = reference::not_acted_on(&pattern) {
-            self.findings.unacted(subject, key.span(), setting);
-        }
         Some(Entry {
             findings: self.findings,
             value,

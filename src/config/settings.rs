@@ -147,6 +147,7 @@ pub(super) fn top(config: &Config) -> Vec<Setting> {
     );
     list.add("queue_timeout", time(config.queue_timeout));
     list.add("accept_proxy_from", joined(&config.accept_proxy_from));
+    list.add("transparent_listen", config.transparent_listen);
     list.add("stats_bind_socket", config.stats_bind_socket);
     let sockets = &config.raft_sockets;
     list.add(

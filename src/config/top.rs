@@ -73,6 +73,7 @@ pub(super) fn config(top: &Section<'_>, env: &Environment) -> Option<Config> {
             .per_second("max_new_connections_per_second_per_client"),
         queue_timeout: top.seconds_or("queue_timeout", 5_000),
         accept_proxy_from: listening::accept_proxy_from(top),
+        transparent_listen: top.bool("transparent_listen", false),
         peer_secret_file: path(top, "peer_secret_file"),
         groups: group::groups(top, &ports),
         bind_addrs: bind_addrs.iter().map(|bind| bind.ip).collect(),

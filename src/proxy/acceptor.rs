@@ -18,6 +18,7 @@ use super::arena::Subject;
 use super::early_data::EarlyData;
 use super::generation::LocalGeneration;
 use super::listener;
+use super::sys;
 use super::worker::{Ready, Worker};
 
 /// Connections accepted from one listener in one turn.
@@ -117,6 +118,11 @@ impl Worker {
             }
             if let Err(error) = listener::set_keepalive(&listener.socket, config.tcp_keepalive) {
                 log::error!("setting keep-alive for {}: {error}", listener.address);
+            }
+            let is_ipv6 = listener.address.is_ipv6();
+            let wanted = config.transparent_listen;
+            if let Err(error) = sys::set_transparent(&listener.socket, is_ipv6, wanted) {
+                log::error!("transparent_listen for {}: {error}", listener.address);
             }
         }
     }

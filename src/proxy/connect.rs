@@ -1,12 +1,14 @@
 //! Connecting to targets: making the socket, and judging what became of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::fault::{Fault, is_connected_to_itself};
+
+use super::transparent;
 
 /// What a connecting socket has come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,8 +34,12 @@ pub enum Started {
 
 /// Starts a non-blocking connect. With `data_follows` the handshake's last segment waits for the
 /// client's bytes that are at hand and travels with them (TCP_QUICKACK off, tcp(7)): one segment
-/// less for each connection.
-pub fn start(target: SocketAddr, data_follows: bool) -> Result<Started, Fault> {
+/// less for each connection. With a `source` the target sees that address in place of this host's.
+pub fn start(
+    target: SocketAddr,
+    source: Option<SocketAddr>,
+    data_follows: bool,
+) -> Result<Started, Fault> {
     let family = if target.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -46,13 +52,16 @@ pub fn start(target: SocketAddr, data_follows: bool) -> Result<Started, Fault> {
     if data_follows {
         sockopt::set_tcp_quickack(&socket, false).map_err(Fault::Local)?;
     }
+    if let Some(source) = source {
+        transparent::bind(&socket, source).map_err(Fault::Local)?;
+    }
     match rustix::net::connect(&socket, &target) {
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
         Err(error) => return Err(Fault::of(error)),
     }
     if !is_established(&socket) {
         Ok(Started::Pending(socket))
-    } else if is_connected_to_itself(&socket, target) {
+    } else if is_connected_to_itself(&socket, target, source.map(|source| source.ip())) {
         Err(Fault::Target(Errno::CONNREFUSED))
     } else {
         Ok(Started::Connected(socket))
@@ -64,10 +73,10 @@ fn is_established(socket: &OwnedFd) -> bool {
 }
 
 /// Looks at a socket that is connecting. Asks for its error only while it is not established,
-/// since asking consumes it.
-pub fn progress(socket: &OwnedFd, target: SocketAddr) -> Progress {
+/// since asking consumes it. The socket may be bound to the address of its `client`.
+pub fn progress(socket: &OwnedFd, target: SocketAddr, client: IpAddr) -> Progress {
     if is_established(socket) {
-        return if is_connected_to_itself(socket, target) {
+        return if is_connected_to_itself(socket, target, Some(client)) {
             Progress::Failed(Fault::Target(Errno::CONNREFUSED))
         } else {
             Progress::Connected
@@ -88,14 +97,14 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn settled(target: SocketAddr) -> Progress {
-        let socket = match start(target, false) {
+        let socket = match start(target, None, false) {
             Ok(Started::Connected(_)) => return Progress::Connected,
             Ok(Started::Pending(socket)) => socket,
             Err(fault) => return Progress::Failed(fault),
         };
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            match progress(&socket, target) {
+            match progress(&socket, target, target.ip()) {
                 Progress::Pending if Instant::now() < deadline => std::thread::yield_now(),
                 settled => return settled,
             }
@@ -124,7 +133,7 @@ mod tests {
         let own = SocketAddr::try_from(own).expect("ip");
         rustix::net::connect(&socket, &own).expect("simultaneous open");
         assert_eq!(
-            progress(&socket, own),
+            progress(&socket, own, own.ip()),
             Progress::Failed(Fault::Target(Errno::CONNREFUSED))
         );
     }

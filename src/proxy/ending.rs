@@ -32,6 +32,8 @@ pub enum End {
     NoGroup,
     /// The key's group had no target for the port.
     NoTarget,
+    /// The group is transparent, and its target cannot see the client's address.
+    NotTransparent,
     /// The stick table was full.
     TableFull,
     /// The stick table did not answer in time.
@@ -66,7 +68,7 @@ pub enum End {
 
 impl End {
     /// Every reason, in the order of their counters.
-    pub const ALL: [End; 29] = [
+    pub const ALL: [End; 30] = [
         End::ClientFinished,
         End::TargetFinished,
         End::ClientReset,
@@ -81,6 +83,7 @@ impl End {
         End::LocalError,
         End::NoGroup,
         End::NoTarget,
+        End::NotTransparent,
         End::TableFull,
         End::Unanswered,
         End::NoQuorum,
@@ -115,6 +118,7 @@ impl End {
             End::LocalError => "local_error",
             End::NoGroup => "no_group",
             End::NoTarget => "no_target",
+            End::NotTransparent => "not_transparent",
             End::TableFull => "table_full",
             End::Unanswered => "unanswered",
             End::NoQuorum => "no_quorum",
@@ -154,6 +158,9 @@ impl End {
             End::LocalError => "this host had no descriptor, port or memory for it",
             End::NoGroup => "no group is Up with a target for the port",
             End::NoTarget => "its group has no target for the port here",
+            End::NotTransparent => {
+                "no connection can come from its address to its group's target (transparent)"
+            }
             End::TableFull => "the stick table is full (stick_table_max_entries)",
             End::Unanswered => "the stick table did not answer in time",
             End::NoQuorum => "no leader of the cluster answers (no_quorum)",

@@ -24,24 +24,40 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// What the operator should know of it: each target that is one of this proxy's listeners.
+    /// What the operator should know of it: each target that is one of this proxy's listeners, and
+    /// each that can see no client's address though its group asks for it.
     pub fn warnings(&self) -> Vec<String> {
-        let targets = self.groups.iter().flat_map(|group| {
-            group
-                .targets()
-                .iter()
-                .map(move |(port, target)| (group.id, port, target))
-        });
-        targets
-            .filter(|(_, _, target)| target.is_own_listener())
-            .map(|(group, port, target)| {
-                format!(
-                    "groups.{group}.portmap: port {port} leads to {}, which is a listener of \
-                     this proxy itself; it is never connected to",
-                    target.configured
-                )
-            })
-            .collect()
+        let mut warnings = Vec::new();
+        for group in self.groups.iter() {
+            for (port, target) in group.targets() {
+                let told = match target.address() {
+                    _ if target.is_own_listener() => {
+                        "which is a listener of this proxy itself; it is never connected to"
+                    }
+                    Some(address) if group.transparent && !self.has_clients_like(address) => {
+                        "which sees no client's address (transparent): no listener is of its IP \
+                         family, and clients are reset"
+                    }
+                    _ => continue,
+                };
+                let (id, configured) = (group.id, &target.configured);
+                warnings.push(format!(
+                    "groups.{id}.portmap: port {port} leads to {configured}, {told}"
+                ));
+            }
+        }
+        warnings
+    }
+
+    /// Whether clients of the IP family of `target` may come.
+    fn has_clients_like(&self, target: SocketAddr) -> bool {
+        let config = &self.config;
+        let is_ipv4 = target.ip().to_canonical().is_ipv4();
+        let is_alike = |bound: &IpAddr| {
+            bound.to_canonical().is_ipv4() == is_ipv4 || (bound.is_unspecified() && is_ipv4)
+        };
+        // A PROXY protocol header names clients of either family.
+        !config.accept_proxy_from.is_empty() || config.bind_addrs.iter().any(is_alike)
     }
 }
 

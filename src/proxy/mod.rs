@@ -36,6 +36,7 @@ mod side;
 mod statuses;
 mod sys;
 mod traffic;
+mod transparent;
 mod view;
 mod wheel;
 mod worker;
@@ -65,6 +66,7 @@ pub use generation::{Generation, HealthOf, Lookup};
 pub use listener::ListenError;
 pub use statuses::Statuses;
 pub use traffic::{GroupTraffic, MAX_GROUPS, MAX_PORTS, OTHER_PORT, PortTraffic};
+pub use transparent::TransparentError;
 pub use view::{Totals, View};
 
 use client_rates::ClientRates;
@@ -116,6 +118,9 @@ pub enum StartError {
     /// A listener could not be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// It may not connect or listen as the configuration says.
+    #[error(transparent)]
+    Transparent(#[from] TransparentError),
     /// The system gave no event loop or thread.
     #[error("cannot start the workers: {0}")]
     Workers(#[from] io::Error),
@@ -133,6 +138,9 @@ pub enum ReloadError {
     /// A listener could not be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// This process may not connect or listen so.
+    #[error(transparent)]
+    Transparent(#[from] TransparentError),
     /// With so many listeners no descriptors would be left for connections.
     #[error("{0}: none would be left for connections; listen on fewer ports")]
     Descriptors(Split),
@@ -182,14 +190,15 @@ impl Proxy {
     /// Binds every listener, starts the workers, and accepts.
     ///
     /// # Errors
-    /// An address that cannot be bound, or no descriptors or threads to be had. Nothing is left
-    /// behind then.
+    /// An address that cannot be bound, no descriptors or threads to be had, or a capability that
+    /// is missing. Nothing is left behind then.
     pub fn start(
         config: Config,
         parts: Parts,
         health: Health<'_>,
         lookup: Lookup<'_>,
     ) -> Result<Proxy, StartError> {
+        transparent::check(&config)?;
         let addresses = config.listen_addresses();
         let own_descriptors = descriptors::open_now();
         let split = Split::new(
@@ -271,6 +280,7 @@ impl Proxy {
         health: Health<'_>,
         lookup: Lookup<'_>,
     ) -> Result<(), ReloadError> {
+        transparent::check(&config)?;
         let old = self.shared.generation.load_full();
         let before = old.config.listen_addresses();
         let after = config.listen_addresses();
@@ -472,6 +482,11 @@ fn prepare(address: SocketAddr, sockets: &[OwnedFd], config: &Config) -> Result<
     for socket in sockets {
         listener::set_keepalive(socket, config.tcp_keepalive)
             .map_err(|source| ListenError::Other { address, source })?;
+        // Once bound: `freebind` alone says whether the address may be another host's.
+        if config.transparent_listen {
+            sys::set_transparent(socket, address.is_ipv6(), true)
+                .map_err(|source| ListenError::Other { address, source })?;
+        }
         listener::listen(socket, address, config.listen_backlog)?;
     }
     Ok(())

@@ -24,6 +24,7 @@ use super::relay::Flow;
 use super::session::{MessageKey, Phase, Session};
 use super::side::{Nagle, Side, Watch};
 use super::traffic::CONNECT_BOUNDS_US;
+use super::transparent;
 use super::worker::Worker;
 
 /// Times that a connection asks again because its entry changed while it was being connected.
@@ -346,14 +347,22 @@ impl Worker {
         let answer = session.answer.expect("a connect follows an answer");
         let group = session.generation.groups.get(answer.group);
         let sends_header = group.is_some_and(|group| group.send_proxy.is_some());
+        let is_transparent = group.is_some_and(|group| group.transparent);
         let Some(address) = group.and_then(|group| group.target(session.port)) else {
             self.end(id, End::NoTarget);
             return;
         };
         session.target_address = Some(address);
+        let source = match is_transparent {
+            true => match transparent::source(session.peer, address) {
+                Some(source) => Some(source),
+                None => return self.not_transparent(id, address),
+            },
+            false => None,
+        };
         let begun = Instant::now();
         let data_follows = sends_header || !session.inward.held_bytes().is_empty();
-        let (socket, is_connected) = match connect::start(address, data_follows) {
+        let (socket, is_connected) = match connect::start(address, source, data_follows) {
             Ok(Started::Connected(socket)) => (socket, true),
             Ok(Started::Pending(socket)) => (socket, false),
             Err(fault) => return self.connect_failed(id, fault),
@@ -369,6 +378,19 @@ impl Worker {
         }
     }
 
+    /// Its group is to see the client's own address, and cannot. Were it to see this host's
+    /// instead, it would give the client this host's rights.
+    fn not_transparent(&mut self, id: SessionId, target: SocketAddr) {
+        let end = End::NotTransparent;
+        if let Some(left_out) = REFUSED.admit(self.now) {
+            let session = self.session(id);
+            let (peer, port) = (session.peer, session.port);
+            let why = end.explanation();
+            log::warn!("{peer} on port {port} is reset: {why}, {target}{left_out}");
+        }
+        self.end(id, end);
+    }
+
     /// Looks what has become of a connect.
     fn check_connect(&mut self, id: SessionId) {
         let session = self
@@ -381,7 +403,7 @@ impl Worker {
         let (Some(target), Some(address)) = (&mut session.target, session.target_address) else {
             return;
         };
-        match connect::progress(&target.socket, address) {
+        match connect::progress(&target.socket, address, session.peer.ip().to_canonical()) {
             Progress::Pending => {}
             Progress::Connected => self.connected(id, begun),
             Progress::ConnectedThenReset => {
@@ -477,15 +499,21 @@ impl Worker {
             .get_mut(id)
             .expect("the caller has just met it in the arena");
         session.target = None;
+        let peer = session.peer;
         let answer = session.answer.expect("a connect follows an answer");
         let address = session.target_address.expect("a connect has a target");
         let error = match fault {
             Fault::Target(error) => error,
             Fault::Local(error) => {
+                let group = session.generation.groups.get(answer.group);
+                let from = match group.is_some_and(|group| group.transparent) {
+                    true => format!(" from {} (transparent)", peer.ip()),
+                    false => String::new(),
+                };
                 if let Some(left_out) = LOCAL_FAILED.admit(now) {
                     log::error!(
-                        "this host cannot connect to {address}: {error}; no group is blamed for \
-                         it{left_out}"
+                        "this host cannot connect to {address}{from}: {error}; no group is blamed \
+                         for it{left_out}"
                     );
                 }
                 return self.end(id, End::LocalError);

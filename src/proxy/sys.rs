@@ -22,28 +22,50 @@ pub fn unsent_bytes(socket: impl AsFd) -> io::Result<u32> {
 /// inherit it. 0 takes it back.
 pub fn require_hops_left(socket: impl AsFd, hops: u8) -> io::Result<()> {
     const IPV6_MINHOPCOUNT: libc::c_int = 73; // linux/in6.h; libc has no name for it
-    let descriptor = socket.as_fd().as_raw_fd();
-    let set = |level, option| {
-        let hops = libc::c_int::from(hops);
-        // SAFETY: the option is an int, which lives for the call.
-        let result = unsafe {
-            libc::setsockopt(
-                descriptor,
-                level,
-                option,
-                (&raw const hops).cast(),
-                size_of_val(&hops) as libc::socklen_t,
-            )
-        };
-        match result {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    };
+    let set = |level, option| set_int(&socket, level, option, libc::c_int::from(hops));
     // An IPv6 socket may have IPv4 connections.
     set(libc::IPPROTO_IP, libc::IP_MINTTL)?;
     match set(libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT) {
         Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()), // an IPv4 socket
         done => done,
+    }
+}
+
+/// Lets a socket have addresses that are not this host's: connect from them, or take connections
+/// that were meant for them (IP_TRANSPARENT, ip(7); IPV6_TRANSPARENT). To set it needs
+/// CAP_NET_ADMIN or CAP_NET_RAW, to take it back nothing.
+pub fn set_transparent(socket: impl AsFd, is_ipv6: bool, on: bool) -> io::Result<()> {
+    let (level, option) = match is_ipv6 {
+        true => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
+        false => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
+    };
+    set_int(socket, level, option, libc::c_int::from(on))
+}
+
+/// Has bind(2) with port 0 choose none, so that connect(2) chooses one that is free towards its
+/// target (IP_BIND_ADDRESS_NO_PORT, ip(7)); for IPv6 too.
+pub fn leave_port_to_connect(socket: impl AsFd) -> io::Result<()> {
+    set_int(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
+fn set_int(
+    socket: impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the option is an int, which lives for the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }

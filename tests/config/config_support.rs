@@ -35,15 +35,8 @@ pub fn good(text: &str) -> Config {
         .config
 }
 
-/// The problems of a file without their places, but for settings that nothing acts on.
-pub fn problems(text: &str) -> Vec<String> {
-    let mut problems = all_problems(text);
-    problems.retain(|problem| !problem.contains("not acted upon"));
-    problems
-}
-
 /// The problems of a file without their places.
-pub fn all_problems(text: &str) -> Vec<String> {
+pub fn problems(text: &str) -> Vec<String> {
     let list = match load(text) {
         Ok(loaded) => loaded.warnings,
         Err(problems) => problems.0,

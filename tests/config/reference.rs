@@ -63,9 +63,6 @@ Each key says when its change takes effect:
 - **live**: at once.
 - **new connections**: for connections accepted from then on.
 - **restart**: at the next start. A reload that changes such a key is refused and changes nothing.
-
-Keys and variables marked with ¹ are read and checked, but not acted upon by this version; whoever
-sets one is warned.
 ";
 
 fn cell(text: &str) -> String {
@@ -73,7 +70,6 @@ fn cell(text: &str) -> String {
 }
 
 fn row(page: &mut String, key: &Key) {
-    let mark = if key.not_acted_on.is_some() { "¹" } else { "" };
     let default = match key.default {
         Absent::Required => "required".to_owned(),
         Absent::Toml(value) => format!("`{value}`"),
@@ -81,7 +77,7 @@ fn row(page: &mut String, key: &Key) {
     };
     writeln!(
         page,
-        "| `{}`{mark} | {} | {} | {default} | `{}` | {} | {} |",
+        "| `{}` | {} | {} | {default} | `{}` | {} | {} |",
         key.pattern,
         key.kind.name(),
         cell(&key.kind.range()),

@@ -321,17 +321,9 @@ fn elections_come_well_after_heartbeats() {
 }
 
 #[test]
-fn each_subject_that_nothing_acts_on_is_warned_about_once() {
-    let top = "no_quorum = \"refuse\"\nno_quorum_after = 5\npeer_secret_file = \"/s\"";
-    assert_eq!(all_problems(&file(top, "")), [""; 0]);
-    let top = &format!("{top}\naccept_proxy_from = \"10.0.0.0/8\"");
-    assert_eq!(all_problems(&file(top, "send_proxy = \"v1\"")), [""; 0]);
-    let group = "transparent = true";
-    let tail = "read and checked, but not acted upon by this version";
-    assert_eq!(
-        all_problems(&file(top, group)),
-        [format!(
-            "warning: transparent proxying: {tail} (groups.N.transparent)"
-        ),],
-    );
+fn every_setting_is_acted_upon_without_a_word() {
+    let top = "no_quorum = \"refuse\"\nno_quorum_after = 5\npeer_secret_file = \"/s\"\n\
+               accept_proxy_from = \"10.0.0.0/8\"\ntransparent_listen = true";
+    let group = "send_proxy = \"v1\"\ntransparent = true";
+    assert_eq!(problems(&file(top, group)), [""; 0]);
 }

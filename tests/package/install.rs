@@ -24,6 +24,7 @@ root root 644 /usr/share/doc/tcpffee/changelog.Debian.gz
 root root 644 /usr/share/doc/tcpffee/docs/CLUSTER.md
 root root 644 /usr/share/doc/tcpffee/docs/CONFIGURATION.md
 root root 644 /usr/share/doc/tcpffee/docs/MIGRATING.md
+root root 644 /usr/share/doc/tcpffee/docs/TRANSPARENT.md
 root root 644 /usr/share/doc/tcpffee/examples/alerts.yml
 root root 644 /usr/share/doc/tcpffee/examples/grafana-dashboard.json
 root root 644 /usr/share/doc/tcpffee/examples/tcpffee-sysctl.conf

@@ -214,6 +214,14 @@ fn variables_of_etc_default_reach_the_service_and_the_commands() {
 #[test]
 fn the_drop_in_for_transparent_proxying_adds_its_capability_and_no_other() {
     let Some(machine) = installed() else { return };
+    let file = "/etc/tcpffee/tcpffee.toml";
+    machine.replace(file, "#transparent = false", "transparent = true");
+    assert_ne!(machine.run("systemctl reload tcpffee").code, Some(0));
+    let journal = machine.journal();
+    assert!(
+        journal.contains("examples/transparent.conf and a restart"),
+        "{journal}"
+    );
     machine.ok(
         "install -D -m 0644 /usr/share/doc/tcpffee/examples/transparent.conf \
              /etc/systemd/system/tcpffee.service.d/transparent.conf
@@ -223,6 +231,18 @@ fn the_drop_in_for_transparent_proxying_adds_its_capability_and_no_other() {
     let status = machine.read(&format!("/proc/{}/status", machine.service_pid()));
     // CAP_NET_BIND_SERVICE is bit 10, CAP_NET_ADMIN bit 12.
     assert!(status.contains("CapEff:\t0000000000001400"), "{status}");
+    // Group 0 is transparent, and one of the first three clients is its.
+    let servers = machine.servers();
+    for client in 1..=3 {
+        machine.ask(client, 5280).unwrap();
+    }
+    let seen = servers[0].arrivals();
+    let clients: Vec<_> = (1..=3).map(client_address).collect();
+    assert!(!seen.is_empty());
+    assert!(
+        seen.iter().all(|(peer, _)| clients.contains(&peer.ip())),
+        "{seen:?}"
+    );
 }
 
 #[test]

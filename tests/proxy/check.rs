@@ -200,3 +200,32 @@ fn a_target_that_is_the_proxy_itself_is_warned_about() {
         checked.stdout
     );
 }
+
+#[test]
+fn a_target_that_can_see_no_clients_address_is_warned_about() {
+    let told = |bind: &str, more: &str| {
+        let text = format!(
+            "bind_addr = {bind}\nports = [80]\nexpiration = 1\n{more}\n[groups.0]\n\
+             portmap = \"2001:db8::1\"\ntransparent = true\n"
+        );
+        check(&text).stdout
+    };
+    let sentence = "groups.0.portmap: port 80 leads to [2001:db8::1]:80, which sees no client's \
+                    address (transparent)";
+    assert!(told("\"0.0.0.0\"", "").contains(sentence));
+    assert!(told("\"127.0.0.1\"", "").contains(sentence));
+    for (bind, more) in [
+        ("\"::\"", ""),
+        ("[\"127.0.0.1\", \"::1\"]", ""),
+        ("\"0.0.0.0\"", "accept_proxy_from = \"10.0.0.0/8\""),
+    ] {
+        let told = told(bind, more);
+        assert!(told.contains("no warnings"), "{told}");
+    }
+    // An IPv6 listener without an IPv4 one beside it takes IPv4 as well.
+    let text = "bind_addr = \"::\"\nports = [80]\nexpiration = 1\n[groups.0]\n\
+                portmap = \"192.0.2.1\"\ntransparent = true\n";
+    assert!(check(text).stdout.contains("no warnings"));
+    let told = check(&text.replace("\"::\"", "\"::1\"")).stdout;
+    assert!(told.contains("sees no client's address"), "{told}");
+}

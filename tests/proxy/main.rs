@@ -32,3 +32,5 @@ mod silence;
 mod stickiness;
 mod stop;
 mod timeouts;
+mod transparent;
+mod transparent_routes;

@@ -3,7 +3,7 @@
 use super::super::kind::{Kind, YEAR_MS};
 use super::super::schema::{Balance, FallAction, HttpMethod, NoQuorum, OnDisabled, StickTableFull};
 use super::super::words::{Words, names};
-use super::{Absent, Key, Subject, TakesEffect};
+use super::{Absent, Key, TakesEffect};
 
 const fn key(
     takes_effect: TakesEffect,
@@ -19,7 +19,6 @@ const fn key(
         default,
         example,
         takes_effect,
-        not_acted_on: None,
         about,
     }
 }
@@ -58,7 +57,6 @@ const CLIENT_NETWORKS: Kind = other(
 const PORT: Kind = integer(1, 65535);
 
 use Absent::{Required, Toml, Words as InWords};
-use Subject::Transparent;
 use TakesEffect::{Live, NewConnections, Restart};
 
 /// Every key, in the order of the reference.
@@ -129,6 +127,8 @@ pub static KEYS: &[Key] = &[
     key(NewConnections, "accept_proxy_from", other("string or array", "a network such as \"10.0.0.0/8\", or a list of them (at most 256)"),
         Toml("[]"), "[\"10.0.0.0/8\", \"2001:db8::/32\"]",
         "Networks whose connections begin with a PROXY protocol header, version 1 or 2, which names the client. Without a valid one within 5 seconds a connection is reset. From anywhere else none is accepted: its bytes pass as they came."),
+    key(Live, "transparent_listen", Kind::Bool, Toml("false"), "true",
+        "Listeners also take connections to other hosts' addresses that the packet filter hands them (nftables' `tproxy`): docs/TRANSPARENT.md. Needs CAP_NET_ADMIN or CAP_NET_RAW."),
 
     // Groups
     key(NewConnections, "groups.N.portmap", other("string or table", "an IP address or host name, or a table of listened port = \"address:port\""),
@@ -154,7 +154,7 @@ pub static KEYS: &[Key] = &[
     key(NewConnections, "groups.N.send_proxy", Kind::Choice(SEND_PROXY), Toml("\"off\""), "\"v2\"",
         "PROXY protocol header in front of every connection to the targets, health checks included."),
     key(NewConnections, "groups.N.transparent", Kind::Bool, Toml("false"), "true",
-        "Connect to the targets from the client's own address.").unacted(Transparent),
+        "Connect to the targets from the client's own address. Needs CAP_NET_ADMIN or CAP_NET_RAW, and routes that bring the targets' answers back: docs/TRANSPARENT.md. A client whose address cannot be used towards its target, of the other IP family above all, is reset. Health checks come from this host's address."),
 
     // Health checks
     key(Live, "groups.N.healthchecks[].fall", integer(1, 1000), Toml("3"), "2",

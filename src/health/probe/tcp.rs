@@ -29,7 +29,7 @@ pub(super) fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStrea
 
 /// A socket that connected to itself has met nobody.
 pub(super) fn not_itself(stream: TcpStream, address: SocketAddr) -> Result<TcpStream, Outcome> {
-    match is_connected_to_itself(&stream, address) {
+    match is_connected_to_itself(&stream, address, None) {
         true => Err(Outcome::Failed(Failure::Refused)),
         false => Ok(stream),
     }

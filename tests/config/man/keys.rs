@@ -14,7 +14,7 @@ fn rows(key: &Key) -> Vec<(String, String)> {
         Absent::Toml(value) => value,
         Absent::Words(words) => words,
     };
-    let mut rows = vec![
+    let rows = vec![
         (
             "Takes",
             format!("{}: {}", key.kind.name(), key.kind.range()),
@@ -23,9 +23,6 @@ fn rows(key: &Key) -> Vec<(String, String)> {
         ("Change", key.takes_effect.to_string()),
         ("Example", format!("{name} = {}", key.example)),
     ];
-    if key.not_acted_on.is_some() {
-        rows.push(("Status", "not acted upon yet".to_owned()));
-    }
     let row = |(name, words): (&str, String)| (name.to_owned(), words.replace('`', ""));
     rows.into_iter().map(row).collect()
 }
