@@ -1,6 +1,6 @@
 //! Failed connects: the target's faults told from this host's own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -12,6 +12,9 @@ pub enum Fault {
     Target(Errno),
     /// This host's: no descriptor, port or memory. Says nothing about the target.
     Local(Errno),
+    /// This host's: the source address (`bind_source`) is not one of its own, or not one from which
+    /// the target can be reached. Says nothing about the target.
+    Source(IpAddr, Errno),
 }
 
 impl Fault {
@@ -34,10 +37,11 @@ impl Fault {
 
 /// TCP allows a socket to connect to itself when its own ephemeral port is the target's and
 /// nobody listens there (simultaneous open, RFC 9293 section 3.5).
-pub fn is_connected_to_itself(socket: impl AsFd, target: SocketAddr) -> bool {
+/// `is_bound`: its source address was not the kernel's to choose.
+pub fn is_connected_to_itself(socket: impl AsFd, target: SocketAddr, is_bound: bool) -> bool {
     const LOWEST_EPHEMERAL_PORT: u16 = 1024; // the lowest that ip_local_port_range may be set to
     target.port() >= LOWEST_EPHEMERAL_PORT
-        && may_be_this_host(target)
+        && (is_bound || may_be_this_host(target))
         && rustix::net::getsockname(socket)
             .is_ok_and(|own| SocketAddr::try_from(own).is_ok_and(|own| own == target))
 }

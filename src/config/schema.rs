@@ -62,6 +62,9 @@ pub struct Config {
     pub raft_election_timeout: (Duration, Duration),
     /// Networks whose connections begin with a PROXY protocol header.
     pub accept_proxy_from: Vec<IpNetwork>,
+    /// Addresses that connections to targets come from, without repetition; empty: the kernel
+    /// chooses.
+    pub bind_source: Vec<IpRange>,
     /// Shared secret between peers.
     pub peer_secret_file: Option<PathBuf>,
     /// Server groups, ascending by id, at least one.
@@ -83,6 +86,50 @@ impl Config {
     /// Whether IPv6 listeners leave IPv4 alone: where IPv4 addresses are bound too.
     pub fn is_v6only(&self) -> bool {
         self.bind_addrs.iter().any(IpAddr::is_ipv4)
+    }
+}
+
+/// Addresses of one family from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpRange {
+    /// The first.
+    pub first: IpAddr,
+    /// The last, not before the first.
+    pub last: IpAddr,
+}
+
+impl IpRange {
+    /// Every address of it, in order.
+    pub fn addresses(self) -> impl Iterator<Item = IpAddr> {
+        let first = bits(self.first);
+        let is_v4 = self.first.is_ipv4();
+        (0..self.count()).map(move |at| address(first + at, is_v4))
+    }
+
+    /// How many there are.
+    pub fn count(self) -> u128 {
+        (bits(self.last) - bits(self.first)).saturating_add(1)
+    }
+
+    /// Whether both have an address in common.
+    pub fn overlaps(self, other: IpRange) -> bool {
+        self.first.is_ipv4() == other.first.is_ipv4()
+            && self.first <= other.last
+            && other.first <= self.last
+    }
+}
+
+fn bits(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)),
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
+
+fn address(bits: u128, is_v4: bool) -> IpAddr {
+    match u32::try_from(bits) {
+        Ok(bits) if is_v4 => IpAddr::V4(bits.into()),
+        _ => IpAddr::V6(bits.into()),
     }
 }
 

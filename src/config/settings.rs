@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::kind::seconds;
 use super::reference::{self, Key};
-use super::schema::{Config, GroupConfig, HealthCheck, Peer, TargetAddr};
+use super::schema::{Config, GroupConfig, HealthCheck, IpRange, Peer, TargetAddr};
 use super::values;
 
 /// One setting of a configuration.
@@ -123,6 +123,7 @@ pub(super) fn top(config: &Config) -> Vec<Setting> {
     list.add("tcp_keepalive", time(config.tcp_keepalive));
     list.add("shutdown_grace", time(config.shutdown_grace));
     list.add("accept_proxy_from", joined(&config.accept_proxy_from));
+    list.add("bind_source", or_the_kernels(&config.bind_source));
     list.add("stats_bind_socket", config.stats_bind_socket);
     let sockets = &config.raft_sockets;
     list.add(
@@ -252,6 +253,13 @@ fn joined(values: &[impl Display]) -> String {
         return "none".to_owned();
     }
     shown.join(", ")
+}
+
+fn or_the_kernels(sources: &[IpRange]) -> String {
+    match sources {
+        [] => "the kernel's choice".to_owned(),
+        sources => joined(sources),
+    }
 }
 
 fn time(duration: Duration) -> String {

@@ -67,6 +67,7 @@ pub(super) fn config(top: &Section<'_>, env: &Environment) -> Option<Config> {
         raft_heartbeat,
         raft_election_timeout: peers::election_timeout(top, raft_heartbeat),
         accept_proxy_from: listening::accept_proxy_from(top),
+        bind_source: listening::bind_source(top),
         peer_secret_file: path(top, "peer_secret_file"),
         groups: group::groups(top, &ports),
         bind_addrs: bind_addrs.iter().map(|bind| bind.ip).collect(),

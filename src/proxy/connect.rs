@@ -1,12 +1,14 @@
 //! Connecting to targets: making the socket, and judging what became of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::fault::{Fault, is_connected_to_itself};
+
+use super::sys;
 
 /// What a connecting socket has come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,8 +34,13 @@ pub enum Started {
 
 /// Starts a non-blocking connect. With `data_follows` the handshake's last segment waits for the
 /// client's bytes that are at hand and travels with them (TCP_QUICKACK off, tcp(7)): one segment
-/// less for each connection.
-pub fn start(target: SocketAddr, data_follows: bool) -> Result<Started, Fault> {
+/// less for each connection. `source`: the address to connect from, where it is not the kernel's to
+/// choose; its port is chosen once the target is known, so that each target can have every port.
+pub fn start(
+    target: SocketAddr,
+    data_follows: bool,
+    source: Option<IpAddr>,
+) -> Result<Started, Fault> {
     let family = if target.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -46,13 +53,18 @@ pub fn start(target: SocketAddr, data_follows: bool) -> Result<Started, Fault> {
     if data_follows {
         sockopt::set_tcp_quickack(&socket, false).map_err(Fault::Local)?;
     }
-    match rustix::net::connect(&socket, &target) {
-        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
-        Err(error) => return Err(Fault::of(error)),
+    if let Some(source) = source {
+        sys::bind_address_only(&socket, source).map_err(|error| Fault::Source(source, error))?;
+    }
+    match (rustix::net::connect(&socket, &target), source) {
+        (Ok(()) | Err(Errno::INPROGRESS | Errno::INTR), _) => {}
+        // Such as from a loopback address to another host.
+        (Err(Errno::INVAL), Some(source)) => return Err(Fault::Source(source, Errno::INVAL)),
+        (Err(error), _) => return Err(Fault::of(error)),
     }
     if !is_established(&socket) {
         Ok(Started::Pending(socket))
-    } else if is_connected_to_itself(&socket, target) {
+    } else if is_connected_to_itself(&socket, target, source.is_some()) {
         Err(Fault::Target(Errno::CONNREFUSED))
     } else {
         Ok(Started::Connected(socket))
@@ -64,10 +76,10 @@ fn is_established(socket: &OwnedFd) -> bool {
 }
 
 /// Looks at a socket that is connecting. Asks for its error only while it is not established,
-/// since asking consumes it.
-pub fn progress(socket: &OwnedFd, target: SocketAddr) -> Progress {
+/// since asking consumes it. `is_bound`: its source was not the kernel's to choose.
+pub fn progress(socket: &OwnedFd, target: SocketAddr, is_bound: bool) -> Progress {
     if is_established(socket) {
-        return if is_connected_to_itself(socket, target) {
+        return if is_connected_to_itself(socket, target, is_bound) {
             Progress::Failed(Fault::Target(Errno::CONNREFUSED))
         } else {
             Progress::Connected
@@ -88,14 +100,14 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn settled(target: SocketAddr) -> Progress {
-        let socket = match start(target, false) {
+        let socket = match start(target, false, None) {
             Ok(Started::Connected(_)) => return Progress::Connected,
             Ok(Started::Pending(socket)) => socket,
             Err(fault) => return Progress::Failed(fault),
         };
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            match progress(&socket, target) {
+            match progress(&socket, target, false) {
                 Progress::Pending if Instant::now() < deadline => std::thread::yield_now(),
                 settled => return settled,
             }
@@ -124,7 +136,7 @@ mod tests {
         let own = SocketAddr::try_from(own).expect("ip");
         rustix::net::connect(&socket, &own).expect("simultaneous open");
         assert_eq!(
-            progress(&socket, own),
+            progress(&socket, own, true),
             Progress::Failed(Fault::Target(Errno::CONNREFUSED))
         );
     }

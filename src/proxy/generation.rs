@@ -8,6 +8,8 @@ use crate::config::{Config, GroupConfig, GroupId, TargetAddr};
 use crate::groups::{Group, GroupRegistry, Groups, HealthStatus, Target, TargetState};
 use crate::own_listeners::OwnListeners;
 
+use super::sources::Sources;
+
 /// What a connection reads at route and uses to its end.
 #[derive(Debug)]
 pub struct Generation {
@@ -17,6 +19,8 @@ pub struct Generation {
     pub config: Config,
     /// The groups with their targets resolved.
     pub groups: Groups,
+    /// Where connections to targets come from.
+    pub sources: Sources,
 }
 
 impl Generation {
@@ -53,8 +57,8 @@ impl std::ops::Deref for LocalGeneration {
     }
 }
 
-/// Looks up where a host name is now; `None` while it is not resolved.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<IpAddr>;
+/// Looks up where a host name is now, the preferred address first; none while it is not resolved.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Vec<IpAddr>;
 
 /// Gives what the health checks make of a group, now and later.
 pub type HealthOf<'a> = &'a dyn Fn(GroupId) -> Arc<HealthStatus>;
@@ -84,6 +88,7 @@ impl Generation {
         let groups = Groups::new(config.groups.iter().map(build).collect());
         Generation {
             number,
+            sources: Sources::of(&config),
             config,
             groups,
         }
@@ -96,12 +101,17 @@ impl Generation {
 }
 
 fn target(state: Arc<TargetState>, own: &OwnListeners, lookup: Lookup<'_>) -> Target {
-    let address = match &state.configured {
-        TargetAddr::Socket(address) => Some(*address),
-        TargetAddr::Name { host, port } => lookup(host).map(|ip| SocketAddr::new(ip, *port)),
+    let mut addresses = match &state.configured {
+        TargetAddr::Socket(address) => vec![*address],
+        TargetAddr::Name { host, port } => {
+            let ips = lookup(host).into_iter();
+            ips.map(|ip| SocketAddr::new(ip, *port)).collect()
+        }
     };
-    if address.is_some_and(|address| own.contains(address)) {
+    let found = addresses.len();
+    addresses.retain(|&address| !own.contains(address));
+    if addresses.is_empty() && found > 0 {
         return Target::own_listener(state);
     }
-    Target::new(state, address)
+    Target::new(state, &addresses)
 }

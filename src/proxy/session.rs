@@ -48,6 +48,11 @@ pub struct Session {
     pub answer: Option<Answer>,
     /// Where it was last connected, or tried to.
     pub target_address: Option<SocketAddr>,
+    /// Addresses of the target that have not been tried since the table's answer, the one above
+    /// included.
+    pub addresses_left: usize,
+    /// When all of them are given up.
+    pub connect_deadline: Millis,
     /// Groups that could not be reached, in order.
     pub tried: Vec<GroupId>,
     /// Times that the table changed its mind before the target was connected.
@@ -180,6 +185,8 @@ impl Session {
             message_key: MessageKey::None,
             answer: None,
             target_address: None,
+            addresses_left: 0,
+            connect_deadline: now,
             tried: Vec::new(),
             reroutes: 0,
             has_keepalive: false,

@@ -1,7 +1,10 @@
 //! The few system calls that no safe wrapper offers.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use rustix::io::Errno;
 
 /// Bytes in the socket's send queue that the peer has not acknowledged yet (`SIOCOUTQ`, tcp(7)).
 pub fn unsent_bytes(socket: impl AsFd) -> io::Result<u32> {
@@ -22,27 +25,47 @@ pub fn unsent_bytes(socket: impl AsFd) -> io::Result<u32> {
 pub fn require_hops_left(socket: impl AsFd, hops: u8) -> io::Result<()> {
     const IPV6_MINHOPCOUNT: libc::c_int = 73; // linux/in6.h; libc has no name for it
     let descriptor = socket.as_fd().as_raw_fd();
-    let set = |level, option| {
-        let hops = libc::c_int::from(hops);
-        // SAFETY: the option is an int, which lives for the call.
-        let result = unsafe {
-            libc::setsockopt(
-                descriptor,
-                level,
-                option,
-                (&raw const hops).cast(),
-                size_of_val(&hops) as libc::socklen_t,
-            )
-        };
-        match result {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    };
+    let set = |level, option| set_int(descriptor, level, option, libc::c_int::from(hops));
     // An IPv6 socket may have IPv4 connections.
     set(libc::IPPROTO_IP, libc::IP_MINTTL)?;
     match set(libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT) {
         Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()), // an IPv4 socket
         done => done,
+    }
+}
+
+/// Binds a socket to an address without a port (IP_BIND_ADDRESS_NO_PORT, ip(7)): connect(2) chooses
+/// one that is free towards the target, whatever is in use towards others.
+pub fn bind_address_only(socket: impl AsFd, address: IpAddr) -> Result<(), Errno> {
+    let descriptor = socket.as_fd().as_raw_fd();
+    set_int(
+        descriptor,
+        libc::IPPROTO_IP,
+        libc::IP_BIND_ADDRESS_NO_PORT,
+        1,
+    )
+    .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    rustix::net::bind(socket, &SocketAddr::new(address, 0))
+}
+
+fn set_int(
+    descriptor: RawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the option is an int, which lives for the call.
+    let result = unsafe {
+        libc::setsockopt(
+            descriptor,
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }

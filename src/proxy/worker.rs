@@ -167,6 +167,8 @@ pub struct Worker {
     pub(super) turn_bytes: usize,
     /// The time of this turn.
     pub(super) now: Millis,
+    /// Whose turn it is among the source addresses of `bind_source`.
+    pub(super) next_source: usize,
     /// When connections of Draining groups are to be looked at next.
     pub(super) next_drain_check: Option<Millis>,
     orders: Receiver<Order>,
@@ -192,6 +194,7 @@ impl Worker {
             cells: WorkerCells::new(index),
             turn_bytes: TURN_BYTES.0,
             now,
+            next_source: index,
             next_drain_check: None,
             orders: seat.orders,
             answers: seat.answers,

@@ -113,6 +113,9 @@ pub static KEYS: &[Key] = &[
     key(NewConnections, "accept_proxy_from", other("string or array", "a network such as \"10.0.0.0/8\", or a list of them (at most 256)"),
         Toml("[]"), "[\"10.0.0.0/8\", \"2001:db8::/32\"]",
         "Networks whose connections begin with a PROXY protocol header, version 1 or 2, which names the client. Without a valid one within 5 seconds a connection is reset. From anywhere else none is accepted: its bytes pass as they came."),
+    key(NewConnections, "bind_source", other("string or array", "an IP address or a range such as \"10.0.0.2-10.0.0.9\", or a list of them (at most 64 addresses, each once)"),
+        Toml("[]"), "\"10.0.0.2-10.0.0.9\"",
+        "Addresses of this host that connections to the targets come from, used in turn: each has its own ports towards every target. Without any of a target's family the kernel chooses."),
 
     // Groups
     key(NewConnections, "groups.N.portmap", other("string or table", "an IP address or host name, or a table of listened port = \"address:port\""),
