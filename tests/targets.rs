@@ -117,7 +117,7 @@ fn where_no_address_of_a_name_answers_the_group_has_failed() {
 
 #[test]
 fn an_address_that_is_silent_takes_its_share_of_connect_timeout_and_no_more() {
-    const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
     for hole_is_first in [true, false] {
         on_a_host(move || {
             let (block, [one, other], settings) = block_with_name();
@@ -280,7 +280,7 @@ fn a_source_that_this_host_does_not_hold_is_refused_at_start_and_reload() {
 #[test]
 fn a_source_that_is_gone_is_named_and_the_others_serve() {
     netns::in_new_namespace(|| {
-        netns::ip("address add 192.0.2.7/24 dev lo").unwrap();
+        netns::ip("address add 192.0.2.7/32 dev lo").unwrap();
         netns::ip("address add 192.0.2.8/32 dev lo").unwrap();
         let block = Block::claim();
         let server = Backend::echo("g0", block.backend(0), &[PORT]);
@@ -304,4 +304,55 @@ fn a_source_that_is_gone_is_named_and_the_others_serve() {
             line.contains("from 192.0.2.8 (bind_source)")
         });
     });
+}
+
+#[test]
+fn a_group_that_comes_back_gets_new_keys_by_and_by() {
+    const KEYS: u32 = 40;
+    let block = Block::claim();
+    let servers = [0, 1].map(|at| Backend::echo(&format!("g{at}"), block.backend(at), &[PORT]));
+    let settings = Settings::new(&block)
+        .ports(&[PORT])
+        .set("balance", "round-robin")
+        .group(0, block.backend(0))
+        .group(1, block.backend(1))
+        .group_set(1, "slow_start", 3600);
+    let mut proxy = Proxy::start(&settings);
+    let mut clients = 0..;
+    let mut given_to_g1 = |keys: u32| {
+        let asked = clients.by_ref().take(keys as usize);
+        let names = asked.map(|client| client::ask(block.client(client), block.listener(PORT)));
+        let names = names.map(Result::unwrap);
+        names.filter(|name| name == servers[1].name()).count() as u32
+    };
+    let left = |proxy: &Proxy| {
+        let group = support::http::json(proxy.statistics(), "/api/v1/groups/1");
+        group["slow_start_seconds_left"].as_f64()
+    };
+    assert_eq!(given_to_g1(KEYS), KEYS / 2, "not at the start");
+    assert_eq!(left(&proxy), None);
+
+    // An operator takes it out and in; a check, and a reload, do the same to a status.
+    assert_eq!(proxy.subcommand(&["drain", "1"]).code, 0);
+    assert_eq!(given_to_g1(KEYS), 0);
+    assert_eq!(proxy.subcommand(&["enable", "1"]).code, 0);
+    proxy.log.wait("it is back", |line| {
+        line.contains("group 1: Draining -> Up")
+    });
+    assert!(given_to_g1(KEYS) <= KEYS / 10, "a hundredth of its share");
+    let seconds = left(&proxy).unwrap();
+    assert!((3_500.0..=3_600.0).contains(&seconds), "{seconds}");
+    let known = client::ask(block.client(1), block.listener(PORT)).unwrap();
+    assert_eq!(known, "g1", "it keeps the keys that it has");
+
+    // The time is live: with less of it the share is whole.
+    proxy.reload_ok(&settings.clone().group_set(1, "slow_start", 0.001));
+    assert_eq!(left(&proxy), None);
+    let share = given_to_g1(KEYS);
+    assert!(share.abs_diff(KEYS / 2) <= 2, "{share}");
+
+    // A group that a reload adds begins in the same way.
+    proxy.reload_ok(&settings.clone().without_group(1));
+    proxy.reload_ok(&settings);
+    assert!(given_to_g1(KEYS) <= KEYS / 10);
 }

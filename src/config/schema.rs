@@ -160,6 +160,8 @@ pub struct GroupConfig {
     pub disabled: bool,
     /// Take new keys only while no other group is Up.
     pub backup: bool,
+    /// How long its share of new keys rises once it is Up again; `None`: it has it all at once.
+    pub slow_start: Option<Duration>,
     /// What happens to open connections when the group becomes Disabled.
     pub on_disabled: OnDisabled,
     /// How long a Draining group's connections may stay; `None`: as long as they like.

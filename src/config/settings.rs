@@ -163,6 +163,7 @@ pub(super) fn group(group: &GroupConfig) -> Vec<Setting> {
     list.add("drain", group.drain);
     list.add("disabled", group.disabled);
     list.add("backup", group.backup);
+    list.add("slow_start", or(group.slow_start.map(time), "none"));
     list.add("on_disabled", group.on_disabled);
     list.add("drain_timeout", or(group.drain_timeout.map(time), "none"));
     list.add("send_proxy", or(group.send_proxy, "off"));

@@ -120,7 +120,7 @@ pub static KEYS: &[Key] = &[
     // Groups
     key(NewConnections, "groups.N.portmap", other("string or table", "an IP address or host name, or a table of listened port = \"address:port\""),
         Required, "\"192.0.2.20\"",
-        "Where the group's server is: one host for every listened port, or a target for each."),
+        "Where the group's server is: one host for every listened port, or a target for each. A name that has several addresses stands for all of them: where one does not take a connection the next one is tried."),
     key(Live, "groups.N.name", other("string", "a name of 1 to 64 characters without control characters"),
         InWords("none"), "\"alder\"",
         "What logs and pages call the group, besides its id."),
@@ -132,6 +132,8 @@ pub static KEYS: &[Key] = &[
         "Serve none; its keys are assigned anew at their next connection."),
     key(Live, "groups.N.backup", Kind::Bool, Toml("false"), "true",
         "Give it new keys only while no other group is Up."),
+    key(Live, "groups.N.slow_start", seconds(1, DAY_MS), InWords("none"), "60",
+        "Time over which the group's share of new keys rises from almost nothing to its `weight`, once it is Up again or has been added by a reload; not at the start of the program."),
     key(Live, "groups.N.on_disabled", Kind::Choice(ON_DISABLED), Toml("\"keep\""), "\"reset\"",
         "What happens to open connections when the group becomes Disabled."),
     key(Live, "groups.N.drain_timeout", seconds(1, YEAR_MS), InWords("none"), "3600",
