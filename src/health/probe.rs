@@ -142,7 +142,10 @@ impl Probe {
         let begun = Instant::now();
         let mut outcome = Outcome::NotRun(NotRun::Request("no address".to_owned()));
         for (at, &address) in addresses.iter().enumerate() {
-            let left = self.timeout.saturating_sub(begun.elapsed());
+            let left = match at {
+                0 => self.timeout,
+                _ => self.timeout.saturating_sub(begun.elapsed()),
+            };
             let others = u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
             let share = left / others;
             if share.is_zero() {
