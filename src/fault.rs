@@ -12,6 +12,9 @@ pub enum Fault {
     Target(Errno),
     /// This host's: no descriptor, port or memory. Says nothing about the target.
     Local(Errno),
+    /// This host's: the source address (`bind_source`) is not one of its own, or not one from which
+    /// the target can be reached. Says nothing about the target.
+    Source(IpAddr, Errno),
 }
 
 impl Fault {
@@ -33,12 +36,12 @@ impl Fault {
 }
 
 /// TCP allows a socket to connect to itself when its own ephemeral port is the target's and
-/// nobody listens there (simultaneous open, RFC 9293 section 3.5). `from` is the address that the
-/// socket was bound to, or may have been; `None`: the kernel has chosen.
-pub fn is_connected_to_itself(socket: impl AsFd, target: SocketAddr, from: Option<IpAddr>) -> bool {
+/// nobody listens there (simultaneous open, RFC 9293 section 3.5).
+/// `is_bound`: its source address was not the kernel's to choose.
+pub fn is_connected_to_itself(socket: impl AsFd, target: SocketAddr, is_bound: bool) -> bool {
     const LOWEST_EPHEMERAL_PORT: u16 = 1024; // the lowest that ip_local_port_range may be set to
     target.port() >= LOWEST_EPHEMERAL_PORT
-        && (may_be_this_host(target) || from == Some(target.ip()))
+        && (is_bound || may_be_this_host(target))
         && rustix::net::getsockname(socket)
             .is_ok_and(|own| SocketAddr::try_from(own).is_ok_and(|own| own == target))
 }

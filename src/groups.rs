@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Millis;
 use crate::config::{GroupConfig, GroupId, OnDisabled, ProxyHeader};
 
 pub use counters::{GroupCounters, GroupRegistry};
@@ -21,6 +22,10 @@ pub use operator::{OperatorWord, operators_reason};
 pub use places::{MAX_QUEUED, Place, Places, Waiter};
 pub use status::{HealthStatus, Status};
 pub use target::{Target, TargetState};
+
+/// Parts of one unit of weight. A power of two: it changes no comparison of shares, not even of
+/// scores in floating point.
+const PARTS: u64 = 1024;
 
 /// The groups of one generation, ascending by id.
 #[derive(Debug, Default)]
@@ -41,6 +46,13 @@ impl Groups {
             .binary_search_by_key(&id, |group| group.id)
             .ok()
             .map(|at| &self.list[at])
+    }
+
+    /// Gives a group a `slow_start`.
+    #[cfg(test)]
+    pub fn start_slowly(&mut self, id: GroupId, over: Duration) {
+        let group = self.list.iter_mut().find(|group| group.id == id);
+        group.expect("the group is there").slow_start = Some(over);
     }
 
     /// All groups, ascending by id.
@@ -85,6 +97,8 @@ pub struct Group {
     pub weight: u32,
     /// Takes new keys only while no other group is Up.
     pub backup: bool,
+    /// How long its share of new keys rises once it is Up again.
+    pub slow_start: Option<Duration>,
     /// What happens to open connections when it becomes Disabled.
     pub on_disabled: OnDisabled,
     /// How long connections may stay while it is Draining.
@@ -123,6 +137,7 @@ impl Group {
             name: config.name.clone(),
             weight: config.weight,
             backup: config.backup,
+            slow_start: config.slow_start,
             on_disabled: config.on_disabled,
             drain_timeout: config.drain_timeout,
             send_proxy: config.send_proxy,
@@ -157,6 +172,25 @@ impl Group {
     pub fn share(&self) -> u32 {
         let agreed = self.counters.agreed_terms();
         agreed.map_or(self.weight, |(weight, _)| weight)
+    }
+
+    /// Its share of new keys at this time, in parts of which each one of [`Group::share`] has
+    /// [`PARTS`]: fewer while it starts slowly, at least a hundredth of them.
+    pub fn parts(&self, now: Millis) -> u64 {
+        let whole = u64::from(self.share()) * PARTS;
+        let Some((left, rising)) = self.slow_start_left(now).zip(self.slow_start) else {
+            return whole;
+        };
+        let (left, over) = (left.as_millis(), rising.as_millis().max(1));
+        let part = u128::from(whole) * over.saturating_sub(left) / over;
+        u64::try_from(part).unwrap_or(whole).max(whole / 100)
+    }
+
+    /// How long its share of new keys goes on rising; `None`: it has its whole share.
+    pub fn slow_start_left(&self, now: Millis) -> Option<Duration> {
+        let since = self.counters.returned()?;
+        let left = self.slow_start?.checked_sub(now.since(since))?;
+        (!left.is_zero()).then_some(left)
     }
 
     /// Whether it takes new keys only while no other group is Up, likewise.
@@ -235,6 +269,7 @@ mod tests {
             drain: configured == Status::Draining,
             disabled: configured == Status::Disabled,
             backup: false,
+            slow_start: None,
             on_disabled: OnDisabled::Keep,
             drain_timeout: None,
             max_connections: None,
@@ -296,6 +331,35 @@ mod tests {
             assert_eq!(group.status(), status, "{case}");
             assert_eq!(group.reason(), reason, "{case}");
         }
+    }
+
+    #[test]
+    fn a_share_rises_evenly_from_the_return_on() {
+        let mut group = group(Status::Up, None, Status::Up);
+        group.weight = 3;
+        let parts = |group: &Group, second: u64| group.parts(Millis(1_000 * second));
+        group.slow_start = Some(Duration::from_secs(10));
+        assert_eq!(parts(&group, 0), 3 * PARTS, "it has not returned");
+        group.counters.note_return(Millis(100_000));
+        for (second, expected) in [
+            (100, 3 * PARTS / 100),
+            (101, 3 * PARTS / 10),
+            (105, 3 * PARTS / 2),
+            (109, 3 * PARTS * 9 / 10),
+            (110, 3 * PARTS),
+            (999, 3 * PARTS),
+        ] {
+            assert_eq!(parts(&group, second), expected, "second {second}");
+        }
+        let left = group.slow_start_left(Millis(104_000));
+        assert_eq!(left, Some(Duration::from_secs(6)));
+        group.slow_start = None;
+        assert_eq!(parts(&group, 101), 3 * PARTS);
+        group.slow_start = Some(Duration::from_secs(10));
+        group
+            .counters
+            .note_status(Status::Draining, Millis(101_000));
+        assert_eq!(parts(&group, 101), 3 * PARTS, "it is out again");
     }
 
     #[test]

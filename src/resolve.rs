@@ -1,8 +1,8 @@
 //! Host names of targets, resolved off the event loop.
 //!
 //! A few threads take whichever name is due next, look it up, and put the answer where the
-//! event loops read it ([`ResolvedName`]). A failed look-up keeps the last answer. A look-up that
-//! hangs holds one thread, nothing else.
+//! event loops read it ([`ResolvedName`]): all addresses of the name, in a lasting order. A failed
+//! look-up keeps the last answer. A look-up that hangs holds one thread, nothing else.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -22,16 +22,19 @@ pub type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 /// Told of each new answer, by the thread that has just published it.
 pub type OnChange = dyn Fn(&Change) + Send + Sync;
 
-/// A name's address has changed.
+/// A name's addresses have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The name.
     pub host: String,
-    /// What it was before; `None`: it had not been resolved.
-    pub from: Option<IpAddr>,
-    /// What it is now.
-    pub to: IpAddr,
+    /// What they were before; empty: it had not been resolved.
+    pub from: Vec<IpAddr>,
+    /// What they are now.
+    pub to: Vec<IpAddr>,
 }
+
+/// Addresses of one name that are used; those beyond are left out.
+const MAX_ADDRESSES: usize = 64;
 
 /// How often names are looked up, and by how many threads.
 #[derive(Clone, Copy, Debug)]
@@ -57,13 +60,13 @@ impl Default for Pace {
     }
 }
 
-/// A host name and the address it last resolved to.
+/// A host name and the addresses it last resolved to.
 #[derive(Debug)]
 pub struct ResolvedName {
     /// The name as configured.
     pub host: String,
-    /// The last good answer; `None` until there was one.
-    pub answer: ArcSwapOption<IpAddr>,
+    /// The last good answer, at least one address; `None` until there was one.
+    pub answer: ArcSwapOption<Vec<IpAddr>>,
 }
 
 impl ResolvedName {
@@ -73,6 +76,18 @@ impl ResolvedName {
             host,
             answer: ArcSwapOption::empty(),
         }
+    }
+
+    /// Its addresses, the preferred one first; none until it has resolved.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let answer = self.answer.load();
+        answer.as_deref().cloned().unwrap_or_default()
+    }
+
+    /// The preferred one of its addresses.
+    pub fn first(&self) -> Option<IpAddr> {
+        let answer = self.answer.load();
+        answer.as_deref().and_then(|ips| ips.first().copied())
     }
 }
 
@@ -259,28 +274,27 @@ impl Shared {
 
     /// Publishes what a look-up found and sets the next one.
     fn settle(&self, name: &Arc<ResolvedName>, found: io::Result<Vec<IpAddr>>) {
-        let before = name.answer.load_full().map(|ip| *ip);
-        let chosen = found.and_then(|ips| choose(before, &ips));
+        let before = name.addresses();
+        let found = found.and_then(|ips| in_lasting_order(&before, &ips));
         let mut table = self.table();
         let entry = table.entries.get_mut(&name.host);
         // Dropped meanwhile, or dropped and asked for anew.
         let Some(entry) = entry.filter(|entry| Arc::ptr_eq(&entry.name, name)) else {
             return;
         };
-        let change = match chosen {
-            Ok(to) if before == Some(to) => None,
+        let has_answer = !before.is_empty() || found.is_ok();
+        let change = match found {
+            Ok(to) if before == to => None,
             Ok(to) => {
-                name.answer.store(Some(Arc::new(to)));
-                let host = name.host.clone();
-                let from = before;
+                name.answer.store(Some(Arc::new(to.clone())));
+                let (host, from) = (name.host.clone(), before);
                 Some(Change { host, from, to })
             }
             Err(error) => {
-                warn_of(entry, before, &error, self.clock);
+                warn_of(entry, &before, &error, self.clock);
                 None
             }
         };
-        let has_answer = before.is_some() || change.is_some();
         let pause = match has_answer {
             true => self.pace.resolved,
             false => self.pace.unresolved,
@@ -297,33 +311,48 @@ impl Shared {
     }
 }
 
-/// The address of before while the name still has it (servers of names shuffle their lists),
-/// else the first.
-fn choose(before: Option<IpAddr>, found: &[IpAddr]) -> io::Result<IpAddr> {
-    match (before.filter(|ip| found.contains(ip)), found.first()) {
-        (Some(kept), _) => Ok(kept),
-        (None, Some(first)) => Ok(*first),
-        (None, None) => Err(io::Error::other("the name has no address")),
+/// The addresses that a look-up found: those of before that the name still has come first, in their
+/// order (servers of names shuffle their lists), then what is new.
+fn in_lasting_order(before: &[IpAddr], found: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
+    let kept = before.iter().filter(|ip| found.contains(ip));
+    let mut ordered: Vec<IpAddr> = Vec::new();
+    for &ip in kept.chain(found) {
+        if ordered.len() < MAX_ADDRESSES && !ordered.contains(&ip) {
+            ordered.push(ip);
+        }
+    }
+    match ordered.is_empty() {
+        true => Err(io::Error::other("the name has no address")),
+        false => Ok(ordered),
     }
 }
 
-fn warn_of(entry: &Entry, before: Option<IpAddr>, error: &io::Error, clock: Clock) {
+fn warn_of(entry: &Entry, before: &[IpAddr], error: &io::Error, clock: Clock) {
     let host = &entry.name.host;
     if let Some(left_out) = entry.warned.admit(clock.now()) {
         match before {
-            Some(ip) => log::warn!("cannot resolve {host}: {error}; {ip} stays{left_out}"),
-            None => log::warn!(
+            [] => log::warn!(
                 "cannot resolve {host}: {error}; its targets are absent until it resolves{left_out}"
             ),
+            [ip] => log::warn!("cannot resolve {host}: {error}; {ip} stays{left_out}"),
+            ips => {
+                let ips = shown(ips);
+                log::warn!("cannot resolve {host}: {error}; {ips} stay{left_out}");
+            }
         }
     }
 }
 
 fn tell(Change { host, from, to }: &Change) {
-    match from {
-        Some(from) => log::info!("{host} has moved from {from} to {to}"),
-        None => log::info!("{host} is {to}"),
+    match from.as_slice() {
+        [] => log::info!("{host} is {}", shown(to)),
+        from => log::info!("{host} has moved from {} to {}", shown(from), shown(to)),
     }
+}
+
+fn shown(ips: &[IpAddr]) -> String {
+    let shown: Vec<String> = ips.iter().map(IpAddr::to_string).collect();
+    shown.join(", ")
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn a_socket_that_connects_to_itself_is_a_refused_connect() {
         }
         for session in proxy.log.wait_sessions(40, "all of them", |_| true) {
             assert!(
-                ["connect_failed", "local_error"].contains(&session.end.as_str()),
+                ["connect_failed", "local_error", "no_port"].contains(&session.end.as_str()),
                 "{session:?}"
             );
         }
@@ -73,7 +73,7 @@ fn exhausted_ephemeral_ports_move_no_stick_and_blame_no_target() {
         assert!(held.len() > 900, "{} connections", held.len());
         let failed = proxy
             .log
-            .wait_session("one in vain", |s| s.end == "local_error");
+            .wait_session("one in vain", |s| s.end == "no_port");
         assert_eq!(failed.group, Some(0));
 
         // A key that is with group 0 is not moved; nor is a new one whose turn is group 0.
@@ -83,7 +83,7 @@ fn exhausted_ephemeral_ports_move_no_stick_and_blame_no_target() {
             client::expect_reset(from, fleet.listener(PORT));
             let prefix = format!("{from}:");
             let failed = proxy.log.wait_session("the one in vain", |session| {
-                session.client.starts_with(&prefix) && session.end == "local_error"
+                session.client.starts_with(&prefix) && session.end == "no_port"
             });
             assert_eq!(failed.group, Some(0), "client {client}");
         }

@@ -33,6 +33,7 @@ fn one_group(registry: &GroupRegistry) -> Groups {
         drain: false,
         disabled: false,
         backup: false,
+        slow_start: None,
         on_disabled: OnDisabled::Keep,
         drain_timeout: None,
         max_connections: None,

@@ -54,7 +54,9 @@ pub fn check(config_path: Option<&Path>) -> ExitCode {
     }
     let registry = GroupRegistry::new(1);
     let all_up = |_| Arc::new(HealthStatus::up());
-    let generation = Generation::new(1, loaded.config.clone(), &registry, &all_up, &|_| None);
+    let generation = Generation::new(1, loaded.config.clone(), &registry, &all_up, &|_| {
+        Vec::new()
+    });
     warnings.extend(generation.warnings());
     say(&report(
         &path,

@@ -36,7 +36,7 @@ pub(super) fn name(peer: &Peer) -> Option<String> {
 fn ip_of(peer: &Peer, names: &Names) -> Option<IpAddr> {
     literal(&peer.host).or_else(|| {
         let name = names.get(&peer.host).ok()?;
-        name.answer.load().as_deref().copied()
+        name.first()
     })
 }
 

@@ -81,6 +81,7 @@ fn group(
         drain: section.bool("drain", false),
         disabled: section.bool("disabled", false),
         backup: section.bool("backup", false),
+        slow_start: section.seconds("slow_start"),
         on_disabled: section.word("on_disabled").unwrap_or(OnDisabled::Keep),
         drain_timeout: section.seconds("drain_timeout"),
         max_connections: section.integer("max_connections"),

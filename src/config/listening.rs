@@ -1,4 +1,5 @@
-//! What is listened on: addresses and ports, and whose connections begin with a PROXY header.
+//! What is listened on: addresses and ports, and whose connections begin with a PROXY header; and
+//! where connections to targets come from.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -7,7 +8,7 @@ use toml::de::DeValue;
 
 use super::entry::Entry;
 use super::findings::Span;
-use super::schema::IpNetwork;
+use super::schema::{IpNetwork, IpRange};
 use super::section::Section;
 use super::values;
 
@@ -19,6 +20,9 @@ const MAX_CLIENT_NETWORKS: usize = 4096;
 
 /// Networks that `accept_proxy_from` may list.
 const MAX_PROXY_NETWORKS: usize = 256;
+
+/// Addresses that `bind_source` may give.
+const MAX_SOURCES: u128 = 64;
 
 /// A list of ports as the file gives it.
 pub(super) struct Ports {
@@ -211,6 +215,38 @@ fn networks(top: &Section<'_>, name: &str, max: usize) -> Vec<IpNetwork> {
         }
     }
     networks
+}
+
+/// `bind_source`
+pub(super) fn bind_source(top: &Section<'_>) -> Vec<IpRange> {
+    let Some(entry) = top.get("bind_source") else {
+        return Vec::new();
+    };
+    if entry.elements().is_some_and(|elements| elements.is_empty()) {
+        return Vec::new();
+    }
+    let mut ranges: Vec<IpRange> = Vec::new();
+    let mut count: u128 = 0;
+    for element in one_or_more(&entry, MAX_SOURCES as usize) {
+        let Some(range) = element.parsed(values::source) else {
+            continue;
+        };
+        if let Some(before) = ranges.iter().find(|before| before.overlaps(range)) {
+            element.error(format!(
+                "{range} and {before} have an address in common; expected each address once"
+            ));
+            continue;
+        }
+        count = count.saturating_add(range.count());
+        if count > MAX_SOURCES {
+            element.error(format!(
+                "more than {MAX_SOURCES} addresses together; expected at most {MAX_SOURCES}"
+            ));
+            return Vec::new();
+        }
+        ranges.push(range);
+    }
+    ranges
 }
 
 /// The elements of an array of 1 to `max`, or the value itself as the only one.

@@ -77,6 +77,9 @@ pub struct Config {
     pub accept_proxy_from: Vec<IpNetwork>,
     /// Listeners take connections that were meant for other addresses.
     pub transparent_listen: bool,
+    /// Addresses that connections to targets come from, without repetition; empty: the kernel
+    /// chooses.
+    pub bind_source: Vec<IpRange>,
     /// Shared secret between peers.
     pub peer_secret_file: Option<PathBuf>,
     /// Server groups, ascending by id, at least one.
@@ -98,6 +101,50 @@ impl Config {
     /// Whether IPv6 listeners leave IPv4 alone: where IPv4 addresses are bound too.
     pub fn is_v6only(&self) -> bool {
         self.bind_addrs.iter().any(IpAddr::is_ipv4)
+    }
+}
+
+/// Addresses of one family from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpRange {
+    /// The first.
+    pub first: IpAddr,
+    /// The last, not before the first.
+    pub last: IpAddr,
+}
+
+impl IpRange {
+    /// Every address of it, in order.
+    pub fn addresses(self) -> impl Iterator<Item = IpAddr> {
+        let first = bits(self.first);
+        let is_v4 = self.first.is_ipv4();
+        (0..self.count()).map(move |at| address(first + at, is_v4))
+    }
+
+    /// How many there are.
+    pub fn count(self) -> u128 {
+        (bits(self.last) - bits(self.first)).saturating_add(1)
+    }
+
+    /// Whether both have an address in common.
+    pub fn overlaps(self, other: IpRange) -> bool {
+        self.first.is_ipv4() == other.first.is_ipv4()
+            && self.first <= other.last
+            && other.first <= self.last
+    }
+}
+
+fn bits(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)),
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
+
+fn address(bits: u128, is_v4: bool) -> IpAddr {
+    match u32::try_from(bits) {
+        Ok(bits) if is_v4 => IpAddr::V4(bits.into()),
+        _ => IpAddr::V6(bits.into()),
     }
 }
 
@@ -128,6 +175,8 @@ pub struct GroupConfig {
     pub disabled: bool,
     /// Take new keys only while no other group is Up.
     pub backup: bool,
+    /// How long its share of new keys rises once it is Up again; `None`: it has it all at once.
+    pub slow_start: Option<Duration>,
     /// What happens to open connections when the group becomes Disabled.
     pub on_disabled: OnDisabled,
     /// How long a Draining group's connections may stay; `None`: as long as they like.

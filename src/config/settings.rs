@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::kind::seconds;
 use super::reference::{self, Key};
-use super::schema::{Config, GroupConfig, HealthCheck, IpNetwork, Peer, TargetAddr};
+use super::schema::{Config, GroupConfig, HealthCheck, IpNetwork, IpRange, Peer, TargetAddr};
 use super::values;
 
 /// One setting of a configuration.
@@ -148,6 +148,7 @@ pub(super) fn top(config: &Config) -> Vec<Setting> {
     list.add("queue_timeout", time(config.queue_timeout));
     list.add("accept_proxy_from", joined(&config.accept_proxy_from));
     list.add("transparent_listen", config.transparent_listen);
+    list.add("bind_source", or_the_kernels(&config.bind_source));
     list.add("stats_bind_socket", config.stats_bind_socket);
     let sockets = &config.raft_sockets;
     list.add(
@@ -187,6 +188,7 @@ pub(super) fn group(group: &GroupConfig) -> Vec<Setting> {
     list.add("drain", group.drain);
     list.add("disabled", group.disabled);
     list.add("backup", group.backup);
+    list.add("slow_start", or(group.slow_start.map(time), "none"));
     list.add("on_disabled", group.on_disabled);
     list.add("drain_timeout", or(group.drain_timeout.map(time), "none"));
     list.add("max_connections", or(group.max_connections, "none"));
@@ -278,6 +280,13 @@ fn joined(values: &[impl Display]) -> String {
         return "none".to_owned();
     }
     shown.join(", ")
+}
+
+fn or_the_kernels(sources: &[IpRange]) -> String {
+    match sources {
+        [] => "the kernel's choice".to_owned(),
+        sources => joined(sources),
+    }
 }
 
 fn time(duration: Duration) -> String {

@@ -74,6 +74,7 @@ pub(super) fn config(top: &Section<'_>, env: &Environment) -> Option<Config> {
         queue_timeout: top.seconds_or("queue_timeout", 5_000),
         accept_proxy_from: listening::accept_proxy_from(top),
         transparent_listen: top.bool("transparent_listen", false),
+        bind_source: listening::bind_source(top),
         peer_secret_file: path(top, "peer_secret_file"),
         groups: group::groups(top, &ports),
         bind_addrs: bind_addrs.iter().map(|bind| bind.ip).collect(),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::schema::{IpNetwork, MacAddress, TargetAddr};
+use super::schema::{IpNetwork, IpRange, MacAddress, TargetAddr};
 
 /// A port, in decimal without sign or leading zero.
 pub(super) fn port(text: &str) -> Option<u16> {
@@ -131,6 +131,26 @@ pub fn network(text: &str) -> Result<IpNetwork, String> {
         Err(format!(
             "an address without bits beyond its prefix, such as \"{network}\""
         ))
+    }
+}
+
+/// An address, or a range of them, each one that connections can come from.
+pub(super) fn source(text: &str) -> Option<IpRange> {
+    let parse = |text: &str| text.trim().parse::<IpAddr>().ok();
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (parse(first)?, parse(last)?),
+        None => (parse(text)?, parse(text)?),
+    };
+    let in_order = first.is_ipv4() == last.is_ipv4() && first <= last;
+    (in_order && is_connectable(first) && is_connectable(last)).then_some(IpRange { first, last })
+}
+
+impl std::fmt::Display for IpRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.first == self.last {
+            true => self.first.fmt(f),
+            false => write!(f, "{}-{}", self.first, self.last),
+        }
     }
 }
 
@@ -296,6 +316,36 @@ mod tests {
                 !network.contains(outside.parse().unwrap()),
                 "{outside} in {text}"
             );
+        }
+    }
+
+    #[test]
+    fn sources_are_addresses_or_ranges_of_one_family() {
+        for (text, shown, count) in [
+            ("10.0.0.2", "10.0.0.2", 1),
+            ("10.0.0.254 - 10.0.1.1", "10.0.0.254-10.0.1.1", 4),
+            ("2001:db8::1-2001:db8::8", "2001:db8::1-2001:db8::8", 8),
+        ] {
+            let range = source(text).unwrap();
+            assert_eq!((range.to_string().as_str(), range.count()), (shown, count));
+            let listed: Vec<IpAddr> = range.addresses().collect();
+            assert_eq!(listed.len() as u128, count, "{text}");
+            assert_eq!(
+                (listed[0], *listed.last().unwrap()),
+                (range.first, range.last)
+            );
+        }
+        for bad in [
+            "",
+            "10.0.0.2-",
+            "10.0.0.3-10.0.0.2",
+            "10.0.0.1-::2",
+            "0.0.0.0",
+            "::",
+            "a",
+            "10.0.0.0/30",
+        ] {
+            assert_eq!(source(bad), None, "{bad:?}");
         }
     }
 

@@ -28,6 +28,8 @@ pub struct GroupCounters {
     agreed_backup: AtomicBool,
     /// In [`Millis`]; zero: it is not Draining.
     draining_since_ms: AtomicU64,
+    /// In [`Millis`]; zero: it has not come back, or is out again.
+    returned_ms: AtomicU64,
     connections: Box<[CachePadded<AtomicI64>]>,
 }
 
@@ -41,6 +43,7 @@ impl GroupCounters {
             agreed_weight: AtomicU32::new(0),
             agreed_backup: AtomicBool::new(false),
             draining_since_ms: AtomicU64::new(0),
+            returned_ms: AtomicU64::new(0),
             connections: (0..workers)
                 .map(|_| CachePadded::new(AtomicI64::new(0)))
                 .collect(),
@@ -71,8 +74,23 @@ impl GroupCounters {
         (since != 0).then_some(Millis(since))
     }
 
+    /// When the group last came back, or came in; `None`: it has been there from the start, or is
+    /// out.
+    pub fn returned(&self) -> Option<Millis> {
+        let at = self.returned_ms.load(Ordering::Relaxed);
+        (at != 0).then_some(Millis(at))
+    }
+
+    /// Notes that it takes new keys again from now on, or for the first time.
+    pub fn note_return(&self, now: Millis) {
+        self.returned_ms.store(now.0.max(1), Ordering::Relaxed);
+    }
+
     /// Notes the status that holds from now on.
     pub fn note_status(&self, status: Status, now: Millis) {
+        if status != Status::Up {
+            self.returned_ms.store(0, Ordering::Relaxed);
+        }
         if status != Status::Draining {
             self.draining_since_ms.store(0, Ordering::Relaxed);
         } else if self.draining_since().is_none() {

@@ -31,7 +31,8 @@ const STACK_BYTES: usize = 256 * 1024;
 pub(super) struct Job {
     pub key: TargetKey,
     pub probe: Arc<Probe>,
-    pub address: std::net::SocketAddr,
+    /// At least one; a name may have several.
+    pub addresses: Vec<std::net::SocketAddr>,
     pub submitted: Instant,
 }
 
@@ -227,7 +228,7 @@ impl Drop for Pool {
 fn work(orders: &Receiver<Order>, done: &Sender<Done>) {
     while let Ok(Order::Check(job)) = orders.recv() {
         let begun = Instant::now();
-        let outcome = job.probe.run(job.address);
+        let outcome = job.probe.run(&job.addresses);
         let result = Done {
             key: job.key,
             outcome,

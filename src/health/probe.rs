@@ -7,7 +7,7 @@ mod tcp; // connect, and no more
 mod tests;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -93,6 +93,16 @@ pub enum Failure {
     NotHttp(String),
 }
 
+impl Failure {
+    /// Whether there was no connection at all.
+    fn is_of_connect(&self) -> bool {
+        matches!(
+            self,
+            Failure::Refused | Failure::NoConnection(_) | Failure::Connect(_)
+        )
+    }
+}
+
 /// Why this host could not ask.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NotRun {
@@ -125,16 +135,35 @@ impl Probe {
         }
     }
 
-    /// Checks the target, at `address`. Blocks for the check's timeout at most, and returns with
-    /// nothing left open.
-    pub fn run(&self, address: SocketAddr) -> Outcome {
-        let result = match &self.kind {
-            Kind::Tcp => tcp::run(address, self.timeout, header(self.send_proxy)),
-            Kind::Http(http) => http.run(address),
-        };
-        match result {
-            Ok(()) => Outcome::Passed,
-            Err(outcome) => outcome,
+    /// Checks the target at the first of its addresses that takes the connection, as connections of
+    /// clients do; each address that may be tried has an even share of the time that is left. Blocks
+    /// for the check's timeout at most, and returns with nothing left open.
+    pub fn run(&self, addresses: &[SocketAddr]) -> Outcome {
+        let begun = Instant::now();
+        let mut outcome = Outcome::NotRun(NotRun::Request("no address".to_owned()));
+        for (at, &address) in addresses.iter().enumerate() {
+            let left = match at {
+                0 => self.timeout,
+                _ => self.timeout.saturating_sub(begun.elapsed()),
+            };
+            let others = u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
+            let share = left / others;
+            if share.is_zero() {
+                break;
+            }
+            let result = match &self.kind {
+                Kind::Tcp => tcp::run(address, share, header(self.send_proxy)),
+                Kind::Http(http) => http.run(address, share, left),
+            };
+            outcome = match result {
+                Ok(()) => return Outcome::Passed,
+                Err(outcome) => outcome,
+            };
+            let no_connection = Failure::is_of_connect;
+            if !matches!(&outcome, Outcome::Failed(why) if no_connection(why)) {
+                break;
+            }
         }
+        outcome
     }
 }

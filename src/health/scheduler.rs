@@ -174,11 +174,11 @@ impl Scheduler {
         };
         let (probe, target) = (Arc::clone(&target.probe), target.target.clone());
         drop(board);
-        match self.address(&target) {
-            Ok(address) => self.pool.submit(Job {
+        match self.addresses(&target) {
+            Ok(addresses) => self.pool.submit(Job {
                 key,
                 probe,
-                address,
+                addresses,
                 submitted: now,
             }),
             Err(Absent::Unresolved) => {
@@ -203,19 +203,23 @@ impl Scheduler {
         }
     }
 
-    fn address(&self, target: &TargetAddr) -> Result<SocketAddr, Absent> {
-        let address = match target {
-            TargetAddr::Socket(address) => Some(*address),
+    fn addresses(&self, target: &TargetAddr) -> Result<Vec<SocketAddr>, Absent> {
+        let mut addresses = match target {
+            TargetAddr::Socket(address) => vec![*address],
             TargetAddr::Name { host, port } => {
                 let name = self.names.get(host).ok();
-                let ip = name.and_then(|name| name.answer.load().as_deref().copied());
-                ip.map(|ip| SocketAddr::new(ip, *port))
+                let ips = name.map(|name| name.addresses()).unwrap_or_default();
+                let with_port = |ip| SocketAddr::new(ip, *port);
+                ips.into_iter().map(with_port).collect()
             }
         };
-        let address = address.ok_or(Absent::Unresolved)?;
-        match self.own_listeners.contains(address) {
+        if addresses.is_empty() {
+            return Err(Absent::Unresolved);
+        }
+        addresses.retain(|&address| !self.own_listeners.contains(address));
+        match addresses.is_empty() {
             true => Err(Absent::OwnListener),
-            false => Ok(address),
+            false => Ok(addresses),
         }
     }
 

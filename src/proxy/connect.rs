@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::fault::{Fault, is_connected_to_itself};
 
-use super::transparent;
+use super::{sys, transparent};
 
 /// What a connecting socket has come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,12 +32,32 @@ pub enum Started {
     Pending(OwnedFd),
 }
 
+/// Where a connection to a target comes from, where that is not the kernel's to choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An address of this host (`bind_source`).
+    Own(IpAddr),
+    /// The client's (`transparent`).
+    Client(SocketAddr),
+}
+
+impl Source {
+    fn bind(self, socket: &OwnedFd) -> Result<(), Fault> {
+        match self {
+            Source::Own(address) => sys::bind_address_only(socket, address)
+                .map_err(|error| Fault::Source(address, error)),
+            Source::Client(client) => transparent::bind(socket, client).map_err(Fault::Local),
+        }
+    }
+}
+
 /// Starts a non-blocking connect. With `data_follows` the handshake's last segment waits for the
 /// client's bytes that are at hand and travels with them (TCP_QUICKACK off, tcp(7)): one segment
-/// less for each connection. With a `source` the target sees that address in place of this host's.
+/// less for each connection. `source`: the address to connect from, where it is not the kernel's to
+/// choose; its port is chosen once the target is known, so that each target can have every port.
 pub fn start(
     target: SocketAddr,
-    source: Option<SocketAddr>,
+    source: Option<Source>,
     data_follows: bool,
 ) -> Result<Started, Fault> {
     let family = if target.is_ipv4() {
@@ -53,15 +73,19 @@ pub fn start(
         sockopt::set_tcp_quickack(&socket, false).map_err(Fault::Local)?;
     }
     if let Some(source) = source {
-        transparent::bind(&socket, source).map_err(Fault::Local)?;
+        source.bind(&socket)?;
     }
-    match rustix::net::connect(&socket, &target) {
-        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
-        Err(error) => return Err(Fault::of(error)),
+    match (rustix::net::connect(&socket, &target), source) {
+        (Ok(()) | Err(Errno::INPROGRESS | Errno::INTR), _) => {}
+        // Such as from a loopback address to another host.
+        (Err(Errno::INVAL), Some(Source::Own(address))) => {
+            return Err(Fault::Source(address, Errno::INVAL));
+        }
+        (Err(error), _) => return Err(Fault::of(error)),
     }
     if !is_established(&socket) {
         Ok(Started::Pending(socket))
-    } else if is_connected_to_itself(&socket, target, source.map(|source| source.ip())) {
+    } else if is_connected_to_itself(&socket, target, source.is_some()) {
         Err(Fault::Target(Errno::CONNREFUSED))
     } else {
         Ok(Started::Connected(socket))
@@ -73,10 +97,10 @@ fn is_established(socket: &OwnedFd) -> bool {
 }
 
 /// Looks at a socket that is connecting. Asks for its error only while it is not established,
-/// since asking consumes it. The socket may be bound to the address of its `client`.
-pub fn progress(socket: &OwnedFd, target: SocketAddr, client: IpAddr) -> Progress {
+/// since asking consumes it. `is_bound`: its source was not the kernel's to choose.
+pub fn progress(socket: &OwnedFd, target: SocketAddr, is_bound: bool) -> Progress {
     if is_established(socket) {
-        return if is_connected_to_itself(socket, target, Some(client)) {
+        return if is_connected_to_itself(socket, target, is_bound) {
             Progress::Failed(Fault::Target(Errno::CONNREFUSED))
         } else {
             Progress::Connected
@@ -104,7 +128,7 @@ mod tests {
         };
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            match progress(&socket, target, target.ip()) {
+            match progress(&socket, target, false) {
                 Progress::Pending if Instant::now() < deadline => std::thread::yield_now(),
                 settled => return settled,
             }
@@ -133,7 +157,7 @@ mod tests {
         let own = SocketAddr::try_from(own).expect("ip");
         rustix::net::connect(&socket, &own).expect("simultaneous open");
         assert_eq!(
-            progress(&socket, own, own.ip()),
+            progress(&socket, own, true),
             Progress::Failed(Fault::Target(Errno::CONNREFUSED))
         );
     }

@@ -26,7 +26,9 @@ pub enum End {
     ConnectFailed,
     /// The target did not answer within `connect_timeout`.
     ConnectTimeout,
-    /// This host had no descriptor, port or memory for the connection to the target.
+    /// Every source port towards the target was in use.
+    NoPort,
+    /// This host had no descriptor or memory for the connection to the target.
     LocalError,
     /// No group was Up with a target for the port.
     NoGroup,
@@ -68,7 +70,7 @@ pub enum End {
 
 impl End {
     /// Every reason, in the order of their counters.
-    pub const ALL: [End; 30] = [
+    pub const ALL: [End; 31] = [
         End::ClientFinished,
         End::TargetFinished,
         End::ClientReset,
@@ -80,6 +82,7 @@ impl End {
         End::ProxyHeaderTimeout,
         End::ConnectFailed,
         End::ConnectTimeout,
+        End::NoPort,
         End::LocalError,
         End::NoGroup,
         End::NoTarget,
@@ -115,6 +118,7 @@ impl End {
             End::ProxyHeaderTimeout => "proxy_header_timeout",
             End::ConnectFailed => "connect_failed",
             End::ConnectTimeout => "connect_timeout",
+            End::NoPort => "no_port",
             End::LocalError => "local_error",
             End::NoGroup => "no_group",
             End::NoTarget => "no_target",
@@ -155,7 +159,8 @@ impl End {
             }
             End::ConnectFailed => "its group's target refused or could not be reached",
             End::ConnectTimeout => "its group's target did not answer within connect_timeout",
-            End::LocalError => "this host had no descriptor, port or memory for it",
+            End::NoPort => "every source port towards its group's target is in use (bind_source)",
+            End::LocalError => "this host had no descriptor or memory for it",
             End::NoGroup => "no group is Up with a target for the port",
             End::NoTarget => "its group has no target for the port here",
             End::NotTransparent => {

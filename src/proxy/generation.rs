@@ -9,6 +9,7 @@ use crate::groups::{Group, GroupRegistry, Groups, HealthStatus, Target, TargetSt
 use crate::own_listeners::OwnListeners;
 
 use super::access::Access;
+use super::sources::Sources;
 
 /// What a connection reads at route and uses to its end.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Generation {
     pub groups: Groups,
     /// Whose connections are taken.
     pub access: Access,
+    /// Where connections to targets come from.
+    pub sources: Sources,
 }
 
 impl Generation {
@@ -73,8 +76,8 @@ impl std::ops::Deref for LocalGeneration {
     }
 }
 
-/// Looks up where a host name is now; `None` while it is not resolved.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<IpAddr>;
+/// Looks up where a host name is now, the preferred address first; none while it is not resolved.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Vec<IpAddr>;
 
 /// Gives what the health checks make of a group, now and later.
 pub type HealthOf<'a> = &'a dyn Fn(GroupId) -> Arc<HealthStatus>;
@@ -105,6 +108,7 @@ impl Generation {
         let access = Access::new(&config.allow, &config.deny);
         Generation {
             number,
+            sources: Sources::of(&config),
             config,
             groups,
             access,
@@ -118,12 +122,17 @@ impl Generation {
 }
 
 fn target(state: Arc<TargetState>, own: &OwnListeners, lookup: Lookup<'_>) -> Target {
-    let address = match &state.configured {
-        TargetAddr::Socket(address) => Some(*address),
-        TargetAddr::Name { host, port } => lookup(host).map(|ip| SocketAddr::new(ip, *port)),
+    let mut addresses = match &state.configured {
+        TargetAddr::Socket(address) => vec![*address],
+        TargetAddr::Name { host, port } => {
+            let ips = lookup(host).into_iter();
+            ips.map(|ip| SocketAddr::new(ip, *port)).collect()
+        }
     };
-    if address.is_some_and(|address| own.contains(address)) {
+    let found = addresses.len();
+    addresses.retain(|&address| !own.contains(address));
+    if addresses.is_empty() && found > 0 {
         return Target::own_listener(state);
     }
-    Target::new(state, address)
+    Target::new(state, &addresses)
 }

@@ -33,6 +33,7 @@ mod relay;
 mod session;
 mod shared;
 mod side;
+mod sources;
 mod statuses;
 mod sys;
 mod traffic;
@@ -64,6 +65,7 @@ pub use descriptors::{Split, raise_limit};
 pub use ending::End;
 pub use generation::{Generation, HealthOf, Lookup};
 pub use listener::ListenError;
+pub use sources::SourceError;
 pub use statuses::Statuses;
 pub use traffic::{GroupTraffic, MAX_GROUPS, MAX_PORTS, OTHER_PORT, PortTraffic};
 pub use transparent::TransparentError;
@@ -76,6 +78,7 @@ use held_total::HeldTotal;
 use listener::BindOptions;
 use queue::PlaceBoxes;
 use shared::{Admission, Shared};
+use sources::Sources;
 use traffic::Traffic;
 use worker::{Order, Worker, WorkerHandle};
 
@@ -124,6 +127,9 @@ pub enum StartError {
     /// The system gave no event loop or thread.
     #[error("cannot start the workers: {0}")]
     Workers(#[from] io::Error),
+    /// An address of `bind_source` cannot be connected from.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The descriptor limit leaves no room for a single connection.
     #[error(
         "{0}: none is left for connections; raise the limit (`ulimit -n`, LimitNOFILE=) or \
@@ -135,6 +141,9 @@ pub enum StartError {
 /// A configuration cannot be put in force; the one before stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
+    /// An address of `bind_source` cannot be connected from.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// A listener could not be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -212,6 +221,7 @@ impl Proxy {
             return Err(StartError::Descriptors(split));
         }
         log::info!("{split}");
+        Sources::of(&config).probe()?;
         let bound = bind(&addresses, &config, parts.workers, &[])?;
         for (address, sockets) in &bound {
             prepare(*address, sockets, &config)?;
@@ -310,6 +320,9 @@ impl Proxy {
             return Err(ReloadError::Descriptors(split));
         }
         let own = [before, self.shared.ending()].concat();
+        if config.bind_source != old.config.bind_source {
+            Sources::of(&config).probe()?;
+        }
         let bound = bind(&new, &config, self.handles.len(), &own)?;
         for (address, sockets) in &bound {
             prepare(*address, sockets, &config)?;

@@ -1,6 +1,6 @@
 //! A connection's way up to its target: accept, key, route, connect.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::stick::{AfterFailure, Answer, Ask, Client, KeyRef, Refusal, Route, Ti
 
 use super::End;
 use super::arena::{SessionId, Subject};
-use super::connect::{self, Progress, Started};
+use super::connect::{self, Progress, Source, Started};
 use super::generation::LocalGeneration;
 use super::relay::Flow;
 use super::session::{MessageKey, Phase, Session};
@@ -31,6 +31,9 @@ use super::worker::Worker;
 const MAX_REROUTES: u8 = 4;
 
 static TARGET_FAILED: RateLimit = RateLimit::new();
+static ADDRESS_FAILED: RateLimit = RateLimit::new();
+static NO_PORT: RateLimit = RateLimit::new();
+static SOURCE_FAILED: RateLimit = RateLimit::new();
 static LOCAL_FAILED: RateLimit = RateLimit::new();
 static REFUSED: RateLimit = RateLimit::new();
 static SLICE_LATE: RateLimit = RateLimit::new();
@@ -346,32 +349,57 @@ impl Worker {
             .expect("the caller has just met it in the arena");
         let answer = session.answer.expect("a connect follows an answer");
         let group = session.generation.groups.get(answer.group);
-        let sends_header = group.is_some_and(|group| group.send_proxy.is_some());
-        let is_transparent = group.is_some_and(|group| group.transparent);
-        let Some(address) = group.and_then(|group| group.target(session.port)) else {
+        let target = group.and_then(|group| group.targets().get(&session.port));
+        let Some((target, address)) = target.and_then(|to| Some((to, to.address()?))) else {
             self.end(id, End::NoTarget);
             return;
         };
-        session.target_address = Some(address);
-        let source = match is_transparent {
-            true => match transparent::source(session.peer, address) {
-                Some(source) => Some(source),
-                None => return self.not_transparent(id, address),
-            },
-            false => None,
-        };
+        session.addresses_left = target.address_count();
+        session.connect_deadline = now + session.generation.config.connect_timeout;
+        self.connect_to(id, address);
+    }
+
+    /// Starts to connect to an address of the target; where that fails at once, to the next.
+    fn connect_to(&mut self, id: SessionId, mut address: SocketAddr) {
         let begun = Instant::now();
+        let session = self.session(id);
+        let generation = Rc::clone(&session.generation);
+        let group = session.answer.map(|answer| answer.group);
+        let group = group.and_then(|group| generation.groups.get(group));
+        let sends_header = group.is_some_and(|group| group.send_proxy.is_some());
+        let client = session.is_transparent().then_some(session.peer);
         let data_follows = sends_header || !session.inward.held_bytes().is_empty();
-        let (socket, is_connected) = match connect::start(address, source, data_follows) {
-            Ok(Started::Connected(socket)) => (socket, true),
-            Ok(Started::Pending(socket)) => (socket, false),
-            Err(fault) => return self.connect_failed(id, fault),
+        let started = loop {
+            self.session(id).target_address = Some(address);
+            let opened = match client {
+                None => self.open(address, data_follows, &generation),
+                Some(client) => match transparent::source(client, address) {
+                    Some(source) => {
+                        connect::start(address, Some(Source::Client(source)), data_follows)
+                    }
+                    None => return self.not_transparent(id, address),
+                },
+            };
+            match opened {
+                Ok(started) => break started,
+                Err(fault) => match self.next_address(id, fault) {
+                    Some(next) => address = next,
+                    None => return self.connect_failed(id, fault),
+                },
+            }
+        };
+        let (now, session) = (self.now, self.session(id));
+        let (socket, is_connected) = match started {
+            Started::Connected(socket) => (socket, true),
+            Started::Pending(socket) => (socket, false),
         };
         session.target = Some(Side::new(socket, Nagle::Unsent));
         if is_connected {
             return self.connected(id, begun);
         }
-        let deadline = now + session.generation.config.connect_timeout;
+        let left = session.connect_deadline.since(now);
+        let share = u32::try_from(session.addresses_left).unwrap_or(u32::MAX);
+        let deadline = now + left / share.max(1);
         session.phase = Phase::Connecting { deadline, begun };
         if self.watch_client(id) && self.watch_target(id, Watch::Both) {
             self.wheel.arm(&mut self.arena, id.slot, deadline);
@@ -391,6 +419,62 @@ impl Worker {
         self.end(id, end);
     }
 
+    /// Opens a socket that connects, from the next of the generation's source addresses, where it
+    /// has some, that has a port left.
+    fn open(
+        &mut self,
+        address: SocketAddr,
+        data_follows: bool,
+        generation: &LocalGeneration,
+    ) -> Result<Started, Fault> {
+        let sources = generation.sources.towards(address);
+        let mut fault = None;
+        for _ in sources {
+            let source = sources[self.next_source % sources.len()];
+            self.next_source = self.next_source.wrapping_add(1);
+            match connect::start(address, Some(Source::Own(source)), data_follows) {
+                Err(Fault::Local(Errno::ADDRNOTAVAIL)) => {
+                    fault = Some(Fault::Local(Errno::ADDRNOTAVAIL));
+                }
+                Err(unusable @ Fault::Source(source, error)) => {
+                    self.say_unusable(address, source, error);
+                    fault = fault.or(Some(unusable));
+                }
+                settled => return settled,
+            }
+        }
+        match fault {
+            Some(fault) => Err(fault),
+            None => connect::start(address, None, data_follows),
+        }
+    }
+
+    /// The address of the target to be tried next, after this fault; `None`: there is none, or it
+    /// was not the address's fault, or the time is over.
+    fn next_address(&mut self, id: SessionId, fault: Fault) -> Option<SocketAddr> {
+        let Fault::Target(error) = fault else {
+            return None;
+        };
+        let now = self.now;
+        let session = self.session(id);
+        let (answer, failed) = (session.answer?, session.target_address?);
+        let group = session.generation.groups.get(answer.group)?;
+        let target = group.targets().get(&session.port)?;
+        let tried = target.address_count() + 1 - session.addresses_left;
+        let next = target.next_after(failed, tried)?;
+        if now >= session.connect_deadline {
+            return None;
+        }
+        session.addresses_left -= 1;
+        if let Some(left_out) = ADDRESS_FAILED.admit(now) {
+            log::warn!(
+                "group {} does not answer at {failed}: {error}; {next} is tried next{left_out}",
+                answer.group
+            );
+        }
+        Some(next)
+    }
+
     /// Looks what has become of a connect.
     fn check_connect(&mut self, id: SessionId) {
         let session = self
@@ -400,17 +484,30 @@ impl Worker {
         let Phase::Connecting { begun, .. } = session.phase else {
             return;
         };
+        let is_transparent = session.is_transparent();
         let (Some(target), Some(address)) = (&mut session.target, session.target_address) else {
             return;
         };
-        match connect::progress(&target.socket, address, session.peer.ip().to_canonical()) {
+        let is_bound = is_transparent || !session.generation.sources.towards(address).is_empty();
+        match connect::progress(&target.socket, address, is_bound) {
             Progress::Pending => {}
             Progress::Connected => self.connected(id, begun),
             Progress::ConnectedThenReset => {
                 target.is_reset = true;
                 self.connected(id, begun);
             }
-            Progress::Failed(fault) => self.connect_failed(id, fault),
+            Progress::Failed(fault) => self.address_failed(id, fault),
+        }
+    }
+
+    /// An address did not take the connection: the next one may.
+    fn address_failed(&mut self, id: SessionId, fault: Fault) {
+        match self.next_address(id, fault) {
+            Some(next) => {
+                self.session(id).target = None;
+                self.connect_to(id, next);
+            }
+            None => self.connect_failed(id, fault),
         }
     }
 
@@ -486,9 +583,9 @@ impl Worker {
         self.route(id);
     }
 
-    /// The time for the connect is over.
+    /// The time for the connect to an address is over.
     pub(super) fn connect_late(&mut self, id: SessionId) {
-        self.connect_failed(id, Fault::Target(Errno::TIMEDOUT));
+        self.address_failed(id, Fault::Target(Errno::TIMEDOUT));
     }
 
     fn connect_failed(&mut self, id: SessionId, fault: Fault) {
@@ -499,15 +596,33 @@ impl Worker {
             .get_mut(id)
             .expect("the caller has just met it in the arena");
         session.target = None;
-        let peer = session.peer;
         let answer = session.answer.expect("a connect follows an answer");
         let address = session.target_address.expect("a connect has a target");
         let error = match fault {
             Fault::Target(error) => error,
+            Fault::Local(Errno::ADDRNOTAVAIL) => {
+                let is_transparent = session.is_transparent();
+                let sources = session.generation.sources.towards(address).len();
+                if let Some(left_out) = NO_PORT.admit(now) {
+                    let from = match sources {
+                        _ if is_transparent => "of the client's address".to_owned(),
+                        0 => "of this host's address".to_owned(),
+                        1 => "of bind_source's address".to_owned(),
+                        count => format!("of all {count} addresses of bind_source"),
+                    };
+                    log::error!(
+                        "no port is left for connections to {address}: every one {from} is in use \
+                         towards it; give more addresses (bind_source), or widen \
+                         net.ipv4.ip_local_port_range; no group is blamed for it{left_out}"
+                    );
+                }
+                return self.end(id, End::NoPort);
+            }
+            // Said already, of each address.
+            Fault::Source(..) => return self.end(id, End::LocalError),
             Fault::Local(error) => {
-                let group = session.generation.groups.get(answer.group);
-                let from = match group.is_some_and(|group| group.transparent) {
-                    true => format!(" from {} (transparent)", peer.ip()),
+                let from = match session.is_transparent() {
+                    true => format!(" from {} (transparent)", session.peer.ip()),
                     false => String::new(),
                 };
                 if let Some(left_out) = LOCAL_FAILED.admit(now) {
@@ -543,6 +658,15 @@ impl Worker {
             AfterFailure::Wait(_) => self.await_answer(id),
             AfterFailure::Reset if error == Errno::TIMEDOUT => self.end(id, End::ConnectTimeout),
             AfterFailure::Reset => self.end(id, End::ConnectFailed),
+        }
+    }
+
+    fn say_unusable(&self, address: SocketAddr, source: IpAddr, error: Errno) {
+        if let Some(left_out) = SOURCE_FAILED.admit(self.now) {
+            log::error!(
+                "this host cannot connect to {address} from {source} (bind_source): {error}; no \
+                 group is blamed for it{left_out}"
+            );
         }
     }
 

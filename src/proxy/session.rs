@@ -56,6 +56,11 @@ pub struct Session {
     pub answer: Option<Answer>,
     /// Where it was last connected, or tried to.
     pub target_address: Option<SocketAddr>,
+    /// Addresses of the target that have not been tried since the table's answer, the one above
+    /// included.
+    pub addresses_left: usize,
+    /// When all of them are given up.
+    pub connect_deadline: Millis,
     /// Groups that could not be reached, in order.
     pub tried: Vec<GroupId>,
     /// Times that the table changed its mind before the target was connected.
@@ -196,6 +201,8 @@ impl Session {
             message_key: MessageKey::None,
             answer: None,
             target_address: None,
+            addresses_left: 0,
+            connect_deadline: now,
             tried: Vec::new(),
             reroutes: 0,
             has_keepalive: false,
@@ -213,6 +220,13 @@ impl Session {
     /// The client's address as keys use it.
     pub fn client_ip(&self) -> ClientIp {
         ClientIp::new(self.peer.ip(), self.generation.config.key_ipv6_prefix)
+    }
+
+    /// Whether its group sees the client's own address.
+    pub fn is_transparent(&self) -> bool {
+        let group = self.answer.map(|answer| answer.group);
+        let group = group.and_then(|group| self.generation.groups.get(group));
+        group.is_some_and(|group| group.transparent)
     }
 
     /// The slice of the key, where it has one.

@@ -53,7 +53,7 @@ impl Statuses {
         let Some(group) = generation.groups.get(id) else {
             return;
         };
-        if self.tell(&mut self.told(), group, Some(cause)) {
+        if self.tell(&mut self.told(), group, Some(cause), false) {
             for handle in &self.handles {
                 handle.enforce_statuses();
             }
@@ -65,21 +65,29 @@ impl Statuses {
     /// Tells what a new generation changes; its workers are told by who publishes it.
     pub(super) fn review_all(&self, generation: &Generation) {
         let mut told = self.told();
+        let is_start = told.is_empty();
         told.retain(|&id, _| generation.groups.get(id).is_some());
         for group in generation.groups.iter() {
-            self.tell(&mut told, group, None);
+            self.tell(&mut told, group, None, is_start);
         }
     }
 
-    /// Logs a status that is another one than was told last; returns whether it is.
+    /// Logs a status that is another one than was told last; returns whether it is. A group that
+    /// comes back starts slowly, as does a new one but at the start of the process (`is_start`).
     fn tell(
         &self,
         told: &mut HashMap<GroupId, Status>,
         group: &Group,
         cause: Option<&str>,
+        is_start: bool,
     ) -> bool {
         let (status, reason) = (group.status(), group.reason());
         group.counters.note_status(status, self.shared.clock.now());
+        let before = told.get(&group.id).copied();
+        let has_come = before.map_or(!is_start, |before| before != Status::Up);
+        if status == Status::Up && has_come {
+            group.counters.note_return(self.shared.clock.now());
+        }
         let title = group.title();
         let before = match told.entry(group.id) {
             Entry::Vacant(entry) => {

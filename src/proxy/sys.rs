@@ -1,7 +1,10 @@
 //! The few system calls that no safe wrapper offers.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::io::Errno;
 
 /// Bytes in the socket's send queue that the peer has not acknowledged yet (`SIOCOUTQ`, tcp(7)).
 pub fn unsent_bytes(socket: impl AsFd) -> io::Result<u32> {
@@ -46,6 +49,14 @@ pub fn set_transparent(socket: impl AsFd, is_ipv6: bool, on: bool) -> io::Result
 /// target (IP_BIND_ADDRESS_NO_PORT, ip(7)); for IPv6 too.
 pub fn leave_port_to_connect(socket: impl AsFd) -> io::Result<()> {
     set_int(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
+/// Binds a socket to an address without a port, see [`leave_port_to_connect`].
+pub fn bind_address_only(socket: impl AsFd, address: IpAddr) -> Result<(), Errno> {
+    let socket = socket.as_fd();
+    leave_port_to_connect(socket)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    rustix::net::bind(socket, &SocketAddr::new(address, 0))
 }
 
 fn set_int(

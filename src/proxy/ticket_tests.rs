@@ -120,7 +120,7 @@ impl Rig {
             of: &|_| Arc::new(HealthStatus::up()),
             descriptors: 0,
         };
-        let proxy = Proxy::start(loaded.config, parts, health, &|_| None).expect("starts");
+        let proxy = Proxy::start(loaded.config, parts, health, &|_| Vec::new()).expect("starts");
         Rig {
             proxy,
             table,

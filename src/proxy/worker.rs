@@ -169,6 +169,8 @@ pub struct Worker {
     pub(super) now: Millis,
     /// Sessions that wait for a place with their group.
     pub(super) queued: usize,
+    /// Whose turn it is among the source addresses of `bind_source`.
+    pub(super) next_source: usize,
     /// When connections of Draining groups are to be looked at next.
     pub(super) next_drain_check: Option<Millis>,
     orders: Receiver<Order>,
@@ -195,6 +197,7 @@ impl Worker {
             turn_bytes: TURN_BYTES.0,
             now,
             queued: 0,
+            next_source: index,
             next_drain_check: None,
             orders: seat.orders,
             answers: seat.answers,

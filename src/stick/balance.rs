@@ -1,8 +1,10 @@
 //! How a new key gets its group.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::clock::Millis;
 use crate::config::{Balance, GroupId};
 use crate::groups::{Group, Groups, Status};
 
@@ -14,6 +16,8 @@ use super::rendezvous;
 pub(super) struct Balancer {
     /// Smooth weighted round-robin: what each group has saved up.
     credits: Mutex<HashMap<GroupId, i64>>,
+    /// In [`Millis`]: when it was last asked, for who asks again without a clock.
+    asked_ms: AtomicU64,
 }
 
 impl Balancer {
@@ -29,6 +33,7 @@ impl Balancer {
         port: u16,
         key: KeyRef<'_>,
         tried: &[GroupId],
+        now: Millis,
     ) -> Option<&'g Group> {
         let takes_new =
             |group: &&Group| group.status() == Status::Up && group.target(port).is_some();
@@ -45,15 +50,23 @@ impl Balancer {
             .iter()
             .filter(|group| may_have(group) && (!needs_room || has_room(group)));
         match policy {
-            Balance::LeastSticks => least_loaded(candidates, |group| [0, sticks(group)]),
+            Balance::LeastSticks => least_loaded(candidates, now, |group| [0, sticks(group)]),
             // Connections count once they are up. Among groups with as many, as where clients
             // come one after the other, sticks decide, or one group would get them all.
-            Balance::LeastConnections => least_loaded(candidates, |group| {
+            Balance::LeastConnections => least_loaded(candidates, now, |group| {
                 [group.counters.connections(), sticks(group)]
             }),
-            Balance::RoundRobin => self.next_in_turn(groups, candidates),
-            Balance::Hash => highest_score(candidates, key),
+            Balance::RoundRobin => self.next_in_turn(groups, candidates, now),
+            Balance::Hash => highest_score(candidates, key, now),
         }
+    }
+
+    /// The time that is `now`, or where nobody says it was last.
+    pub fn time(&self, now: Option<Millis>) -> Millis {
+        if let Some(now) = now {
+            self.asked_ms.store(now.0, Ordering::Relaxed);
+        }
+        now.unwrap_or_else(|| Millis(self.asked_ms.load(Ordering::Relaxed)))
     }
 
     /// Groups that have credits.
@@ -68,12 +81,13 @@ impl Balancer {
         &self,
         groups: &Groups,
         candidates: impl Iterator<Item = &'g Group>,
+        now: Millis,
     ) -> Option<&'g Group> {
         let mut credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
         let mut earned = 0;
         let mut richest: Option<(i64, &Group)> = None;
         for group in candidates {
-            let weight = i64::from(group.share());
+            let weight = i64::try_from(group.parts(now)).unwrap_or(i64::MAX >> 32);
             let credit = credits.entry(group.id).or_insert(0);
             *credit += weight;
             earned += weight;
@@ -98,14 +112,15 @@ fn sticks(group: &Group) -> u64 {
 /// decides, then the lower id.
 fn least_loaded<'g>(
     candidates: impl Iterator<Item = &'g Group>,
+    now: Millis,
     load: impl Fn(&Group) -> [u64; 2],
 ) -> Option<&'g Group> {
     let mut least: Option<([u64; 2], &Group)> = None;
     for group in candidates {
         let own = load(group);
         let lighter = |(other, than): ([u64; 2], &Group)| {
-            let mine = own.map(|load| u128::from(load) * u128::from(than.share()));
-            mine < other.map(|load| u128::from(load) * u128::from(group.share()))
+            let mine = own.map(|load| u128::from(load) * u128::from(than.parts(now)));
+            mine < other.map(|load| u128::from(load) * u128::from(group.parts(now)))
         };
         if least.is_none_or(lighter) {
             least = Some((own, group));
@@ -117,11 +132,12 @@ fn least_loaded<'g>(
 fn highest_score<'g>(
     candidates: impl Iterator<Item = &'g Group>,
     key: KeyRef<'_>,
+    now: Millis,
 ) -> Option<&'g Group> {
     let key_hash = rendezvous::key_hash(key);
     let mut highest: Option<(f64, &Group)> = None;
     for group in candidates {
-        let score = rendezvous::score(key_hash, group.id, group.share());
+        let score = rendezvous::score(key_hash, group.id, group.parts(now) as f64);
         if highest.is_none_or(|(most, _)| score > most) {
             highest = Some((score, group));
         }

@@ -25,9 +25,9 @@ pub(super) fn key_hash(key: KeyRef<'_>) -> u64 {
 }
 
 /// What a group scores for a key of this hash.
-pub(super) fn score(key_hash: u64, group: GroupId, weight: u32) -> f64 {
+pub(super) fn score(key_hash: u64, group: GroupId, weight: f64) -> f64 {
     let hash = mix(key_hash ^ mix(u64::from(group.0)));
-    f64::from(weight) / negative_ln(hash)
+    weight / negative_ln(hash)
 }
 
 /// FNV-1a (Fowler, Noll, Vo), continued from `hash`.
@@ -98,7 +98,7 @@ mod tests {
         let sliced = KeyRef { ip, slice };
         assert_eq!(key_hash(plain), 0x2358_ec4b_6cf3_798e);
         assert_eq!(key_hash(sliced), 0x9c52_3fdc_3a21_2f31);
-        let score = score(key_hash(plain), GroupId(1), 3);
+        let score = score(key_hash(plain), GroupId(1), 3.0);
         assert_eq!(score.to_bits(), 0x4014_9c26_ab9d_e8d7); // 5.152491
     }
 }

@@ -186,7 +186,7 @@ impl Table {
         let key = entry.key();
         let Some(group) =
             self.balancer
-                .choose(shard.settings.balance, ask.groups, ask.port, key, &[])
+                .choose(shard.settings.balance, ask.groups, ask.port, key, &[], now)
         else {
             return refuse(shard, Refusal::NoGroup);
         };
@@ -226,7 +226,7 @@ impl Sticks for Table {
         }
         let Some(group) =
             self.balancer
-                .choose(shard.settings.balance, ask.groups, ask.port, key, &[])
+                .choose(shard.settings.balance, ask.groups, ask.port, key, &[], now)
         else {
             return refuse(&mut shard, Refusal::NoGroup);
         };
@@ -285,7 +285,7 @@ impl Sticks for Table {
             let (before, key) = (entry.group, entry.key());
             let next = self
                 .balancer
-                .choose(balance, ask.groups, ask.port, key, tried);
+                .choose(balance, ask.groups, ask.port, key, tried, now);
             if let Some(group) = next {
                 shard.assign(slot, group.id, now);
                 shard.tally.moves += 1;

@@ -19,6 +19,7 @@ const NEW_CONNECTIONS: &[&str] = &[
     "first_message_ports",
     "groups.N.send_proxy",
     "accept_proxy_from",
+    "bind_source",
     "groups.N.transparent",
     "groups.N.portmap",
 ];

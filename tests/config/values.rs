@@ -299,3 +299,30 @@ fn networks_of_proxies_are_checked() {
         ],
     );
 }
+
+#[test]
+fn source_addresses_are_checked() {
+    let text = file("bind_source = \"10.0.0.2-10.0.0.9\"", "");
+    assert_eq!(good(&text).bind_source[0].to_string(), "10.0.0.2-10.0.0.9");
+    assert!(good(&file("bind_source = []", "")).bind_source.is_empty());
+    let expected = "expected an IP address or a range such as \"10.0.0.2-10.0.0.9\", or a list of \
+                    them (at most 64 addresses, each once)";
+    assert_refused(
+        &file(
+            "bind_source = [\"10.0.0.2-10.0.0.9\", \"10.0.0.9\", \"::1-10.0.0.1\", \"10.0.1.0/24\"]",
+            "",
+        ),
+        &[
+            "bind_source[1]: 10.0.0.9 and 10.0.0.2-10.0.0.9 have an address in common; expected \
+             each address once",
+            &format!("bind_source[2]: found \"::1-10.0.0.1\", {expected}"),
+            &format!("bind_source[3]: found \"10.0.1.0/24\", {expected}"),
+        ],
+    );
+    for many in ["10.0.0.0-10.0.0.64", "2001:db8::1-2001:db9::1"] {
+        assert_refused(
+            &file(&format!("bind_source = [\"192.0.2.1\", \"{many}\"]"), ""),
+            &["bind_source[1]: more than 64 addresses together; expected at most 64"],
+        );
+    }
+}

@@ -1,5 +1,6 @@
 //! Asking a target by HTTP.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -59,8 +60,16 @@ impl HttpProbe {
         }
     }
 
-    pub fn run(&self, address: SocketAddr) -> Result<(), Outcome> {
-        let found = self.ask(address).map_err(|error| self.judge(error))?;
+    /// Asks within `timeout`, of which the connect may take `connect`.
+    pub fn run(
+        &self,
+        address: SocketAddr,
+        connect: Duration,
+        timeout: Duration,
+    ) -> Result<(), Outcome> {
+        let found = self
+            .ask(address, connect, timeout)
+            .map_err(|error| self.judge(error))?;
         let expected = self.check.status;
         match found == expected {
             true => Ok(()),
@@ -69,30 +78,28 @@ impl HttpProbe {
     }
 
     /// Asks once, and returns the status of the answer.
-    fn ask(&self, address: SocketAddr) -> Result<u16, Error> {
+    fn ask(&self, address: SocketAddr, connect: Duration, timeout: Duration) -> Result<u16, Error> {
+        let prepared = Prepared {
+            headers: &self.check.headers,
+            connect,
+            timeout,
+        };
         let url = format!("http://{address}{}", self.check.target);
         let body = self.check.body.as_deref();
         let mut answer = match (self.check.method, body) {
-            (HttpMethod::Get, None) => self.with_headers(self.agent.get(url)).call(),
+            (HttpMethod::Get, None) => prepared.finish(self.agent.get(url)).call(),
             (HttpMethod::Get, Some(body)) => {
-                let request = self.with_headers(self.agent.get(url));
+                let request = prepared.finish(self.agent.get(url));
                 request.force_send_body().send(body)
             }
-            (HttpMethod::Post, None) => self.with_headers(self.agent.post(url)).send_empty(),
-            (HttpMethod::Post, Some(body)) => self.with_headers(self.agent.post(url)).send(body),
+            (HttpMethod::Post, None) => prepared.finish(self.agent.post(url)).send_empty(),
+            (HttpMethod::Post, Some(body)) => prepared.finish(self.agent.post(url)).send(body),
         }?;
         let status = answer.status().as_u16();
         // The status decides. The body is read so that the server can send it in peace.
         let mut body = answer.body_mut().as_reader().take(MAX_BODY_BYTES);
         let _ = io::copy(&mut body, &mut io::sink());
         Ok(status)
-    }
-
-    fn with_headers<B>(&self, mut request: RequestBuilder<B>) -> RequestBuilder<B> {
-        for (name, value) in &self.check.headers {
-            request = request.header(name, value.as_bytes());
-        }
-        request
     }
 
     fn judge(&self, error: Error) -> Outcome {
@@ -117,6 +124,27 @@ impl HttpProbe {
             other => Failure::NotHttp(other.to_string()),
         };
         Outcome::Failed(failure)
+    }
+}
+
+/// What every request of a run has.
+struct Prepared<'a> {
+    headers: &'a BTreeMap<String, String>,
+    connect: Duration,
+    timeout: Duration,
+}
+
+impl Prepared<'_> {
+    fn finish<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        let config = request.config();
+        let mut request = config
+            .timeout_connect(Some(self.connect))
+            .timeout_global(Some(self.timeout))
+            .build();
+        for (name, value) in self.headers {
+            request = request.header(name, value.as_bytes());
+        }
+        request
     }
 }
 

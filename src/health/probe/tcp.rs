@@ -29,7 +29,7 @@ pub(super) fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStrea
 
 /// A socket that connected to itself has met nobody.
 pub(super) fn not_itself(stream: TcpStream, address: SocketAddr) -> Result<TcpStream, Outcome> {
-    match is_connected_to_itself(&stream, address, None) {
+    match is_connected_to_itself(&stream, address, false) {
         true => Err(Outcome::Failed(Failure::Refused)),
         false => Ok(stream),
     }
@@ -45,7 +45,7 @@ pub(super) fn judge(error: &io::Error, timeout: Duration) -> Outcome {
         };
     };
     match Fault::of(errno) {
-        Fault::Local(errno) => Outcome::NotRun(NotRun::Local(errno)),
+        Fault::Local(errno) | Fault::Source(_, errno) => Outcome::NotRun(NotRun::Local(errno)),
         Fault::Target(Errno::CONNREFUSED) => Outcome::Failed(Failure::Refused),
         Fault::Target(Errno::TIMEDOUT) => Outcome::Failed(Failure::NoConnection(timeout)),
         Fault::Target(errno) => Outcome::Failed(Failure::Connect(errno)),

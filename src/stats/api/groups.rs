@@ -20,6 +20,9 @@ pub struct Group {
     pub reason: String,
     /// Its share of new keys.
     pub weight: u32,
+    /// For how many seconds its share of new keys goes on rising (`slow_start`); null while it has its
+    /// whole share.
+    pub slow_start_seconds_left: Option<f64>,
     /// Whether it takes new keys only while no other group is Up.
     pub backup: bool,
     /// Where its connections go, by listened port; the first 1,000 of them.

@@ -57,6 +57,10 @@ impl Sources {
             status: shown_status(status),
             reason: group.reason(),
             weight: group.weight,
+            slow_start_seconds_left: (status == Status::Up)
+                .then(|| group.slow_start_left(self.parts.clock.now()))
+                .flatten()
+                .map(|left| left.as_secs_f64()),
             backup: group.backup,
             targets: targets(group),
             targets_left_out: group.targets().len().saturating_sub(MOST_TARGETS) as u64,

@@ -2,16 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use crate::clock::Millis;
 use crate::config::{Balance, GroupId};
 use crate::groups::{Groups, Status};
 
 use super::fixtures::*;
 use crate::stick::balance::Balancer;
 
+/// Long after the groups came.
+const NOW: Millis = Millis(1_000_000);
+
 fn choose(balancer: &Balancer, policy: Balance, groups: &Groups, number: u32) -> Option<u32> {
     balancer
-        .choose(policy, groups, PORT, key(number), &[])
+        .choose(policy, groups, PORT, key(number), &[], NOW)
         .map(|group| group.id.0)
 }
 
@@ -111,7 +116,7 @@ fn backups_take_keys_only_without_another_candidate() {
     let balancer = Balancer::default();
     let choose = |groups: &Groups, tried: &[GroupId]| {
         balancer
-            .choose(Balance::LeastSticks, groups, PORT, key(1), tried)
+            .choose(Balance::LeastSticks, groups, PORT, key(1), tried, NOW)
             .map(|group| group.id.0)
     };
     let ordinary = cluster.groups([up(1).backup(), up(2)]);
@@ -152,4 +157,44 @@ fn least_connections_spreads_clients_that_come_one_after_the_other() {
         *shares.entry(id).or_insert(0) += 1;
     }
     assert_eq!(shares, HashMap::from([(1, 100), (2, 100), (3, 200)]));
+}
+
+#[test]
+fn a_group_that_starts_slowly_gets_its_part_of_the_share_by_every_policy() {
+    for policy in [
+        Balance::LeastSticks,
+        Balance::LeastConnections,
+        Balance::RoundRobin,
+        Balance::Hash,
+    ] {
+        let mut returning = Cluster::new().groups([up(1), up(2)]);
+        returning.start_slowly(GroupId(2), Duration::from_secs(100));
+        let group = returning.get(GroupId(2)).unwrap();
+        // Half of its time has passed: half of its share.
+        group.counters.note_return(Millis(NOW.0 - 50_000));
+        let shares = shares(policy, &returning);
+        let tolerance = if policy == Balance::Hash { 600 } else { 30 };
+        assert!(
+            shares[&2].abs_diff(20_000) <= tolerance,
+            "{policy:?}: {shares:?}"
+        );
+    }
+}
+
+#[test]
+fn a_group_that_starts_slowly_moves_no_key_of_the_hash_but_gains_some() {
+    let balancer = Balancer::default();
+    let mut groups = Cluster::new().groups([up(1), up(2)]);
+    groups.start_slowly(GroupId(2), Duration::from_secs(100));
+    let at = |second: u64| {
+        let counters = &groups.get(GroupId(2)).unwrap().counters;
+        counters.note_return(Millis(NOW.0 - second * 1_000));
+        (0..2_000)
+            .filter(|&number| choose(&balancer, Balance::Hash, &groups, number) == Some(2))
+            .collect::<Vec<_>>()
+    };
+    let (early, later, whole) = (at(10), at(60), at(100));
+    assert!(early.len() < later.len() && later.len() < whole.len());
+    assert!(early.iter().all(|number| later.contains(number)));
+    assert!(later.iter().all(|number| whole.contains(number)));
 }

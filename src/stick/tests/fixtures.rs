@@ -88,6 +88,7 @@ impl Cluster {
             drain: wanted.status == Status::Draining,
             disabled: wanted.status == Status::Disabled,
             backup: wanted.backup,
+            slow_start: None,
             on_disabled: OnDisabled::Keep,
             drain_timeout: None,
             max_connections: None,

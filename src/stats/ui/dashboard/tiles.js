@@ -40,7 +40,7 @@ tiles.traffic.note.replaceChildren(directions.in, outgoing);
 
 /** Connections that no client should see end so. */
 const FAILURES = [
-  "connect_failed", "connect_timeout", "local_error", "no_group",
+  "connect_failed", "connect_timeout", "no_port", "local_error", "no_group",
   "no_target", "table_full", "unanswered", "unsettled",
 ];
 

@@ -117,7 +117,13 @@ impl Node {
                 None => (false, 0, false),
             };
             let is_one = takes_new && group.target(port).is_some() && !tried.contains(&group.id);
-            is_one.then(|| (backup, rendezvous::score(hash, group.id, weight), group.id))
+            is_one.then(|| {
+                (
+                    backup,
+                    rendezvous::score(hash, group.id, f64::from(weight)),
+                    group.id,
+                )
+            })
         });
         // Ordinary groups go before backups.
         let best = candidates.max_by(|one, other| {

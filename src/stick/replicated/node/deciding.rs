@@ -108,7 +108,7 @@ impl Sticks for Node {
         let next = is_mine.then(|| {
             let key = key.as_ref();
             let balancer = &self.balancer;
-            balancer.choose(policy.balance, ask.groups, ask.port, key, tried)
+            balancer.choose(policy.balance, ask.groups, ask.port, key, tried, ask.now)
         });
         let Some(to) = next.flatten().map(|group| group.id) else {
             self.leave(&mut shard, answer.stick);
@@ -374,7 +374,7 @@ impl Node {
                 let group = match known.filter(|entry| entry.is_alone()) {
                     _ if is_put_off => None,
                     Some(given_alone) => Some(self.propose_again(given_alone.group)),
-                    None => self.propose_group(ask.groups, ask.port, key),
+                    None => self.propose_group(ask.groups, ask.port, key, Some(ask.now)),
                 };
                 *none = Some(super::record::Asking {
                     waiters: vec![waiter],
@@ -403,15 +403,17 @@ impl Node {
         }
     }
 
-    /// The group for a new key; until the log has answered it counts as one of the group's sticks.
+    /// The group for a new key, asked for `now`, or again after that; until the log has answered it counts as one of the group's sticks.
     pub(super) fn propose_group(
         &self,
         groups: &Groups,
         port: u16,
         key: KeyRef<'_>,
+        now: Option<Millis>,
     ) -> Option<GroupId> {
+        let now = self.balancer.time(now);
         let balance = self.policy.load().balance;
-        let group = self.balancer.choose(balance, groups, port, key, &[])?;
+        let group = self.balancer.choose(balance, groups, port, key, &[], now)?;
         group.counters.sticks.fetch_add(1, Ordering::Relaxed);
         Some(group.id)
     }

@@ -163,7 +163,7 @@ impl Node {
         let Some(port) = asking.waiters.first().map(|waiter| waiter.port) else {
             return;
         };
-        let chosen = self.groups(|groups| self.propose_group(groups, port, key.as_ref()));
+        let chosen = self.groups(|groups| self.propose_group(groups, port, key.as_ref(), None));
         let group = chosen.flatten();
         if group.is_none() && !self.may_have_entry(key) {
             for waiter in asking.waiters {

@@ -1,0 +1,358 @@
+//! Targets beyond one address, in network namespaces: names with several addresses, and connections
+//! from several addresses.
+
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
+mod support;
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use support::client;
+use support::health::BlackHole;
+use support::host::Host;
+use support::wait::eventually;
+use support::{Backend, Block, Proxy, Settings, netns};
+
+const PORT: u16 = 5280;
+const NAME: &str = "pair.test";
+
+/// Runs `body` on a host of its own, where [`NAME`] is what [`name_is`] makes of it.
+fn on_a_host(body: impl FnOnce() + Send + 'static) {
+    match Host::new() {
+        Ok(host) => host.run(body),
+        Err(reason) => {
+            println!("SKIPPED: no host for this test: {reason}");
+            eprintln!("SKIPPED: no host for this test: {reason}");
+        }
+    }
+}
+
+/// Gives the name these addresses on the host of the calling thread.
+fn name_is(addresses: &[IpAddr]) {
+    let directory = tempfile::tempdir().unwrap();
+    let hosts = directory.path().join("hosts");
+    let lines = addresses
+        .iter()
+        .map(|address| format!("{address} {NAME}\n"));
+    fs::write(&hosts, lines.collect::<String>()).unwrap();
+    let mut mount = Command::new("mount");
+    mount.arg("--bind").arg(&hosts).arg("/etc/hosts");
+    let status = mount.status().unwrap();
+    assert!(status.success(), "mount: {status}");
+}
+
+fn block_with_name() -> (Block, [Ipv4Addr; 2], Settings) {
+    let block = Block::claim();
+    let pair = [block.backend(0), block.backend(1)];
+    name_is(&pair.map(IpAddr::V4));
+    let settings = Settings::new(&block)
+        .ports(&[PORT])
+        .set("balance", "round-robin")
+        .group_set(0, "portmap", NAME)
+        .group(1, block.backend(7));
+    (block, pair, settings)
+}
+
+#[test]
+fn a_name_with_several_addresses_uses_them_in_turn_on_failed_connects() {
+    on_a_host(|| {
+        let (block, [one, other], settings) = block_with_name();
+        let _other_group = Backend::echo("g1", block.backend(7), &[PORT]);
+        let served_by = |client| client::ask(block.client(client), block.listener(PORT));
+        let first = Backend::echo("one", one, &[PORT]);
+        let proxy = Proxy::start(&settings);
+        // Whichever address the resolver puts first: one of the two is nobody's.
+        assert_eq!(served_by(0).unwrap(), "one");
+        assert_eq!(served_by(1).unwrap(), "g1");
+        drop(first);
+        let second = Backend::echo("other", other, &[PORT]);
+        let mark = proxy.log.mark();
+        for client in [0, 0, 2] {
+            assert_eq!(served_by(client).unwrap(), "other", "client {client}");
+        }
+        let next = format!("group 0 does not answer at {one}:{PORT}");
+        proxy
+            .log
+            .wait_after(mark, "the turn of the next address", |line| {
+                line.contains(&next) && line.contains(&format!("{other}:{PORT} is tried next"))
+            });
+        drop(second);
+        let _first = Backend::echo("one", one, &[PORT]);
+        assert_eq!(served_by(0).unwrap(), "one");
+        // It was a success each time: no key moved, no target has failed.
+        for session in proxy.log.wait_sessions(6, "all", |_| true) {
+            assert_ne!(session.end, "connect_failed");
+        }
+        let group = support::http::json(proxy.statistics(), "/api/v1/groups/0");
+        assert_eq!(group["targets"][0]["connect_failures"], 0);
+        assert_eq!(
+            group["targets"][0]["address"],
+            format!("{one}:{PORT}"),
+            "the one in use"
+        );
+    });
+}
+
+#[test]
+fn where_no_address_of_a_name_answers_the_group_has_failed() {
+    on_a_host(|| {
+        let (block, _, settings) = block_with_name();
+        let _other_group = Backend::echo("g1", block.backend(7), &[PORT]);
+        let proxy = Proxy::start(&settings);
+        for client in 0..4 {
+            let answer = client::ask(block.client(client), block.listener(PORT));
+            assert_eq!(answer.unwrap(), "g1", "a new key goes elsewhere");
+        }
+        let group = support::http::json(proxy.statistics(), "/api/v1/groups/0");
+        let failures = group["targets"][0]["connect_failures"].as_u64().unwrap();
+        assert!(
+            (1..=4).contains(&failures),
+            "{failures}: once for all addresses"
+        );
+    });
+}
+
+#[test]
+fn an_address_that_is_silent_takes_its_share_of_connect_timeout_and_no_more() {
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+    for hole_is_first in [true, false] {
+        on_a_host(move || {
+            let (block, [one, other], settings) = block_with_name();
+            let (hole, lives) = if hole_is_first {
+                (one, other)
+            } else {
+                (other, one)
+            };
+            let _hole = BlackHole::open(SocketAddr::new(IpAddr::V4(hole), PORT));
+            let _server = Backend::echo("alive", lives, &[PORT]);
+            let settings = settings.set("connect_timeout", CONNECT_TIMEOUT.as_secs_f64());
+            let proxy = Proxy::start(&settings.without_group(1));
+            let begun = Instant::now();
+            for client in 0..3 {
+                let answer = client::ask(block.client(client), block.listener(PORT));
+                assert_eq!(answer.unwrap(), "alive");
+            }
+            // The first may have waited for the hole; those after it begin where it ended.
+            assert!(begun.elapsed() < CONNECT_TIMEOUT, "{:?}", begun.elapsed());
+            for session in proxy.log.wait_sessions(3, "all", |_| true) {
+                assert_eq!(session.end, "client_finished");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_health_check_of_a_name_passes_where_one_of_its_addresses_does() {
+    for keys in ["", "http_target = \"/\""] {
+        on_a_host(move || {
+            let (_block, [one, other], settings) = block_with_name();
+            let settings = settings.without_group(1);
+            let check = format!("interval = 0.1\ntimeout = 0.1\nfall = 1\nrise = 1\n{keys}");
+            let first = Backend::start("one", one, &[PORT], answer_http);
+            let proxy = Proxy::start(&settings.check(0, &check));
+            let status = || {
+                let group = support::http::json(proxy.statistics(), "/api/v1/groups/0");
+                group["status"].clone()
+            };
+            drop(first);
+            eventually("no address passes", || status() == "Draining");
+            let _second = Backend::start("other", other, &[PORT], answer_http);
+            eventually("the second address passes", || status() == "Up");
+        });
+    }
+}
+
+fn answer_http(conn: support::backend::Conn) {
+    use std::io::{Read, Write};
+    let mut stream: &TcpStream = &conn.stream;
+    let _ = stream.read(&mut [0; 1024]);
+    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
+/// Held connections to group 0 from as many clients as it takes, until one is reset.
+fn fill(block: &Block, port: u16, most: usize) -> Vec<TcpStream> {
+    let mut held = Vec::new();
+    loop {
+        assert!(held.len() <= most, "more connections than ports");
+        // Bound below the range: the kernel keeps a bound port from connects of others.
+        let from = SocketAddr::new(block.client(0), 10_000 + held.len() as u16);
+        let stream = client::connect_from(from, block.listener(port), |_| Ok(()));
+        match stream.and_then(|stream| Ok((client::read_line(&stream)?, stream))) {
+            Ok((_, stream)) => held.push(stream),
+            Err(error) => {
+                assert!(client::is_reset(&error), "{error}");
+                return held;
+            }
+        }
+    }
+}
+
+#[test]
+fn one_target_takes_more_connections_than_one_address_has_ports() {
+    netns::in_new_namespace(|| {
+        const PORTS_EACH: usize = 50;
+        netns::sysctl("net.ipv4.ip_local_port_range", "40000 40049");
+        let block = Block::claim();
+        let server = Backend::echo("g0", block.backend(0), &[PORT]);
+        let _other = Backend::echo("g1", block.backend(1), &[5281]);
+        let sources: Vec<String> = (1..=3).map(|at| block.address(9, at).to_string()).collect();
+        let settings = Settings::new(&block)
+            .ports(&[PORT, 5281])
+            .set(
+                "bind_source",
+                vec![format!("{}-{}", sources[0], sources[1]), sources[2].clone()],
+            )
+            .group_ports(
+                0,
+                &[
+                    (PORT, format!("{}:{PORT}", block.backend(0))),
+                    (5281, format!("{}:5281", block.backend(1))),
+                ],
+            );
+        let proxy = Proxy::start(&settings);
+        let held = fill(&block, PORT, 3 * PORTS_EACH);
+        assert!(held.len() > 2 * PORTS_EACH, "{} connections", held.len());
+        for source in &sources {
+            let from = server
+                .arrivals()
+                .into_iter()
+                .filter(|(peer, _)| peer.ip().to_string() == *source);
+            let from = from.count();
+            assert!(
+                (1..=PORTS_EACH).contains(&from),
+                "{from} connections from {source}"
+            );
+        }
+        let total = server.arrivals().len();
+        assert_eq!(total, held.len(), "all came from these addresses");
+
+        // Exhaustion is called so, counted so, and blames nobody.
+        let failed = proxy
+            .log
+            .wait_session("one in vain", |session| session.end == "no_port");
+        assert_eq!(failed.group, Some(0));
+        let line = proxy
+            .log
+            .wait("the log says why", |line| line.contains("no port is left"));
+        assert!(
+            line.contains("bind_source") && line.contains("all 3 addresses"),
+            "{line}"
+        );
+        let metrics = support::http::get(proxy.statistics(), "/metrics").text();
+        let counted = "tcpffee_connections_ended_total{group=\"0\",reason=\"no_port\"} 1";
+        assert!(metrics.contains(counted), "{counted}");
+        // Another target has ports of its own.
+        assert_eq!(
+            client::ask(block.client(1), block.listener(5281)).unwrap(),
+            "g1"
+        );
+    });
+}
+
+#[test]
+fn a_source_that_this_host_does_not_hold_is_refused_at_start_and_reload() {
+    netns::in_new_namespace(|| {
+        let block = Block::claim();
+        let _server = Backend::echo("g0", block.backend(0), &[PORT]);
+        let settings = Settings::new(&block)
+            .ports(&[PORT])
+            .group(0, block.backend(0));
+        let elsewhere = settings.clone().set("bind_source", "192.0.2.7");
+        let expected = "bind_source: this host does not hold 192.0.2.7";
+        let (code, text) = Proxy::builder(&elsewhere).expect_failure();
+        assert!(code != 0 && text.contains(expected), "{code}: {text}");
+        let mut proxy = Proxy::start(&settings);
+        let answer = proxy.reload(&elsewhere);
+        assert_ne!(answer.code, 0, "{answer:?}");
+        proxy
+            .log
+            .wait("the reload is refused", |line| line.contains(expected));
+        assert_eq!(
+            client::ask(block.client(0), block.listener(PORT)).unwrap(),
+            "g0"
+        );
+    });
+}
+
+#[test]
+fn a_source_that_is_gone_is_named_and_the_others_serve() {
+    netns::in_new_namespace(|| {
+        netns::ip("address add 192.0.2.7/32 dev lo").unwrap();
+        netns::ip("address add 192.0.2.8/32 dev lo").unwrap();
+        let block = Block::claim();
+        let server = Backend::echo("g0", block.backend(0), &[PORT]);
+        let settings = Settings::new(&block)
+            .ports(&[PORT])
+            .set("bind_source", "192.0.2.7-192.0.2.8")
+            .group(0, block.backend(0));
+        let proxy = Proxy::start(&settings);
+        netns::ip("address del 192.0.2.8/32 dev lo").unwrap();
+        for client in 0..4 {
+            let answer = client::ask(block.client(client), block.listener(PORT));
+            assert_eq!(answer.unwrap(), "g0");
+        }
+        let arrivals = server.arrivals();
+        assert!(
+            arrivals
+                .iter()
+                .all(|(peer, _)| peer.ip().to_string() == "192.0.2.7")
+        );
+        proxy.log.wait("the one that is gone is named", |line| {
+            line.contains("from 192.0.2.8 (bind_source)")
+        });
+    });
+}
+
+#[test]
+fn a_group_that_comes_back_gets_new_keys_by_and_by() {
+    const KEYS: u32 = 40;
+    let block = Block::claim();
+    let servers = [0, 1].map(|at| Backend::echo(&format!("g{at}"), block.backend(at), &[PORT]));
+    let settings = Settings::new(&block)
+        .ports(&[PORT])
+        .set("balance", "round-robin")
+        .group(0, block.backend(0))
+        .group(1, block.backend(1))
+        .group_set(1, "slow_start", 3600);
+    let mut proxy = Proxy::start(&settings);
+    let mut clients = 0..;
+    let mut given_to_g1 = |keys: u32| {
+        let asked = clients.by_ref().take(keys as usize);
+        let names = asked.map(|client| client::ask(block.client(client), block.listener(PORT)));
+        let names = names.map(Result::unwrap);
+        names.filter(|name| name == servers[1].name()).count() as u32
+    };
+    let left = |proxy: &Proxy| {
+        let group = support::http::json(proxy.statistics(), "/api/v1/groups/1");
+        group["slow_start_seconds_left"].as_f64()
+    };
+    assert_eq!(given_to_g1(KEYS), KEYS / 2, "not at the start");
+    assert_eq!(left(&proxy), None);
+
+    // An operator takes it out and in; a check, and a reload, do the same to a status.
+    assert_eq!(proxy.subcommand(&["drain", "1"]).code, 0);
+    assert_eq!(given_to_g1(KEYS), 0);
+    assert_eq!(proxy.subcommand(&["enable", "1"]).code, 0);
+    proxy.log.wait("it is back", |line| {
+        line.contains("group 1: Draining -> Up")
+    });
+    assert!(given_to_g1(KEYS) <= KEYS / 10, "a hundredth of its share");
+    let seconds = left(&proxy).unwrap();
+    assert!((3_500.0..=3_600.0).contains(&seconds), "{seconds}");
+    let known = client::ask(block.client(1), block.listener(PORT)).unwrap();
+    assert_eq!(known, "g1", "it keeps the keys that it has");
+
+    // The time is live: with less of it the share is whole.
+    proxy.reload_ok(&settings.clone().group_set(1, "slow_start", 0.001));
+    assert_eq!(left(&proxy), None);
+    let share = given_to_g1(KEYS);
+    assert!(share.abs_diff(KEYS / 2) <= 2, "{share}");
+
+    // A group that a reload adds begins in the same way.
+    proxy.reload_ok(&settings.clone().without_group(1));
+    proxy.reload_ok(&settings);
+    assert!(given_to_g1(KEYS) <= KEYS / 10);
+}
