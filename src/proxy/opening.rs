@@ -605,7 +605,7 @@ impl Worker {
                 let sources = session.generation.sources.towards(address).len();
                 if let Some(left_out) = NO_PORT.admit(now) {
                     let from = match sources {
-                        _ if is_transparent => "of the client's address".to_owned(),
+                        _ if is_transparent => format!("of {} (transparent)", session.peer.ip()),
                         0 => "of this host's address".to_owned(),
                         1 => "of bind_source's address".to_owned(),
                         count => format!("of all {count} addresses of bind_source"),

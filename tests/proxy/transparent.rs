@@ -222,7 +222,7 @@ fn a_connect_of_a_client_to_itself_is_refused() {
             }
         }
         for session in proxy.log.wait_sessions(40, "all of them", |_| true) {
-            let expected = ["connect_failed", "local_error"];
+            let expected = ["connect_failed", "no_port"];
             assert!(expected.contains(&session.end.as_str()), "{session:?}");
         }
     });
@@ -247,11 +247,11 @@ fn without_a_free_port_no_target_is_blamed_and_the_log_names_the_client() {
         assert!((1..=4).contains(&held.len()), "{} connections", held.len());
         let failed = proxy
             .log
-            .wait_session("one in vain", |session| session.end == "local_error");
+            .wait_session("one in vain", |session| session.end == "no_port");
         assert_eq!(failed.group, Some(0));
         let client = fleet.block.client(1);
         proxy.log.wait("who it was", |line| {
-            line.contains(&format!(" from {client} (transparent): "))
+            line.contains(&format!("every one of {client} (transparent) is in use"))
         });
         connect(to, 2, 10_000).unwrap();
         // A port that is in use towards one target is free towards another.
