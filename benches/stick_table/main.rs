@@ -108,6 +108,7 @@ fn group(id: u32, registry: &GroupRegistry) -> Group {
         drain_timeout: None,
         max_connections: None,
         send_proxy: None,
+        slow_start: None,
         transparent: false,
         healthchecks: Vec::new(),
     };

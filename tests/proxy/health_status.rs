@@ -200,7 +200,7 @@ fn the_status_changes_after_just_as_many_results_as_rise_and_fall_say() {
         let fleet = Fleet::on_ports(1, &[PORT]);
         let ward = Ward::start(fleet.block.backend(0));
         ward.play(script);
-        let keys = format!("{keys}\ninterval = 0.05\ntimeout = 5");
+        let keys = format!("{keys}\ninterval = 0.3\ntimeout = 0.3");
         let settings = fleet.settings.clone().check(0, &http(&keys));
         let builder = Proxy::builder(&settings).env("RUST_LOG", "info,tcpffee::health=debug");
         let proxy = builder.start();
