@@ -15,14 +15,14 @@ pub fn skip(reason: &str) {
 
 /// The package file.
 pub fn package() -> Option<PathBuf> {
-    named_by("TCPFFEE_DEB", "packaging/deb --profile quick", |path| {
+    named_by("TESTS_PACKAGE", "packaging/deb --profile quick", |path| {
         path.is_file()
     })
 }
 
 /// The bare Debian.
 pub fn base() -> Option<PathBuf> {
-    named_by("TCPFFEE_DEBIAN", ".ci/debian-root DIRECTORY", |path| {
+    named_by("TESTS_DEBIAN", ".ci/debian-root DIRECTORY", |path| {
         path.join("lib/systemd/systemd").exists()
     })
 }

@@ -1,8 +1,8 @@
 //! The Debian package, installed on bare Debian systems: with systemd as their first process, in
 //! namespaces of their own, so that the unit runs as it will run at users', sandbox included.
 //!
-//! The package is named by `TCPFFEE_DEB` (`packaging/deb` builds it), the bare Debian by
-//! `TCPFFEE_DEBIAN` (`.ci/debian-root` makes it). Where either is missing the tests are skipped and
+//! The package is named by `TESTS_PACKAGE` (`packaging/deb` builds it), the bare Debian by
+//! `TESTS_DEBIAN` (`.ci/debian-root` makes it). Where either is missing the tests are skipped and
 //! say so; with TESTS_NEED_PROGRAMS set, as in `.ci/run`, they fail.
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
