@@ -44,7 +44,7 @@ pub enum Source {
 impl Source {
     fn bind(self, socket: &OwnedFd) -> Result<(), Fault> {
         match self {
-            Source::Own(address) => sys::bind_address_only(socket, address)
+            Source::Own(address) => sys::bind_without_port(socket, SocketAddr::new(address, 0))
                 .map_err(|error| Fault::Source(address, error)),
             Source::Client(client) => transparent::bind(socket, client).map_err(Fault::Local),
         }

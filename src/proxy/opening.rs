@@ -367,7 +367,7 @@ impl Worker {
         let group = session.answer.map(|answer| answer.group);
         let group = group.and_then(|group| generation.groups.get(group));
         let sends_header = group.is_some_and(|group| group.send_proxy.is_some());
-        let client = session.is_transparent().then_some(session.peer);
+        let client = group.and_then(|group| group.transparent.then_some(session.peer));
         let data_follows = sends_header || !session.inward.held_bytes().is_empty();
         let started = loop {
             self.session(id).target_address = Some(address);

@@ -78,5 +78,5 @@ fn try_bind(source: IpAddr) -> io::Result<()> {
         IpAddr::V6(_) => AddressFamily::INET6,
     };
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    Ok(sys::bind_address_only(&socket, source)?)
+    Ok(sys::bind_without_port(&socket, SocketAddr::new(source, 0))?)
 }

@@ -1,7 +1,7 @@
 //! The few system calls that no safe wrapper offers.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::io::Errno;
@@ -45,18 +45,18 @@ pub fn set_transparent(socket: impl AsFd, is_ipv6: bool, on: bool) -> io::Result
     set_int(socket, level, option, libc::c_int::from(on))
 }
 
-/// Has bind(2) with port 0 choose none, so that connect(2) chooses one that is free towards its
-/// target (IP_BIND_ADDRESS_NO_PORT, ip(7)); for IPv6 too.
-pub fn leave_port_to_connect(socket: impl AsFd) -> io::Result<()> {
-    set_int(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+/// Binds a socket to an address whose port is 0 without taking a port (IP_BIND_ADDRESS_NO_PORT, ip(7);
+/// for IPv6 too): connect(2) chooses one that is free towards its target, whatever is in use towards
+/// others.
+pub fn bind_without_port(socket: impl AsFd, address: SocketAddr) -> Result<(), Errno> {
+    let socket = socket.as_fd();
+    set_int(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1).map_err(errno_of)?;
+    rustix::net::bind(socket, &address)
 }
 
-/// Binds a socket to an address without a port, see [`leave_port_to_connect`].
-pub fn bind_address_only(socket: impl AsFd, address: IpAddr) -> Result<(), Errno> {
-    let socket = socket.as_fd();
-    leave_port_to_connect(socket)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    rustix::net::bind(socket, &SocketAddr::new(address, 0))
+/// The number of an error that a system call gave.
+pub fn errno_of(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
 fn set_int(

@@ -86,10 +86,8 @@ pub fn source(client: SocketAddr, target: SocketAddr) -> Option<SocketAddr> {
 /// free towards that one target (IP_BIND_ADDRESS_NO_PORT); the client's own would be taken already
 /// where it connects to two ports that lead to one target, or uses its port again at once.
 pub fn bind(socket: impl std::os::fd::AsFd, source: SocketAddr) -> Result<(), Errno> {
-    let set = sys::set_transparent(&socket, source.is_ipv6(), true)
-        .and_then(|()| sys::leave_port_to_connect(&socket));
-    set.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))?;
-    rustix::net::bind(&socket, &source)
+    sys::set_transparent(&socket, source.is_ipv6(), true).map_err(sys::errno_of)?;
+    sys::bind_without_port(&socket, source)
 }
 
 #[cfg(test)]
