@@ -10,7 +10,6 @@ mod status; // Up, Draining, Disabled
 mod target; // where a group's connections go
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +64,7 @@ impl Groups {
         let mut missing: BTreeSet<u16> = ports.iter().copied().collect();
         for group in self.iter().filter(|group| group.status() == Status::Up) {
             let targets = group.targets().iter();
-            for (port, _) in targets.filter(|(_, target)| target.address().is_some()) {
+            for (port, _) in targets.filter(|(_, target)| target.has_endpoint()) {
                 missing.remove(port);
             }
             if missing.is_empty() {
@@ -242,10 +241,10 @@ impl Group {
         }
     }
 
-    /// Where connections on the listened `port` go; `None`: the group does not serve that port
-    /// (not in its portmap, its name not resolved, or it would be this proxy itself).
-    pub fn target(&self, port: u16) -> Option<SocketAddr> {
-        self.targets.get(&port).and_then(Target::address)
+    /// Whether connections on the listened `port` have somewhere to go here: not where the port is
+    /// not in its portmap, the name there is not resolved, or it would be this proxy itself.
+    pub fn serves(&self, port: u16) -> bool {
+        self.targets.get(&port).is_some_and(Target::has_endpoint)
     }
 
     /// All targets by listened port.

@@ -11,6 +11,7 @@ pub mod config; // the configuration: schema, defaults, loading, errors
 pub mod control; // the control socket: how commands reach the running process
 pub mod counted; // counts in sentences
 pub mod demo; // a stage for `tcpffee demo`
+pub mod endpoint; // what a connection to a target is made to
 pub mod events; // what the outside asks of the running process
 pub mod fault; // failed connects: whose fault it was
 pub mod groups; // server groups of one generation: status, weight, targets

@@ -476,7 +476,7 @@ fn host_names(config: &Config) -> BTreeSet<String> {
         .flat_map(|group| group.targets.values());
     let of_targets = targets.filter_map(|target| match target {
         TargetAddr::Name { host, .. } => Some(host.clone()),
-        TargetAddr::Socket(_) => None,
+        TargetAddr::Socket(_) | TargetAddr::Unix(_) => None,
     });
     of_targets.chain(cluster::host_names(config)).collect()
 }

@@ -1,14 +1,13 @@
 //! `tcpffee check`: what a configuration says, in a page.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::cli::{Exit, complain, say};
-use crate::config::{self, Balance, Config, Environment, GroupConfig, KeyType, TargetAddr};
+use crate::config::{self, Balance, Config, Environment, GroupConfig, KeyType};
 use crate::counted::counted;
 use crate::groups::{GroupRegistry, HealthStatus, Status};
 use crate::logging;
@@ -167,37 +166,18 @@ fn group_line(group: &GroupConfig) -> String {
 /// One line for each host that gets the ports as they are, and one for each port that is mapped
 /// to another.
 fn target_lines(group: &GroupConfig) -> Vec<String> {
-    let host_of = |target: &TargetAddr| match target {
-        TargetAddr::Socket(address) => address.ip().to_string(),
-        TargetAddr::Name { host, .. } => host.clone(),
-    };
-    let port_of = |target: &TargetAddr| match target {
-        TargetAddr::Socket(address) => SocketAddr::port(address),
-        TargetAddr::Name { port, .. } => *port,
-    };
-    let unchanged = |(port, target): &(&u16, &TargetAddr)| **port == port_of(target);
-    let hosts: BTreeSet<String> = group
-        .targets
-        .iter()
-        .filter(unchanged)
-        .map(|(_, target)| host_of(target))
-        .collect();
-    let mut lines = Vec::new();
-    for host in hosts {
-        let ports: Vec<u16> = group
-            .targets
-            .iter()
-            .filter(|pair| unchanged(pair) && host_of(pair.1) == host)
-            .map(|(port, _)| *port)
-            .collect();
-        lines.push(format!(
-            "{} → {host}",
-            config::show_ports(ports.iter().copied())
-        ));
+    let mut by_host: BTreeMap<String, Vec<u16>> = BTreeMap::new();
+    let mut moved = Vec::new();
+    for (&port, target) in &group.targets {
+        match target.host_for(port) {
+            Some(host) => by_host.entry(host).or_default().push(port),
+            None => moved.push(format!("{port} → {target}")),
+        }
     }
-    let moved = group.targets.iter().filter(|pair| !unchanged(pair));
-    lines.extend(moved.map(|(port, target)| format!("{port} → {target}")));
-    lines
+    let shown = by_host
+        .into_iter()
+        .map(|(host, ports)| format!("{} → {host}", config::show_ports(ports)));
+    shown.chain(moved).collect()
 }
 
 fn counted_or_none(count: usize, what: &str) -> String {

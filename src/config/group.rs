@@ -8,7 +8,7 @@ use super::entry::Entry;
 use super::healthcheck;
 use super::listening::Ports;
 use super::problem::nearest;
-use super::schema::{GroupConfig, GroupId, OnDisabled, ProxyHeader, TargetAddr};
+use super::schema::{GroupConfig, GroupId, OnDisabled, ProxyHeader, TargetAddr, UnixPath};
 use super::section::Section;
 use super::values;
 
@@ -20,6 +20,12 @@ const MAX_TARGETS: usize = 1_000_000;
 
 /// Longest `name`, in characters.
 const MAX_NAME_CHARS: usize = 64;
+
+/// How the path of a Unix socket begins; host names do not.
+const UNIX: &str = "unix:/";
+
+const EXPECTED_UNIX: &str = "a Unix socket's path of at most 107 bytes, without white space, such \
+                             as \"unix:/run/app/server.sock\"";
 
 const EXPECTED_GROUPS: &str = "tables of groups such as [groups.0], at least one";
 
@@ -73,10 +79,14 @@ fn group(
     let section =
         member.section("a group's table, such as [groups.0] with portmap = \"192.0.2.20\"")?;
     section.refuse_unknown_keys();
+    let targets = targets(&section, ports);
+    let unix = targets.values().find_map(|target| match target {
+        TargetAddr::Unix(path) => Some(path),
+        _ => None,
+    });
     Some(GroupConfig {
         id,
         name: name(&section, earlier),
-        targets: targets(&section, ports),
         weight: section.integer("weight").unwrap_or(1),
         drain: section.bool("drain", false),
         disabled: section.bool("disabled", false),
@@ -86,8 +96,9 @@ fn group(
         drain_timeout: section.seconds("drain_timeout"),
         max_connections: section.integer("max_connections"),
         send_proxy: send_proxy(&section),
-        transparent: section.bool("transparent", false),
-        healthchecks: healthcheck::healthchecks(&section),
+        transparent: transparent(&section, unix),
+        healthchecks: healthcheck::healthchecks(&section, unix),
+        targets,
     })
 }
 
@@ -103,6 +114,17 @@ fn name(section: &Section<'_>, earlier: &[GroupConfig]) -> Option<String> {
         entry.warn(format!("groups.{} has the name {name:?} too", other.id));
     }
     Some(name)
+}
+
+fn transparent(section: &Section<'_>, unix: Option<&UnixPath>) -> bool {
+    let transparent = section.bool("transparent", false);
+    if let (true, Some(path), Some(entry)) = (transparent, unix, section.get("transparent")) {
+        entry.error(format!(
+            "{path} in portmap cannot see a client's address; expected send_proxy in its place, or \
+             targets with IP addresses"
+        ));
+    }
+    transparent
 }
 
 fn send_proxy(section: &Section<'_>) -> Option<ProxyHeader> {
@@ -132,21 +154,32 @@ fn targets(section: &Section<'_>, ports: &Ports) -> BTreeMap<u16, TargetAddr> {
 
 fn same_port_everywhere(entry: &Entry<'_>, ports: &Ports) -> Option<BTreeMap<u16, TargetAddr>> {
     let text = entry.text()?;
-    let Some(host) = values::host(text) else {
-        let expected = match values::target(text) {
+    let host = values::host(text);
+    let target = values::target(text);
+    let everywhere = |port| match (&host, &target) {
+        (Some(host), _) => Some((port, host.at(port))),
+        (None, Some(unix @ TargetAddr::Unix(_))) => Some((port, unix.clone())),
+        (None, _) => None,
+    };
+    let targets: Option<BTreeMap<_, _>> = ports.numbers().map(everywhere).collect();
+    if targets.is_none() {
+        entry.refuse_for(match target {
             Some(_) => {
                 "one without a port, or a table such as portmap = { 5280 = \"192.0.2.20:80\" }"
             }
-            None => "an IP address that can be connected to, a host name, or a table of ports",
-        };
-        entry.refuse_for(expected);
-        return None;
-    };
-    Some(ports.numbers().map(|port| (port, host.at(port))).collect())
+            None if text.starts_with(UNIX) => EXPECTED_UNIX,
+            None => {
+                "an IP address that can be connected to, a host name, \"unix:/path\", or a table \
+                 of ports"
+            }
+        });
+    }
+    targets
 }
 
 fn targets_by_port(entry: &Entry<'_>, ports: &Ports) -> BTreeMap<u16, TargetAddr> {
-    const EXPECTED: &str = "\"address:port\", \"[IPv6 address]:port\" or \"host:port\"";
+    const EXPECTED: &str =
+        "\"address:port\", \"[IPv6 address]:port\", \"host:port\" or \"unix:/path\"";
     let mut targets = BTreeMap::new();
     let mut not_listened = Vec::new();
     let mut understood = true;
@@ -165,7 +198,8 @@ fn targets_by_port(entry: &Entry<'_>, ports: &Ports) -> BTreeMap<u16, TargetAddr
         let target = member.text_for(EXPECTED).and_then(|text| {
             let target = values::target(text);
             if target.is_none() {
-                member.refuse_for(EXPECTED);
+                let is_unix = text.starts_with(UNIX);
+                member.refuse_for(if is_unix { EXPECTED_UNIX } else { EXPECTED });
             }
             target
         });

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::schema::{FallAction, HealthCheck, HttpCheck, HttpMethod};
+use super::schema::{FallAction, HealthCheck, HttpCheck, HttpMethod, UnixPath};
 use super::section::Section;
 
 /// Health checks of one group.
 const MAX_CHECKS: usize = 64;
 
-/// The checks of a group, in the order of the file.
-pub(super) fn healthchecks(group: &Section<'_>) -> Vec<HealthCheck> {
+/// The checks of a group, in the order of the file; `unix`: one of its targets that is a Unix
+/// socket, if any is.
+pub(super) fn healthchecks(group: &Section<'_>, unix: Option<&UnixPath>) -> Vec<HealthCheck> {
     const EXPECTED: &str = "tables such as [[groups.0.healthchecks]]";
     let Some(entry) = group.get("healthchecks") else {
         return Vec::new();
@@ -20,10 +21,11 @@ pub(super) fn healthchecks(group: &Section<'_>) -> Vec<HealthCheck> {
         entry.refuse_for(format!("at most {MAX_CHECKS} health checks"));
         return Vec::new();
     }
-    sections.iter().map(healthcheck).collect()
+    let check = |section| healthcheck(section, unix);
+    sections.iter().map(check).collect()
 }
 
-fn healthcheck(section: &Section<'_>) -> HealthCheck {
+fn healthcheck(section: &Section<'_>, unix: Option<&UnixPath>) -> HealthCheck {
     section.refuse_unknown_keys();
     let interval = section.seconds_or("interval", 5_000);
     HealthCheck {
@@ -32,9 +34,20 @@ fn healthcheck(section: &Section<'_>) -> HealthCheck {
         fall_action: section.word("fall_action").unwrap_or(FallAction::Draining),
         interval,
         timeout: timeout(section, interval),
-        port: section.integer("port"),
+        port: port(section, unix),
         http: http(section),
     }
+}
+
+fn port(section: &Section<'_>, unix: Option<&UnixPath>) -> Option<u16> {
+    let port = section.integer("port")?;
+    if let (Some(path), Some(entry)) = (unix, section.get("port")) {
+        entry.error(format!(
+            "{path} in portmap has no ports; expected no port here, so that the socket itself is \
+             checked"
+        ));
+    }
+    Some(port)
 }
 
 fn timeout(section: &Section<'_>, interval: Duration) -> Duration {

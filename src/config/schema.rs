@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::kind;
@@ -203,6 +204,22 @@ pub enum TargetAddr {
         /// The port.
         port: u16,
     },
+    /// `unix:/path`
+    Unix(UnixPath),
+}
+
+impl TargetAddr {
+    /// The host, where `port` is the same port there. A Unix socket has no ports: it is the same
+    /// for all of them.
+    pub fn host_for(&self, port: u16) -> Option<String> {
+        match self {
+            TargetAddr::Socket(address) => {
+                (address.port() == port).then(|| address.ip().to_string())
+            }
+            TargetAddr::Name { host, port: own } => (*own == port).then(|| host.clone()),
+            TargetAddr::Unix(path) => Some(path.to_string()),
+        }
+    }
 }
 
 impl std::fmt::Display for TargetAddr {
@@ -210,7 +227,40 @@ impl std::fmt::Display for TargetAddr {
         match self {
             TargetAddr::Socket(address) => address.fmt(f),
             TargetAddr::Name { host, port } => write!(f, "{host}:{port}"),
+            TargetAddr::Unix(path) => path.fmt(f),
         }
+    }
+}
+
+/// The path of a Unix socket: absolute, with room in a socket address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnixPath(Arc<str>);
+
+impl UnixPath {
+    /// Bytes of a path at most: `sun_path` without its closing zero (unix(7)).
+    pub const MAX_BYTES: usize = 107;
+
+    /// The path in `unix:/path`. `None`: something else, or one that is too long, or has white
+    /// space or control characters, which would tear the log's fields apart.
+    pub fn parse(text: &str) -> Option<UnixPath> {
+        let path = text.strip_prefix("unix:")?;
+        let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
+        let is_good = path.starts_with('/')
+            && !path.ends_with('/')
+            && path.len() <= UnixPath::MAX_BYTES
+            && path.chars().all(is_plain);
+        is_good.then(|| UnixPath(path.into()))
+    }
+
+    /// The path.
+    pub fn path(&self) -> &Path {
+        Path::new(&*self.0)
+    }
+}
+
+impl std::fmt::Display for UnixPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "unix:{}", self.0)
     }
 }
 

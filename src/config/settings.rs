@@ -247,12 +247,7 @@ pub(super) fn peer(path: &str, peer: &Peer) -> Vec<Setting> {
 /// Targets by listened port: one host where that says all, else the first few.
 pub(super) fn targets(targets: &BTreeMap<u16, &TargetAddr>) -> String {
     const SHOWN: usize = 4;
-    let host = |port: u16, target: &TargetAddr| match target {
-        TargetAddr::Socket(address) if address.port() == port => Some(address.ip().to_string()),
-        TargetAddr::Name { host, port: same } if *same == port => Some(host.clone()),
-        _ => None,
-    };
-    let mut hosts = targets.iter().map(|(port, target)| host(*port, target));
+    let mut hosts = targets.iter().map(|(port, target)| target.host_for(*port));
     if let Some(Some(first)) = hosts.next()
         && hosts.all(|other| other.as_ref() == Some(&first))
     {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::schema::{IpNetwork, IpRange, MacAddress, TargetAddr};
+use super::schema::{IpNetwork, IpRange, MacAddress, TargetAddr, UnixPath};
 
 /// A port, in decimal without sign or leading zero.
 pub(super) fn port(text: &str) -> Option<u16> {
@@ -88,8 +88,11 @@ pub(super) fn host(text: &str) -> Option<Host> {
     is_host_name(text).then(|| Host::Name(text.to_owned()))
 }
 
-/// `ip:port`, `[ip]:port` or `host:port`.
+/// `ip:port`, `[ip]:port`, `host:port` or `unix:/path`.
 pub(super) fn target(text: &str) -> Option<TargetAddr> {
+    if let Some(path) = UnixPath::parse(text) {
+        return Some(TargetAddr::Unix(path));
+    }
     if let Ok(address) = text.parse::<SocketAddr>() {
         let usable = address.port() != 0 && is_connectable(address.ip());
         return usable.then_some(TargetAddr::Socket(address));

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use crate::config::{GroupId, TargetAddr};
+use crate::config::{GroupId, TargetAddr, UnixPath};
+use crate::endpoint::Endpoint;
 
 /// One target of a group: as configured, and where it is in this generation. A name that
 /// resolves anew makes a new generation.
@@ -22,6 +23,7 @@ enum Place {
     At(SocketAddr),
     /// The addresses of a name that has several.
     AtOneOf(Arc<[SocketAddr]>),
+    AtUnix(UnixPath),
     Unresolved,
     OwnListener,
 }
@@ -40,6 +42,14 @@ impl Target {
         }
     }
 
+    /// A target that is a Unix socket.
+    pub fn unix(state: Arc<TargetState>, path: UnixPath) -> Target {
+        Target {
+            place: Place::AtUnix(path),
+            ..Target::new(state, &[])
+        }
+    }
+
     /// A target at a fixed address, counted by itself.
     pub fn fixed(group: GroupId, address: SocketAddr) -> Target {
         let state = TargetState::new(group, TargetAddr::Socket(address));
@@ -54,43 +64,63 @@ impl Target {
         }
     }
 
-    /// The address to connect to first, if there is one.
-    pub fn address(&self) -> Option<SocketAddr> {
+    /// Where to connect to first, if anywhere.
+    pub fn endpoint(&self) -> Option<Endpoint> {
         match &self.place {
-            Place::At(address) => Some(*address),
-            Place::AtOneOf(addresses) => {
-                let preferred = self.state.preferred.load(Ordering::Relaxed);
-                Some(addresses[preferred % addresses.len()])
-            }
+            Place::At(address) => Some(Endpoint::Ip(*address)),
+            Place::AtOneOf(addresses) => Some(Endpoint::Ip(addresses[self.preferred(addresses)])),
+            Place::AtUnix(path) => Some(Endpoint::Unix(path.clone())),
             Place::Unresolved | Place::OwnListener => None,
         }
     }
 
-    /// The address to connect to after `failed` has not taken the connection, of which `tried` have
-    /// not, this one included. Connections to come begin with it as well.
-    pub fn next_after(&self, failed: SocketAddr, tried: usize) -> Option<SocketAddr> {
-        let Place::AtOneOf(addresses) = &self.place else {
-            return None;
+    /// Whether there is somewhere to connect to.
+    pub fn has_endpoint(&self) -> bool {
+        !matches!(self.place, Place::Unresolved | Place::OwnListener)
+    }
+
+    /// Of the addresses: the first to connect to among those that `suit`.
+    pub fn first(&self, suits: impl Fn(SocketAddr) -> bool) -> Option<SocketAddr> {
+        let addresses = self.addresses();
+        let begin = match addresses.len() {
+            0 => return None,
+            _ => self.preferred(addresses),
         };
+        let in_turn = addresses[begin..].iter().chain(&addresses[..begin]);
+        in_turn.copied().find(|&address| suits(address))
+    }
+
+    /// Of the addresses: the one to connect to once `failed` has not taken the connection, among
+    /// those that `suit`. Connections to come do not begin with `failed` either.
+    pub fn next_after(
+        &self,
+        failed: SocketAddr,
+        suits: impl Fn(SocketAddr) -> bool,
+    ) -> Option<SocketAddr> {
+        let addresses = self.addresses();
         let at = addresses.iter().position(|&address| address == failed)?;
-        let next = (at + 1) % addresses.len();
         let preferred = &self.state.preferred;
         let seen = preferred.load(Ordering::Relaxed);
         if seen % addresses.len() == at {
             // Where another connection has moved it meanwhile, that stands.
-            let order = Ordering::Relaxed;
+            let (next, order) = ((at + 1) % addresses.len(), Ordering::Relaxed);
             let _ = preferred.compare_exchange(seen, next, order, order);
         }
-        (tried < addresses.len()).then(|| addresses[next])
+        let in_turn = addresses[at + 1..].iter().chain(&addresses[..at]);
+        in_turn.copied().find(|&address| suits(address))
     }
 
-    /// How many addresses there are.
-    pub fn address_count(&self) -> usize {
+    /// The addresses, in the order of the look-up; none of a Unix socket.
+    pub fn addresses(&self) -> &[SocketAddr] {
         match &self.place {
-            Place::At(_) => 1,
-            Place::AtOneOf(addresses) => addresses.len(),
-            Place::Unresolved | Place::OwnListener => 0,
+            Place::At(address) => std::slice::from_ref(address),
+            Place::AtOneOf(addresses) => addresses,
+            Place::AtUnix(_) | Place::Unresolved | Place::OwnListener => &[],
         }
+    }
+
+    fn preferred(&self, addresses: &[SocketAddr]) -> usize {
+        self.state.preferred.load(Ordering::Relaxed) % addresses.len()
     }
 
     /// Whether it is one of this proxy's own listeners.
@@ -167,24 +197,42 @@ mod tests {
         };
         let state = Arc::new(TargetState::new(GroupId(1), name));
         let target = Target::new(Arc::clone(&state), &[a, b, c]);
-        assert_eq!(target.address(), Some(a));
-        assert_eq!(target.next_after(a, 1), Some(b));
-        assert_eq!(target.address(), Some(b), "the next one begins there");
-        assert_eq!(
-            target.next_after(a, 1),
-            Some(b),
-            "another that had begun at the first"
-        );
-        assert_eq!(target.address(), Some(b), "moves nothing");
-        assert_eq!(target.next_after(b, 2), Some(c));
-        assert_eq!(target.next_after(c, 3), None, "all have been tried");
-        assert_eq!(target.address(), Some(a));
+        let any = |_| true;
+        let first = |target: &Target| target.first(any);
+        assert_eq!(first(&target), Some(a));
+        assert_eq!(target.next_after(a, any), Some(b));
+        assert_eq!(first(&target), Some(b), "the next one begins there");
+        let begun_before = target.next_after(a, any);
+        assert_eq!(begun_before, Some(b), "another had begun at the first");
+        assert_eq!(first(&target), Some(b), "moves nothing");
+        assert_eq!(target.next_after(b, any), Some(c));
+        assert_eq!(target.next_after(c, any), Some(a));
+        assert_eq!(first(&target), Some(a));
+        assert_eq!(target.endpoint(), Some(Endpoint::Ip(a)));
         let fixed = Target::fixed(GroupId(1), a);
-        assert_eq!(fixed.next_after(a, 1), None);
+        assert_eq!(fixed.next_after(a, any), None);
         // With fewer addresses whatever was preferred is one of them still.
-        target.next_after(a, 1);
-        target.next_after(b, 1);
+        target.next_after(a, any);
+        target.next_after(b, any);
         let fewer = Target::new(state, &[a, b]);
-        assert_eq!(fewer.address(), Some(a));
+        assert_eq!(first(&fewer), Some(a));
+    }
+
+    #[test]
+    fn addresses_that_do_not_suit_are_passed_over() {
+        let [a, b, c] = ["192.0.2.1:80", "[2001:db8::1]:80", "192.0.2.2:80"]
+            .map(|text| text.parse().expect("it is an address"));
+        let name = TargetAddr::Name {
+            host: "a.test".to_owned(),
+            port: 80,
+        };
+        let target = Target::new(Arc::new(TargetState::new(GroupId(1), name)), &[a, b, c]);
+        let (v4, v6) = (SocketAddr::is_ipv4, SocketAddr::is_ipv6);
+        assert_eq!(target.first(|address| v6(&address)), Some(b));
+        assert_eq!(target.next_after(b, |address| v6(&address)), None);
+        assert_eq!(target.next_after(a, |address| v4(&address)), Some(c));
+        assert_eq!(target.first(|address| v4(&address)), Some(c));
+        assert_eq!(target.next_after(c, |address| v4(&address)), Some(a));
+        assert_eq!(target.first(|_| false), None);
     }
 }

@@ -110,7 +110,7 @@ fn distinct_targets(group: &GroupConfig, check: &HealthCheck) -> Vec<PlannedTarg
 fn at_port(target: &TargetAddr, port: Option<u16>) -> TargetAddr {
     let mut target = target.clone();
     match (&mut target, port) {
-        (_, None) => {}
+        (_, None) | (TargetAddr::Unix(_), _) => {}
         (TargetAddr::Socket(address), Some(port)) => address.set_port(port),
         (TargetAddr::Name { port: own, .. }, Some(port)) => *own = port,
     }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use crate::endpoint::Endpoint;
+
 use super::board::TargetKey;
 use super::probe::{Outcome, Probe};
 
@@ -32,7 +34,7 @@ pub(super) struct Job {
     pub key: TargetKey,
     pub probe: Arc<Probe>,
     /// At least one; a name may have several.
-    pub addresses: Vec<std::net::SocketAddr>,
+    pub endpoints: Vec<Endpoint>,
     pub submitted: Instant,
 }
 
@@ -228,7 +230,7 @@ impl Drop for Pool {
 fn work(orders: &Receiver<Order>, done: &Sender<Done>) {
     while let Ok(Order::Check(job)) = orders.recv() {
         let begun = Instant::now();
-        let outcome = job.probe.run(&job.addresses);
+        let outcome = job.probe.run(&job.endpoints);
         let result = Done {
             key: job.key,
             outcome,

@@ -6,12 +6,12 @@ mod tcp; // connect, and no more
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use crate::config::{HealthCheck, ProxyHeader, TargetAddr};
+use crate::endpoint::Endpoint;
 use crate::proxy_protocol::{LOCAL_V1, LOCAL_V2};
 
 use http::HttpProbe;
@@ -138,15 +138,18 @@ impl Probe {
     /// Checks the target at the first of its addresses that takes the connection, as connections of
     /// clients do; each address that may be tried has an even share of the time that is left. Blocks
     /// for the check's timeout at most, and returns with nothing left open.
-    pub fn run(&self, addresses: &[SocketAddr]) -> Outcome {
+    pub fn run(&self, endpoints: &[Endpoint]) -> Outcome {
         let begun = Instant::now();
         let mut outcome = Outcome::NotRun(NotRun::Request("no address".to_owned()));
-        for (at, &address) in addresses.iter().enumerate() {
+        for (at, endpoint) in endpoints.iter().enumerate() {
+            let &Endpoint::Ip(address) = endpoint else {
+                break;
+            };
             let left = match at {
                 0 => self.timeout,
                 _ => self.timeout.saturating_sub(begun.elapsed()),
             };
-            let others = u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
+            let others = u32::try_from(endpoints.len() - at).unwrap_or(u32::MAX);
             let share = left / others;
             if share.is_zero() {
                 break;

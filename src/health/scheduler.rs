@@ -9,6 +9,7 @@ use log::Level;
 
 use crate::clock::Clock;
 use crate::config::TargetAddr;
+use crate::endpoint::Endpoint;
 use crate::groups::TargetState;
 use crate::logging::RateLimit;
 use crate::own_listeners::OwnListeners;
@@ -174,11 +175,11 @@ impl Scheduler {
         };
         let (probe, target) = (Arc::clone(&target.probe), target.target.clone());
         drop(board);
-        match self.addresses(&target) {
-            Ok(addresses) => self.pool.submit(Job {
+        match self.endpoints(&target) {
+            Ok(endpoints) => self.pool.submit(Job {
                 key,
                 probe,
-                addresses,
+                endpoints,
                 submitted: now,
             }),
             Err(Absent::Unresolved) => {
@@ -203,9 +204,10 @@ impl Scheduler {
         }
     }
 
-    fn addresses(&self, target: &TargetAddr) -> Result<Vec<SocketAddr>, Absent> {
+    fn endpoints(&self, target: &TargetAddr) -> Result<Vec<Endpoint>, Absent> {
         let mut addresses = match target {
             TargetAddr::Socket(address) => vec![*address],
+            TargetAddr::Unix(path) => return Ok(vec![Endpoint::Unix(path.clone())]),
             TargetAddr::Name { host, port } => {
                 let name = self.names.get(host).ok();
                 let ips = name.map(|name| name.addresses()).unwrap_or_default();
@@ -219,7 +221,7 @@ impl Scheduler {
         addresses.retain(|&address| !self.own_listeners.contains(address));
         match addresses.is_empty() {
             true => Err(Absent::OwnListener),
-            false => Ok(addresses),
+            false => Ok(addresses.into_iter().map(Endpoint::Ip).collect()),
         }
     }
 

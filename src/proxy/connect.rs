@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
+use crate::config::UnixPath;
 use crate::fault::{Fault, is_connected_to_itself};
 
 use super::{sys, transparent};
@@ -89,6 +90,23 @@ pub fn start(
         Err(Fault::Target(Errno::CONNREFUSED))
     } else {
         Ok(Started::Connected(socket))
+    }
+}
+
+/// Connects to a Unix socket, which takes no time: it is connected, or it is not. `None`: as many
+/// connections wait to be accepted there as may (EAGAIN, connect(2)); it is to be tried again, as
+/// TCP would send its SYN again.
+pub fn start_unix(path: &UnixPath) -> Result<Option<OwnedFd>, Fault> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    let socket = socket.map_err(Fault::of)?;
+    // Urgent bytes are bytes of the stream here as well, where the kernel knows them.
+    sockopt::set_socket_oobinline(&socket, true).map_err(Fault::Local)?;
+    let address = SocketAddrUnix::new(path.path()).map_err(Fault::of)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok(Some(socket)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(Fault::of(error)),
     }
 }
 

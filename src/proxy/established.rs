@@ -14,7 +14,6 @@ use super::listener;
 use super::relay::{Flow, Io, Step};
 use super::session::{FirstEnd, Linger, Phase, Session, Survivor};
 use super::side::{Side, Watch};
-use super::sys;
 use super::worker::Worker;
 
 /// After a reset: how long the other side may take nothing before it is reset with data left.
@@ -138,10 +137,7 @@ impl Worker {
             Survivor::Client => Some(&session.client),
             Survivor::Target => session.target.as_ref(),
         };
-        let unsent = match side {
-            Some(side) if !side.is_reset => sys::unsent_bytes(&side.socket).unwrap_or(0),
-            _ => 0,
-        };
+        let unsent = side.map_or(0, Side::unacknowledged_bytes);
         if unsent < linger.unsent {
             linger.unsent = unsent;
             linger.progress = now;
@@ -404,7 +400,7 @@ impl Session {
             self.peer,
             self.port,
             OrDash(self.group()),
-            OrDash(self.target_address),
+            OrDash(self.endpoint.as_ref()),
             self.inward.bytes,
             self.outward.bytes,
             OrDash(connect_ms),

@@ -33,15 +33,18 @@ impl Generation {
         let mut warnings = Vec::new();
         for group in self.groups.iter() {
             for (port, target) in group.targets() {
-                let told = match target.address() {
-                    _ if target.is_own_listener() => {
-                        "which is a listener of this proxy itself; it is never connected to"
-                    }
-                    Some(address) if group.transparent && !self.has_clients_like(address) => {
-                        "which sees no client's address (transparent): no listener is of its IP \
-                         family, and clients are reset"
-                    }
-                    _ => continue,
+                let addresses = target.addresses();
+                let is_unseen = |&address: &SocketAddr| !self.has_clients_like(address);
+                let told = if target.is_own_listener() {
+                    "which is a listener of this proxy itself; it is never connected to"
+                } else if group.transparent
+                    && !addresses.is_empty()
+                    && addresses.iter().all(is_unseen)
+                {
+                    "which sees no client's address (transparent): no listener is of its IP \
+                     family, and clients are reset"
+                } else {
+                    continue;
                 };
                 let (id, configured) = (group.id, &target.configured);
                 warnings.push(format!(
@@ -127,6 +130,10 @@ fn target(state: Arc<TargetState>, own: &OwnListeners, lookup: Lookup<'_>) -> Ta
         TargetAddr::Name { host, port } => {
             let ips = lookup(host).into_iter();
             ips.map(|ip| SocketAddr::new(ip, *port)).collect()
+        }
+        TargetAddr::Unix(path) => {
+            let path = path.clone();
+            return Target::unix(state, path);
         }
     };
     let found = addresses.len();

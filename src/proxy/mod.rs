@@ -1,7 +1,7 @@
 //! The proxy: workers, listeners, sessions and the relay between them.
 //!
 //! ```text
-//! accept (acceptor) → key, route, connect (opening) → relay, close (established, relay)
+//! accept (acceptor) → key, route (opening) → connect (connecting) → relay, close (established, relay)
 //! ```
 //!
 //! [`Proxy`] is the handle of the rest of the program. Each `worker` runs its own event loop over
@@ -14,6 +14,7 @@ mod arena;
 mod client_rates;
 mod clients;
 mod connect;
+mod connecting;
 mod counters;
 mod counting;
 mod descriptors;

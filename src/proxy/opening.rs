@@ -1,41 +1,30 @@
-//! A connection's way up to its target: accept, key, route, connect.
+//! A connection's way up to the table's answer: accept, key, route.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::clock::Millis;
-use crate::config::{GroupId, KeyType};
-use crate::fault::Fault;
-use crate::groups::Status;
+use crate::config::KeyType;
 use crate::logging::RateLimit;
-use crate::stick::{AfterFailure, Answer, Ask, Client, KeyRef, Refusal, Route, Ticket};
+use crate::stick::{Ask, Client, KeyRef, Refusal, Route, Ticket};
 
 use super::End;
 use super::arena::{SessionId, Subject};
-use super::connect::{self, Progress, Source, Started};
 use super::generation::LocalGeneration;
 use super::relay::Flow;
 use super::session::{MessageKey, Phase, Session};
-use super::side::{Nagle, Side, Watch};
-use super::traffic::CONNECT_BOUNDS_US;
-use super::transparent;
+use super::side::Watch;
 use super::worker::Worker;
 
 /// Times that a connection asks again because its entry changed while it was being connected.
 const MAX_REROUTES: u8 = 4;
 
-static TARGET_FAILED: RateLimit = RateLimit::new();
-static ADDRESS_FAILED: RateLimit = RateLimit::new();
-static NO_PORT: RateLimit = RateLimit::new();
-static SOURCE_FAILED: RateLimit = RateLimit::new();
-static LOCAL_FAILED: RateLimit = RateLimit::new();
-static REFUSED: RateLimit = RateLimit::new();
+pub(super) static LOCAL_FAILED: RateLimit = RateLimit::new();
+pub(super) static REFUSED: RateLimit = RateLimit::new();
 static SLICE_LATE: RateLimit = RateLimit::new();
 
 impl Worker {
@@ -269,7 +258,7 @@ impl Worker {
         }
     }
 
-    fn await_answer(&mut self, id: SessionId) {
+    pub(super) fn await_answer(&mut self, id: SessionId) {
         let config = &self.generation.config;
         let deadline = self.now + config.no_quorum_after + config.connect_timeout;
         self.session(id).phase = Phase::Waiting { deadline };
@@ -326,245 +315,6 @@ impl Worker {
         }
     }
 
-    /// Takes a place with the group of an answer, and starts to connect to it.
-    fn connect(&mut self, id: SessionId, answer: Answer) {
-        let session = self
-            .arena
-            .get_mut(id)
-            .expect("the caller has just met it in the arena");
-        session.answer = Some(answer);
-        let cell = self.cells.group(&self.shared.traffic, answer.group);
-        session.count_in(cell);
-        if self.take_place(id) {
-            self.start_connect(id);
-        }
-    }
-
-    /// Starts to connect a session that has its answer, and its place with the group.
-    pub(super) fn start_connect(&mut self, id: SessionId) {
-        let now = self.now;
-        let session = self
-            .arena
-            .get_mut(id)
-            .expect("the caller has just met it in the arena");
-        let answer = session.answer.expect("a connect follows an answer");
-        let group = session.generation.groups.get(answer.group);
-        let target = group.and_then(|group| group.targets().get(&session.port));
-        let Some((target, address)) = target.and_then(|to| Some((to, to.address()?))) else {
-            self.end(id, End::NoTarget);
-            return;
-        };
-        session.addresses_left = target.address_count();
-        session.connect_deadline = now + session.generation.config.connect_timeout;
-        self.connect_to(id, address);
-    }
-
-    /// Starts to connect to an address of the target; where that fails at once, to the next.
-    fn connect_to(&mut self, id: SessionId, mut address: SocketAddr) {
-        let begun = Instant::now();
-        let session = self.session(id);
-        let generation = Rc::clone(&session.generation);
-        let group = session.answer.map(|answer| answer.group);
-        let group = group.and_then(|group| generation.groups.get(group));
-        let sends_header = group.is_some_and(|group| group.send_proxy.is_some());
-        let client = group.and_then(|group| group.transparent.then_some(session.peer));
-        let data_follows = sends_header || !session.inward.held_bytes().is_empty();
-        let started = loop {
-            self.session(id).target_address = Some(address);
-            let opened = match client {
-                None => self.open(address, data_follows, &generation),
-                Some(client) => match transparent::source(client, address) {
-                    Some(source) => {
-                        connect::start(address, Some(Source::Client(source)), data_follows)
-                    }
-                    None => return self.not_transparent(id, address),
-                },
-            };
-            match opened {
-                Ok(started) => break started,
-                Err(fault) => match self.next_address(id, fault) {
-                    Some(next) => address = next,
-                    None => return self.connect_failed(id, fault),
-                },
-            }
-        };
-        let (now, session) = (self.now, self.session(id));
-        let (socket, is_connected) = match started {
-            Started::Connected(socket) => (socket, true),
-            Started::Pending(socket) => (socket, false),
-        };
-        session.target = Some(Side::new(socket, Nagle::Unsent));
-        if is_connected {
-            return self.connected(id, begun);
-        }
-        let left = session.connect_deadline.since(now);
-        let share = u32::try_from(session.addresses_left).unwrap_or(u32::MAX);
-        let deadline = now + left / share.max(1);
-        session.phase = Phase::Connecting { deadline, begun };
-        if self.watch_client(id) && self.watch_target(id, Watch::Both) {
-            self.wheel.arm(&mut self.arena, id.slot, deadline);
-        }
-    }
-
-    /// Its group is to see the client's own address, and cannot. Were it to see this host's
-    /// instead, it would give the client this host's rights.
-    fn not_transparent(&mut self, id: SessionId, target: SocketAddr) {
-        let end = End::NotTransparent;
-        if let Some(left_out) = REFUSED.admit(self.now) {
-            let session = self.session(id);
-            let (peer, port) = (session.peer, session.port);
-            let why = end.explanation();
-            log::warn!("{peer} on port {port} is reset: {why}, {target}{left_out}");
-        }
-        self.end(id, end);
-    }
-
-    /// Opens a socket that connects, from the next of the generation's source addresses, where it
-    /// has some, that has a port left.
-    fn open(
-        &mut self,
-        address: SocketAddr,
-        data_follows: bool,
-        generation: &LocalGeneration,
-    ) -> Result<Started, Fault> {
-        let sources = generation.sources.towards(address);
-        let mut fault = None;
-        for _ in sources {
-            let source = sources[self.next_source % sources.len()];
-            self.next_source = self.next_source.wrapping_add(1);
-            match connect::start(address, Some(Source::Own(source)), data_follows) {
-                Err(Fault::Local(Errno::ADDRNOTAVAIL)) => {
-                    fault = Some(Fault::Local(Errno::ADDRNOTAVAIL));
-                }
-                Err(unusable @ Fault::Source(source, error)) => {
-                    self.say_unusable(address, source, error);
-                    fault = fault.or(Some(unusable));
-                }
-                settled => return settled,
-            }
-        }
-        match fault {
-            Some(fault) => Err(fault),
-            None => connect::start(address, None, data_follows),
-        }
-    }
-
-    /// The address of the target to be tried next, after this fault; `None`: there is none, or it
-    /// was not the address's fault, or the time is over.
-    fn next_address(&mut self, id: SessionId, fault: Fault) -> Option<SocketAddr> {
-        let Fault::Target(error) = fault else {
-            return None;
-        };
-        let now = self.now;
-        let session = self.session(id);
-        let (answer, failed) = (session.answer?, session.target_address?);
-        let group = session.generation.groups.get(answer.group)?;
-        let target = group.targets().get(&session.port)?;
-        let tried = target.address_count() + 1 - session.addresses_left;
-        let next = target.next_after(failed, tried)?;
-        if now >= session.connect_deadline {
-            return None;
-        }
-        session.addresses_left -= 1;
-        if let Some(left_out) = ADDRESS_FAILED.admit(now) {
-            log::warn!(
-                "group {} does not answer at {failed}: {error}; {next} is tried next{left_out}",
-                answer.group
-            );
-        }
-        Some(next)
-    }
-
-    /// Looks what has become of a connect.
-    fn check_connect(&mut self, id: SessionId) {
-        let session = self
-            .arena
-            .get_mut(id)
-            .expect("the caller has just met it in the arena");
-        let Phase::Connecting { begun, .. } = session.phase else {
-            return;
-        };
-        let is_transparent = session.is_transparent();
-        let (Some(target), Some(address)) = (&mut session.target, session.target_address) else {
-            return;
-        };
-        let is_bound = is_transparent || !session.generation.sources.towards(address).is_empty();
-        match connect::progress(&target.socket, address, is_bound) {
-            Progress::Pending => {}
-            Progress::Connected => self.connected(id, begun),
-            Progress::ConnectedThenReset => {
-                target.is_reset = true;
-                self.connected(id, begun);
-            }
-            Progress::Failed(fault) => self.address_failed(id, fault),
-        }
-    }
-
-    /// An address did not take the connection: the next one may.
-    fn address_failed(&mut self, id: SessionId, fault: Fault) {
-        match self.next_address(id, fault) {
-            Some(next) => {
-                self.session(id).target = None;
-                self.connect_to(id, next);
-            }
-            None => self.connect_failed(id, fault),
-        }
-    }
-
-    /// The target is connected, by a connect that has `begun` then: asks the table once more, then
-    /// lets bytes flow.
-    fn connected(&mut self, id: SessionId, begun: Instant) {
-        let (now, worker) = (self.now, self.index);
-        let session = self
-            .arena
-            .get_mut(id)
-            .expect("the caller has just met it in the arena");
-        let answer = session.answer.expect("a connect follows an answer");
-        if let Some(cell) = session.group_cell {
-            cell.connect_time.note(CONNECT_BOUNDS_US, begun.elapsed());
-        }
-        let (port, routed) = (session.port, Rc::clone(&session.generation));
-        // What was published while the connect was under way holds for it too.
-        let in_force = self.generation_for(port, routed);
-        let groups = &in_force.groups;
-        if self
-            .shared
-            .sticks
-            .established(answer.stick, groups, now)
-            .is_err()
-        {
-            return self.reroute(id);
-        }
-        if let Some(group) = groups.get(answer.group) {
-            group.counters.add_connections(worker, 1);
-            if let (Status::Draining, Some(timeout)) = (group.status(), group.drain_timeout) {
-                let check = now + timeout;
-                self.next_drain_check =
-                    Some(self.next_drain_check.map_or(check, |next| next.min(check)));
-            }
-        }
-        let session = self.session(id);
-        session.connected = Some(now);
-        session.last_activity = now;
-        session.phase = Phase::Relaying;
-        let group = session.generation.groups.get(answer.group);
-        if let Some(version) = group.and_then(|group| group.send_proxy)
-            && !self.introduce(id, version)
-        {
-            return;
-        }
-        let session = self.session(id);
-        let watches_target = session
-            .target
-            .as_ref()
-            .is_some_and(|t| t.watched == Watch::Nothing);
-        if !self.watch_client(id) || (watches_target && !self.watch_target(id, Watch::Reading)) {
-            return;
-        }
-        self.arm_relay_timer(id);
-        self.relay(id);
-    }
-
     /// The entry changed while its connection was being made: asks again.
     pub(super) fn reroute(&mut self, id: SessionId) {
         self.release_place(id);
@@ -583,112 +333,6 @@ impl Worker {
         self.route(id);
     }
 
-    /// The time for the connect to an address is over.
-    pub(super) fn connect_late(&mut self, id: SessionId) {
-        self.address_failed(id, Fault::Target(Errno::TIMEDOUT));
-    }
-
-    fn connect_failed(&mut self, id: SessionId, fault: Fault) {
-        self.release_place(id);
-        let (worker, now) = (self.index as u32, self.now);
-        let session = self
-            .arena
-            .get_mut(id)
-            .expect("the caller has just met it in the arena");
-        session.target = None;
-        let answer = session.answer.expect("a connect follows an answer");
-        let address = session.target_address.expect("a connect has a target");
-        let error = match fault {
-            Fault::Target(error) => error,
-            Fault::Local(Errno::ADDRNOTAVAIL) => {
-                let is_transparent = session.is_transparent();
-                let sources = session.generation.sources.towards(address).len();
-                if let Some(left_out) = NO_PORT.admit(now) {
-                    let from = match sources {
-                        _ if is_transparent => format!("of {} (transparent)", session.peer.ip()),
-                        0 => "of this host's address".to_owned(),
-                        1 => "of bind_source's address".to_owned(),
-                        count => format!("of all {count} addresses of bind_source"),
-                    };
-                    log::error!(
-                        "no port is left for connections to {address}: every one {from} is in use \
-                         towards it; give more addresses (bind_source), or widen \
-                         net.ipv4.ip_local_port_range; no group is blamed for it{left_out}"
-                    );
-                }
-                return self.end(id, End::NoPort);
-            }
-            // Said already, of each address.
-            Fault::Source(..) => return self.end(id, End::LocalError),
-            Fault::Local(error) => {
-                let from = match session.is_transparent() {
-                    true => format!(" from {} (transparent)", session.peer.ip()),
-                    false => String::new(),
-                };
-                if let Some(left_out) = LOCAL_FAILED.admit(now) {
-                    log::error!(
-                        "this host cannot connect to {address}{from}: {error}; no group is blamed \
-                         for it{left_out}"
-                    );
-                }
-                return self.end(id, End::LocalError);
-            }
-        };
-        session.tried.push(answer.group);
-        session.answer = None;
-        let (port, generation) = (session.port, Rc::clone(&session.generation));
-        let asked = ask(session, id, worker, now);
-        let after = self
-            .shared
-            .sticks
-            .connect_failed(&asked, answer, &session.tried);
-        self.counters().connect_failures.add(1);
-        self.report_failed(&generation, answer.group, port);
-        if let Some(left_out) = TARGET_FAILED.admit(now) {
-            log::warn!(
-                "group {} does not answer at {address}: {error}{left_out}",
-                answer.group
-            );
-        }
-        match after {
-            AfterFailure::Moved(answer) => {
-                self.counters().moves.add(1);
-                self.connect(id, answer);
-            }
-            AfterFailure::Wait(_) => self.await_answer(id),
-            AfterFailure::Reset if error == Errno::TIMEDOUT => self.end(id, End::ConnectTimeout),
-            AfterFailure::Reset => self.end(id, End::ConnectFailed),
-        }
-    }
-
-    fn say_unusable(&self, address: SocketAddr, source: IpAddr, error: Errno) {
-        if let Some(left_out) = SOURCE_FAILED.admit(self.now) {
-            log::error!(
-                "this host cannot connect to {address} from {source} (bind_source): {error}; no \
-                 group is blamed for it{left_out}"
-            );
-        }
-    }
-
-    /// Counts a connect that a target did not take, and has its next health check come at once.
-    fn report_failed(&self, generation: &LocalGeneration, group: GroupId, port: u16) {
-        let group = generation.groups.get(group);
-        let target = group.and_then(|group| group.targets().get(&port));
-        let Some(state) = target.map(|target| &target.state) else {
-            return;
-        };
-        // With the queue full the check comes when its interval is over.
-        if state.note_failed_connect()
-            && self
-                .shared
-                .failed_targets
-                .try_send(Arc::clone(state))
-                .is_err()
-        {
-            state.forget_report();
-        }
-    }
-
     /// Has the event loop report the client's socket; false where that ended the session.
     pub(super) fn watch_client(&mut self, id: SessionId) -> bool {
         let session = self
@@ -704,7 +348,7 @@ impl Worker {
     }
 
     /// Has the event loop report the target's socket; false where that ended the session.
-    fn watch_target(&mut self, id: SessionId, watch: Watch) -> bool {
+    pub(super) fn watch_target(&mut self, id: SessionId, watch: Watch) -> bool {
         let session = self
             .arena
             .get_mut(id)
@@ -722,7 +366,7 @@ impl Worker {
     }
 }
 
-fn ask(session: &Session, id: SessionId, worker: u32, now: Millis) -> Ask<'_> {
+pub(super) fn ask(session: &Session, id: SessionId, worker: u32, now: Millis) -> Ask<'_> {
     let ip = session.client_ip();
     let client = match &session.message_key {
         MessageKey::None => Client::Key(KeyRef { ip, slice: None }),

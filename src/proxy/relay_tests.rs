@@ -1,6 +1,5 @@
 //! The relay over real sockets, without an event loop: sides are simply taken for ready.
 
-use super::super::side::Nagle;
 use super::*;
 use rustix::net::sockopt;
 use std::io::{Read, Write};
@@ -14,7 +13,7 @@ fn pair() -> (TcpStream, Side) {
     let (near, _) = listener.accept().expect("accept");
     near.set_nonblocking(true).expect("non-blocking");
     sockopt::set_socket_oobinline(&near, true).expect("out-of-band inline");
-    (far, Side::new(near.into(), Nagle::Unsent))
+    (far, Side::target(near.into()))
 }
 
 struct Rig {

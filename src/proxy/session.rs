@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use crate::clock::Millis;
 use crate::config::GroupId;
+use crate::endpoint::Endpoint;
 use crate::groups::GroupCounters;
 use crate::proxy_protocol::Tlvs;
 use crate::stick::{Answer, ClientIp};
 
 use super::generation::LocalGeneration;
 use super::relay::Direction;
-use super::side::{Nagle, Side};
+use super::side::Side;
 use super::traffic::{GroupCell, PortCell};
 use super::wheel::Link;
 
@@ -55,7 +56,7 @@ pub struct Session {
     /// The table's answer, while this session counts in it.
     pub answer: Option<Answer>,
     /// Where it was last connected, or tried to.
-    pub target_address: Option<SocketAddr>,
+    pub endpoint: Option<Endpoint>,
     /// Addresses of the target that have not been tried since the table's answer, the one above
     /// included.
     pub addresses_left: usize,
@@ -185,7 +186,7 @@ impl Session {
     ) -> Session {
         Session {
             phase: Phase::Waiting { deadline: now },
-            client: Side::new(client, Nagle::Off),
+            client: Side::client(client),
             target: None,
             inward: Direction::default(),
             outward: Direction::default(),
@@ -200,7 +201,7 @@ impl Session {
             place: None,
             message_key: MessageKey::None,
             answer: None,
-            target_address: None,
+            endpoint: None,
             addresses_left: 0,
             connect_deadline: now,
             tried: Vec::new(),

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 
 use super::arena::Subject;
+use super::sys;
 
 /// One socket of a session and what the event loop knows of it.
 #[derive(Debug)]
@@ -29,16 +30,20 @@ pub struct Side {
     /// The kernel gave the peer up: it answered no keep-alive, or took nothing for too long.
     pub is_lost: bool,
     /// Whether small segments wait for earlier ones to be acknowledged (Nagle's algorithm).
-    pub nagle: Nagle,
+    nagle: Nagle,
+    /// It is a Unix socket: a read may come back short although there is more (before and behind
+    /// what the peer sent descriptors with), it knows no reset of the proxy's, and nobody has to
+    /// be probed.
+    pub is_unix: bool,
     /// What the event loop reports of it.
     pub watched: Watch,
 }
 
 /// Nagle's algorithm never delays what a connection sends first. So TCP_NODELAY is set on a
 /// target's socket before the second send, and most short connections never need it: one system
-/// call less. A client's socket inherits it from its listener.
+/// call less. A client's socket inherits it from its listener, and a Unix socket knows no delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nagle {
+enum Nagle {
     /// Nothing has been sent.
     Unsent,
     /// Something has been sent.
@@ -59,11 +64,27 @@ pub enum Watch {
 }
 
 impl Side {
+    /// A client's socket, as its listener made it.
+    pub fn client(socket: OwnedFd) -> Side {
+        Side::new(socket, Nagle::Off, false)
+    }
+
+    /// A socket that connects to a target by TCP.
+    pub fn target(socket: OwnedFd) -> Side {
+        Side::new(socket, Nagle::Unsent, false)
+    }
+
+    /// A Unix socket connected to its target.
+    pub fn unix_target(socket: OwnedFd) -> Side {
+        Side::new(socket, Nagle::Off, true)
+    }
+
     /// A socket that is not watched yet: what there is to read is reported when it is.
-    pub fn new(socket: OwnedFd, nagle: Nagle) -> Side {
+    fn new(socket: OwnedFd, nagle: Nagle, is_unix: bool) -> Side {
         Side {
             socket,
             nagle,
+            is_unix,
             readable: false,
             writable: true,
             end_in_sight: false,
@@ -85,6 +106,14 @@ impl Side {
                 Nagle::Off
             }
         };
+    }
+
+    /// Bytes sent whose receiver has not acknowledged them: what a reset would destroy.
+    pub fn unacknowledged_bytes(&self) -> u32 {
+        match self.is_reset || self.is_unix {
+            true => 0,
+            false => sys::unsent_bytes(&self.socket).unwrap_or(0),
+        }
     }
 
     /// Notes an error that a read or write has met, and consumed.

@@ -35,8 +35,7 @@ impl Balancer {
         tried: &[GroupId],
         now: Millis,
     ) -> Option<&'g Group> {
-        let takes_new =
-            |group: &&Group| group.status() == Status::Up && group.target(port).is_some();
+        let takes_new = |group: &&Group| group.status() == Status::Up && group.serves(port);
         let ordinary = groups
             .iter()
             .filter(takes_new)

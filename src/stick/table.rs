@@ -176,7 +176,7 @@ impl Table {
         let before = entry.group;
         let valid = entry.is_valid(now, shard.settings.expiration);
         if let Some(group) = usable(ask.groups, before).filter(|_| valid) {
-            if group.target(ask.port).is_none() {
+            if !group.serves(ask.port) {
                 return refuse(shard, Refusal::NoTarget);
             }
             shard.join(slot);

@@ -40,7 +40,7 @@ fn busy(checks: u64, max: usize, now: Instant) -> (Pool, Receiver<Done>, TcpList
         pool.submit(Job {
             key: TargetKey::numbered(number + 1),
             probe: Arc::clone(&probe),
-            addresses: vec![address],
+            endpoints: vec![address.into()],
             submitted: now,
         });
     }

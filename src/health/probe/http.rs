@@ -165,6 +165,7 @@ pub(super) fn host(target: &TargetAddr, port: Option<u16>) -> String {
             (format!("[{}]", address.ip()), address.port())
         }
         TargetAddr::Name { host, port } => (host.clone(), *port),
+        TargetAddr::Unix(_) => return "localhost".to_owned(),
     };
     match port.unwrap_or(own) {
         80 => name,

@@ -49,7 +49,7 @@ fn http_check(timeout: Duration, edit: impl FnOnce(&mut HttpCheck)) -> HealthChe
 }
 
 fn run(check: &HealthCheck, address: SocketAddr) -> Outcome {
-    Probe::new(check, &TargetAddr::Socket(address), None).run(&[address])
+    Probe::new(check, &TargetAddr::Socket(address), None).run(&[address.into()])
 }
 
 fn failed(check: &HealthCheck, address: SocketAddr) -> Failure {
@@ -450,7 +450,7 @@ fn a_probe_connects_anew_each_time() {
         None,
     );
     for _ in 0..5 {
-        assert_eq!(probe.run(&[address]), Outcome::Passed);
+        assert_eq!(probe.run(&[address.into()]), Outcome::Passed);
         // Ends only when the probe has closed its side.
         let (_, rest) = requests.recv_timeout(PLENTY).unwrap();
         assert_eq!(rest, b"");

@@ -5,7 +5,7 @@ use std::str;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{GroupId, TargetAddr};
+use crate::config::{GroupId, TargetAddr, UnixPath};
 use crate::health::definition::CheckId;
 use crate::health::streak::State;
 
@@ -118,6 +118,9 @@ fn parsed(line: &str) -> Result<SavedState, String> {
 fn target(text: &str) -> Option<TargetAddr> {
     if let Ok(address) = text.parse() {
         return Some(TargetAddr::Socket(address));
+    }
+    if let Some(path) = UnixPath::parse(text) {
+        return Some(TargetAddr::Unix(path));
     }
     let (host, port) = text.rsplit_once(':')?;
     Some(TargetAddr::Name {

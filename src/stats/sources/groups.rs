@@ -87,7 +87,7 @@ fn targets(group: &Group) -> Vec<api::Target> {
         .map(|(&port, target)| api::Target {
             port,
             target: target.configured.to_string(),
-            address: target.address().map(|address| address.to_string()),
+            address: target.endpoint().map(|endpoint| endpoint.to_string()),
             connect_failures: target.state.failed_connects(),
         })
         .collect()

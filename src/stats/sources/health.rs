@@ -142,8 +142,7 @@ fn unresolved(generation: &Generation) -> Vec<String> {
     let mut names = BTreeSet::new();
     for group in generation.groups.iter() {
         let targets = group.targets().values();
-        let absent =
-            targets.filter(|target| target.address().is_none() && !target.is_own_listener());
+        let absent = targets.filter(|target| !target.has_endpoint() && !target.is_own_listener());
         for target in absent {
             if let config::TargetAddr::Name { host, .. } = &target.configured {
                 names.insert(format!("{}: {host} does not resolve", group.title()));

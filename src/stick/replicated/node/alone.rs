@@ -116,7 +116,7 @@ impl Node {
                 }
                 None => (false, 0, false),
             };
-            let is_one = takes_new && group.target(port).is_some() && !tried.contains(&group.id);
+            let is_one = takes_new && group.serves(port) && !tried.contains(&group.id);
             is_one.then(|| {
                 (
                     backup,
