@@ -11,11 +11,16 @@ use crate::groups::{Group, Groups, Status};
 use super::key::KeyRef;
 use super::rendezvous;
 
+/// Parts of one new key that groups which start slowly save up.
+const WHOLE_KEY: u64 = 1 << 32;
+
 /// Chooses groups; remembers whose turn it is.
 #[derive(Debug, Default)]
 pub(super) struct Balancer {
     /// Smooth weighted round-robin: what each group has saved up.
     credits: Mutex<HashMap<GroupId, i64>>,
+    /// Of groups that start slowly: what each has saved up of one new key, in [`WHOLE_KEY`]ths.
+    allowances: Mutex<HashMap<GroupId, u64>>,
     /// In [`Millis`]: when it was last asked, for who asks again without a clock.
     asked_ms: AtomicU64,
 }
@@ -49,11 +54,15 @@ impl Balancer {
             .iter()
             .filter(|group| may_have(group) && (!needs_room || has_room(group)));
         match policy {
-            Balance::LeastSticks => least_loaded(candidates, now, |group| [0, sticks(group)]),
+            Balance::LeastSticks => self.least_loaded(groups, candidates, now, |group| {
+                let sticks = group.counters.sticks();
+                [0, sticks]
+            }),
             // Connections count once they are up. Among groups with as many, as where clients
             // come one after the other, sticks decide, or one group would get them all.
-            Balance::LeastConnections => least_loaded(candidates, now, |group| {
-                [group.counters.connections(), sticks(group)]
+            Balance::LeastConnections => self.least_loaded(groups, candidates, now, |group| {
+                let counters = &group.counters;
+                [counters.connections(), counters.sticks()]
             }),
             Balance::RoundRobin => self.next_in_turn(groups, candidates, now),
             Balance::Hash => highest_score(candidates, key, now),
@@ -72,6 +81,49 @@ impl Balancer {
     #[cfg(test)]
     pub fn remembered(&self) -> usize {
         self.credits.lock().unwrap().len()
+    }
+
+    /// The candidate with the least load for its weight; where the first measure is equal the second
+    /// decides, then the lower id.
+    ///
+    /// A group that has just returned has the least load until it has caught up with the others,
+    /// however large its weight. So one that starts slowly may be chosen as often only as its
+    /// rising share says.
+    fn least_loaded<'g>(
+        &self,
+        groups: &Groups,
+        candidates: impl Iterator<Item = &'g Group> + Clone,
+        now: Millis,
+        load: impl Fn(&Group) -> [u64; 2],
+    ) -> Option<&'g Group> {
+        let starts_slowly = |group: &&Group| group.slow_start_left(now).is_some();
+        if !candidates.clone().any(|group| starts_slowly(&group)) {
+            return least(candidates, load);
+        }
+        let mut allowances = self
+            .allowances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let whole: u64 = candidates.clone().map(|group| group.parts(now)).sum();
+        for group in candidates.clone().filter(starts_slowly) {
+            let share = u128::from(group.parts(now)) * u128::from(WHOLE_KEY) / u128::from(whole);
+            let allowance = allowances.entry(group.id).or_insert(0);
+            // What goes beyond one key is kept, but not for a rush of keys.
+            *allowance = (2 * WHOLE_KEY).min(*allowance + share as u64);
+        }
+        let has_one = |group: &Group| {
+            allowances
+                .get(&group.id)
+                .is_some_and(|&had| had >= WHOLE_KEY)
+        };
+        let may_be_chosen = |group: &&Group| !starts_slowly(group) || has_one(group);
+        let allowed = least(candidates.clone().filter(may_be_chosen), &load);
+        let chosen = allowed.or_else(|| least(candidates, &load))?;
+        if let Some(allowance) = allowances.get_mut(&chosen.id) {
+            *allowance = allowance.saturating_sub(WHOLE_KEY);
+        }
+        allowances.retain(|&id, _| groups.get(id).is_some_and(|group| starts_slowly(&group)));
+        Some(chosen)
     }
 
     /// Smooth weighted round-robin: each candidate earns its weight, the richest is chosen and
@@ -103,23 +155,16 @@ impl Balancer {
     }
 }
 
-fn sticks(group: &Group) -> u64 {
-    group.counters.sticks()
-}
-
-/// The candidate with the least load for its weight; where the first measure is equal the second
-/// decides, then the lower id.
-fn least_loaded<'g>(
+fn least<'g>(
     candidates: impl Iterator<Item = &'g Group>,
-    now: Millis,
     load: impl Fn(&Group) -> [u64; 2],
 ) -> Option<&'g Group> {
     let mut least: Option<([u64; 2], &Group)> = None;
     for group in candidates {
         let own = load(group);
         let lighter = |(other, than): ([u64; 2], &Group)| {
-            let mine = own.map(|load| u128::from(load) * u128::from(than.parts(now)));
-            mine < other.map(|load| u128::from(load) * u128::from(group.parts(now)))
+            let mine = own.map(|load| u128::from(load) * u128::from(than.share()));
+            mine < other.map(|load| u128::from(load) * u128::from(group.share()))
         };
         if least.is_none_or(lighter) {
             least = Some((own, group));

@@ -181,6 +181,50 @@ fn a_group_that_starts_slowly_gets_its_part_of_the_share_by_every_policy() {
     }
 }
 
+/// A group that returns has fewer sticks than the others for long; its share must not show it.
+#[test]
+fn a_group_that_starts_slowly_is_not_flooded_because_it_is_empty() {
+    for policy in [Balance::LeastSticks, Balance::LeastConnections] {
+        let mut groups = Cluster::new().groups([up(1), up(2), up(3).weight(2)]);
+        groups.start_slowly(GroupId(2), Duration::from_secs(100));
+        let balancer = Balancer::default();
+        let counters = |id| &groups.get(GroupId(id)).unwrap().counters;
+        for id in [1, 3] {
+            counters(id)
+                .sticks
+                .store(1_000_000 * u64::from(id), Ordering::Relaxed);
+            counters(id).add_connections(0, 1_000_000 * i64::from(id));
+        }
+        let mut number = 0;
+        // So many of a thousand keys does it get, when it has been back for so many seconds.
+        let mut keys_at = |second: u64| {
+            counters(2).note_return(Millis(NOW.0 - second * 1_000));
+            let mut keys = 0;
+            for _ in 0..1_000 {
+                number += 1;
+                let id = choose(&balancer, policy, &groups, number).unwrap();
+                counters(id).sticks.fetch_add(1, Ordering::Relaxed);
+                counters(id).add_connections(0, 1);
+                keys += u32::from(id == 2);
+            }
+            keys
+        };
+        for (second, expected) in [
+            (0, 3),       // 0.01 of 3.01
+            (10, 32),     // 0.1 of 3.1
+            (50, 143),    // 0.5 of 3.5
+            (90, 231),    // 0.9 of 3.9
+            (100, 1_000), // by the policy alone
+        ] {
+            let keys = keys_at(second);
+            assert!(
+                keys.abs_diff(expected) <= 1,
+                "{policy:?}: {keys} of 1,000 keys after {second} s, expected {expected}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_group_that_starts_slowly_moves_no_key_of_the_hash_but_gains_some() {
     let balancer = Balancer::default();
