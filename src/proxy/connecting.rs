@@ -19,7 +19,7 @@ use super::End;
 use super::arena::SessionId;
 use super::connect::{self, Progress, Source, Started};
 use super::generation::LocalGeneration;
-use super::opening::{LOCAL_FAILED, REFUSED, ask};
+use super::opening::{LOCAL_FAILED, ask};
 use super::session::Phase;
 use super::side::{Side, Watch};
 use super::traffic::CONNECT_BOUNDS_US;
@@ -152,18 +152,10 @@ impl Worker {
     /// Its group is to see the client's own address, and none of its target's addresses can. Were it
     /// to see this host's instead, it would give the client this host's rights.
     fn not_transparent(&mut self, id: SessionId, addresses: &[SocketAddr]) {
-        let end = End::NotTransparent;
-        let session = self.session(id);
-        session.endpoint = addresses.first().copied().map(Endpoint::Ip);
-        if let Some(left_out) = REFUSED.admit(self.now) {
-            let session = self.session(id);
-            let (peer, port) = (session.peer, session.port);
-            let why = end.explanation();
-            let shown: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-            let targets = shown.join(" and ");
-            log::warn!("{peer} on port {port} is reset: {why}, {targets}{left_out}");
-        }
-        self.end(id, end);
+        self.session(id).endpoint = addresses.first().copied().map(Endpoint::Ip);
+        let shown: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        let targets = format!(", {}", shown.join(" and "));
+        self.refuse_with(id, End::NotTransparent, &targets);
     }
 
     /// Opens a socket that connects, from the next of the generation's source addresses, where it

@@ -4,17 +4,9 @@
 //! What holds is the configuration in force, on whichever listener the client has come. With nothing
 //! limited a connection pays for a few comparisons, and takes no lock.
 
-use crate::clock::Millis;
-use crate::logging::RateLimit;
-
 use super::End;
 use super::arena::SessionId;
-use super::session::Session;
 use super::worker::Worker;
-
-static DENIED: RateLimit = RateLimit::new();
-static TOO_MANY: RateLimit = RateLimit::new();
-static TOO_FAST: RateLimit = RateLimit::new();
 
 impl Worker {
     /// Judges a session by the address of its client; false where that ended it.
@@ -22,10 +14,7 @@ impl Worker {
         let Err(end) = self.judge_client(id) else {
             return true;
         };
-        if let Some(session) = self.arena.get_mut(id) {
-            session.log_refusal(end, self.now);
-        }
-        self.end(id, end);
+        self.refuse(id, end);
         false
     }
 
@@ -77,22 +66,6 @@ impl Worker {
             .and_then(|session| session.counted_client.take());
         if let Some(client) = counted {
             self.shared.clients.leave(client);
-        }
-    }
-}
-
-impl Session {
-    /// One line in a while for each of the reasons.
-    fn log_refusal(&self, end: End, now: Millis) {
-        let limit = match end {
-            End::ClientConnections => &TOO_MANY,
-            End::ClientRate => &TOO_FAST,
-            _ => &DENIED,
-        };
-        if let Some(left_out) = limit.admit(now) {
-            let (peer, port) = (self.peer, self.port);
-            let why = end.explanation();
-            log::warn!("{peer} on port {port} is reset: {why}{left_out}");
         }
     }
 }

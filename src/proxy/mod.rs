@@ -30,6 +30,7 @@ mod opening;
 mod pipe;
 mod proxy_header;
 mod queue;
+mod refusal;
 mod relay;
 mod session;
 mod shared;

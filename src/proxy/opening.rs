@@ -24,7 +24,6 @@ use super::worker::Worker;
 const MAX_REROUTES: u8 = 4;
 
 pub(super) static LOCAL_FAILED: RateLimit = RateLimit::new();
-pub(super) static REFUSED: RateLimit = RateLimit::new();
 static SLICE_LATE: RateLimit = RateLimit::new();
 
 impl Worker {
@@ -302,15 +301,7 @@ impl Worker {
                     Refusal::Barred => End::Barred,
                     Refusal::Unreached => return self.end(id, End::ConnectFailed),
                 };
-                if let Some(left_out) = REFUSED.admit(self.now) {
-                    let session = self.session(id);
-                    let (peer, port) = (session.peer, session.port);
-                    log::warn!(
-                        "{peer} on port {port} is reset: {}{left_out}",
-                        end.explanation()
-                    );
-                }
-                self.end(id, end);
+                self.refuse(id, end);
             }
         }
     }
@@ -323,12 +314,7 @@ impl Worker {
         session.target = None;
         session.reroutes += 1;
         if session.reroutes > MAX_REROUTES {
-            let (peer, port) = (session.peer, session.port);
-            if let Some(left_out) = REFUSED.admit(self.now) {
-                let why = End::Unsettled.explanation();
-                log::warn!("{peer} on port {port} is reset: {why}{left_out}");
-            }
-            return self.end(id, End::Unsettled);
+            return self.refuse(id, End::Unsettled);
         }
         self.route(id);
     }

@@ -9,7 +9,6 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, getsockname, recv};
 
 use crate::config::ProxyHeader;
-use crate::logging::RateLimit;
 use crate::proxy_protocol::{self, Addresses, Header, MAX_HEADER_BYTES, Tlvs};
 
 use super::End;
@@ -21,8 +20,6 @@ use super::worker::Worker;
 
 /// What a header gets to come whole, from accept on.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
-static REFUSED: RateLimit = RateLimit::new();
 
 impl Worker {
     /// Takes in a client of `accept_proxy_from`, whose header tends to be there already.
@@ -102,21 +99,11 @@ impl Worker {
 
     /// The header was not whole in time.
     pub(super) fn proxy_header_late(&mut self, id: SessionId) {
-        self.refuse(id, End::ProxyHeaderTimeout, &"");
+        self.refuse(id, End::ProxyHeaderTimeout);
     }
 
     fn refuse_header(&mut self, id: SessionId, why: &dyn std::fmt::Display) {
-        self.refuse(id, End::ProxyHeaderInvalid, &format_args!(": {why}"));
-    }
-
-    fn refuse(&mut self, id: SessionId, end: End, why: &dyn std::fmt::Display) {
-        if let Some(left_out) = REFUSED.admit(self.now) {
-            let session = self.session(id);
-            let (peer, port) = (session.peer, session.port);
-            let said = end.explanation();
-            log::warn!("{peer} on port {port} is reset: {said}{why}{left_out}");
-        }
-        self.end(id, end);
+        self.refuse_with(id, End::ProxyHeaderInvalid, &format_args!(": {why}"));
     }
 
     /// Puts a header in front of what the client has sent so far, and of what it is found to have

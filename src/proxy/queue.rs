@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mio::Waker;
 
 use crate::groups::{GroupCounters, Place, Waiter};
-use crate::logging::RateLimit;
 
 use super::End;
 use super::arena::SessionId;
@@ -18,9 +17,6 @@ use super::generation::Generation;
 use super::session::Phase;
 use super::shared::Shared;
 use super::worker::Worker;
-
-static GROUP_FULL: RateLimit = RateLimit::new();
-static QUEUE_FULL: RateLimit = RateLimit::new();
 
 /// A place that has passed to a session of a worker.
 type Passed = (u64, Arc<GroupCounters>);
@@ -106,7 +102,7 @@ impl Worker {
                 false
             }
             Place::QueueFull => {
-                self.refuse_place(id, End::QueueFull);
+                self.refuse(id, End::QueueFull);
                 false
             }
         }
@@ -185,22 +181,7 @@ impl Worker {
 
     /// `queue_timeout` has passed.
     pub(super) fn queued_too_long(&mut self, id: SessionId) {
-        self.refuse_place(id, End::GroupFull);
-    }
-
-    fn refuse_place(&mut self, id: SessionId, end: End) {
-        let limit = match end {
-            End::QueueFull => &QUEUE_FULL,
-            _ => &GROUP_FULL,
-        };
-        if let Some(session) = self.arena.get_mut(id)
-            && let Some(left_out) = limit.admit(self.now)
-        {
-            let (peer, port) = (session.peer, session.port);
-            let why = end.explanation();
-            log::warn!("{peer} on port {port} is reset: {why}{left_out}");
-        }
-        self.end(id, end);
+        self.refuse(id, End::GroupFull);
     }
 
     /// Has those ask the table again whose group serves nobody any more while they wait for it.
