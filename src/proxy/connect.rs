@@ -43,6 +43,13 @@ pub enum Source {
 }
 
 impl Source {
+    fn ip(self) -> IpAddr {
+        match self {
+            Source::Own(address) => address,
+            Source::Client(client) => client.ip(),
+        }
+    }
+
     fn bind(self, socket: &OwnedFd) -> Result<(), Fault> {
         match self {
             Source::Own(address) => sys::bind_without_port(socket, SocketAddr::new(address, 0))
@@ -79,8 +86,8 @@ pub fn start(
     match (rustix::net::connect(&socket, &target), source) {
         (Ok(()) | Err(Errno::INPROGRESS | Errno::INTR), _) => {}
         // Such as from a loopback address to another host.
-        (Err(Errno::INVAL), Some(Source::Own(address))) => {
-            return Err(Fault::Source(address, Errno::INVAL));
+        (Err(Errno::INVAL), Some(source)) => {
+            return Err(Fault::Source(source.ip(), Errno::INVAL));
         }
         (Err(error), _) => return Err(Fault::of(error)),
     }

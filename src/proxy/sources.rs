@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use crate::clock::Millis;
 use crate::config::Config;
 
 use super::sys;
@@ -15,6 +17,55 @@ use super::sys;
 pub struct Sources {
     v4: Vec<IpAddr>,
     v6: Vec<IpAddr>,
+}
+
+/// Which source a worker's next connection comes from: each in turn, so that their ports wear evenly.
+#[derive(Debug)]
+pub struct Turns {
+    next: usize,
+    /// Targets towards which no source had a port, and when that was found. Each such search walks
+    /// through all ports of all sources (29,000 times 64 takes the kernel a tenth of a second and
+    /// more), so that it is not repeated for every client that comes.
+    exhausted: Vec<(SocketAddr, Millis)>,
+}
+
+/// Targets that are remembered to be exhausted.
+const MAX_EXHAUSTED: usize = 64;
+/// How long they are. Until then one source is tried for each connection, instead of all.
+const EXHAUSTED_FOR: Duration = Duration::from_millis(100);
+
+impl Turns {
+    /// Begins at this one of any sources.
+    pub fn from(next: usize) -> Turns {
+        Turns {
+            next,
+            exhausted: Vec::new(),
+        }
+    }
+
+    /// The sources to be tried for a connection, in this order.
+    pub fn towards<'s>(
+        &mut self,
+        target: SocketAddr,
+        sources: &'s [IpAddr],
+        now: Millis,
+    ) -> impl Iterator<Item = IpAddr> + 's {
+        self.exhausted
+            .retain(|&(_, found)| now.since(found) < EXHAUSTED_FOR);
+        let is_exhausted = self.exhausted.iter().any(|&(address, _)| address == target);
+        let tries = sources.len().min(if is_exhausted { 1 } else { usize::MAX });
+        let begin = self.next;
+        self.next = self.next.wrapping_add(1);
+        (0..tries).map(move |at| sources[begin.wrapping_add(at) % sources.len()])
+    }
+
+    /// None of them had a port left.
+    pub fn note_exhausted(&mut self, target: SocketAddr, now: Millis) {
+        let is_known = self.exhausted.iter().any(|&(address, _)| address == target);
+        if !is_known && self.exhausted.len() < MAX_EXHAUSTED {
+            self.exhausted.push((target, now));
+        }
+    }
 }
 
 /// An address of `bind_source` cannot be connected from.
@@ -79,4 +130,34 @@ fn try_bind(source: IpAddr) -> io::Result<()> {
     };
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     Ok(sys::bind_without_port(&socket, SocketAddr::new(source, 0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_take_turns_and_where_none_has_a_port_one_is_tried_for_a_while() {
+        let sources = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|ip| ip.parse().expect("an IP"));
+        let [target, other] =
+            ["198.51.100.1:80", "198.51.100.1:81"].map(|text| text.parse().expect("an address"));
+        let [a, b, c] = sources;
+        let mut turns = Turns::from(0);
+        let tried = |turns: &mut Turns, target, now| {
+            turns
+                .towards(target, &sources, Millis(now))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(tried(&mut turns, target, 1), [a, b, c]);
+        assert_eq!(tried(&mut turns, target, 1), [b, c, a]);
+        turns.note_exhausted(target, Millis(5));
+        assert_eq!(tried(&mut turns, target, 50), [c]);
+        assert_eq!(tried(&mut turns, other, 50), [a, b, c]);
+        assert_eq!(tried(&mut turns, target, 104), [b]);
+        assert_eq!(tried(&mut turns, target, 105), [c, a, b]);
+        for port in 1..=200 {
+            turns.note_exhausted(SocketAddr::new(a, port), Millis(105));
+        }
+        assert_eq!(turns.exhausted.len(), MAX_EXHAUSTED);
+    }
 }

@@ -34,3 +34,4 @@ mod stop;
 mod timeouts;
 mod transparent;
 mod transparent_routes;
+mod unix_targets;
