@@ -8,8 +8,9 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 
 use crate::config::UnixPath;
 use crate::fault::{Fault, is_connected_to_itself};
+use crate::sys;
 
-use super::{sys, transparent};
+use super::transparent;
 
 /// What a connecting socket has come to.
 #[derive(Debug, PartialEq, Eq)]

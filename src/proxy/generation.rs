@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::config::{Config, GroupConfig, GroupId, TargetAddr};
 use crate::groups::{Group, GroupRegistry, Groups, HealthStatus, Target, TargetState};
 use crate::own_listeners::OwnListeners;
+use crate::sources::Sources;
 
 use super::access::Access;
-use super::sources::Sources;
 
 /// What a connection reads at route and uses to its end.
 #[derive(Debug)]

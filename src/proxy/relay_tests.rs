@@ -140,7 +140,7 @@ fn what_came_before_a_reset_is_delivered_before_the_reset_is_told() {
         let mut rig = Rig::new(gear, 1 << 20);
         let sent = pattern(60_000);
         rig.sender.write_all(&sent).expect("send");
-        while super::super::sys::unsent_bytes(&rig.sender).expect("queue") > 0 {
+        while crate::sys::unsent_bytes(&rig.sender).expect("queue") > 0 {
             std::thread::yield_now();
         }
         socket2::SockRef::from(&rig.sender)

@@ -18,6 +18,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Waker};
 
 use crate::clock::Millis;
+use crate::sources::Turns;
 use crate::stick::{Route, Ticket};
 use crate::watchdog::Pulse;
 
@@ -29,7 +30,6 @@ use super::generation::LocalGeneration;
 use super::pipe::PipePool;
 use super::relay::BUFFER_BYTES;
 use super::shared::Shared;
-use super::sources::Turns;
 use super::traffic::WorkerCells;
 use super::wheel::Wheel;
 

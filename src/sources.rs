@@ -8,8 +8,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::clock::Millis;
 use crate::config::Config;
-
-use super::sys;
+use crate::sys;
 
 /// The source addresses of a generation, by family. Connections to a family without any come from
 /// wherever the kernel chooses.
