@@ -107,18 +107,32 @@ impl Sources {
         }
     }
 
-    /// Binds each address once.
+    /// Binds each address once. With `freebind` this host need not hold them yet: those of a
+    /// virtual IP on a standby are named, and passed over until it does.
     ///
     /// # Errors
     /// The first that cannot be bound.
-    pub fn probe(&self) -> Result<(), SourceError> {
+    pub fn probe(&self, freebind: bool) -> Result<(), SourceError> {
         for &source_ip in self.v4.iter().chain(&self.v6) {
-            try_bind(source_ip).map_err(|error| match error.raw_os_error() {
-                Some(libc::EADDRNOTAVAIL) => SourceError::NotHere { source_ip },
-                _ => SourceError::Other { source_ip, error },
-            })?;
+            match try_bind(source_ip) {
+                Ok(()) => {}
+                Err(error) if error.raw_os_error() != Some(libc::EADDRNOTAVAIL) => {
+                    return Err(SourceError::Other { source_ip, error });
+                }
+                Err(_) if freebind => log::warn!(
+                    "bind_source: this host does not hold {source_ip} yet; no connection comes \
+                     from there until it does (freebind)"
+                ),
+                Err(_) => return Err(SourceError::NotHere { source_ip }),
+            }
         }
         Ok(())
+    }
+
+    /// Whether connections to an address come from wherever the kernel chooses although there are
+    /// sources: they are all of the other IP family.
+    pub fn leave_out(&self, target: SocketAddr) -> bool {
+        self.towards(target).is_empty() && !(self.v4.is_empty() && self.v6.is_empty())
     }
 }
 

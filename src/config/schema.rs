@@ -337,6 +337,11 @@ impl IpNetwork {
             _ => false,
         }
     }
+
+    /// Whether all of another network is in it.
+    pub fn covers(&self, other: &IpNetwork) -> bool {
+        self.prefix <= other.prefix && self.contains(other.address)
+    }
 }
 
 /// How often something may happen: at least a thousandth in a second.

@@ -221,7 +221,7 @@ impl Proxy {
             return Err(StartError::Descriptors(split));
         }
         log::info!("{split}");
-        Sources::of(&config).probe()?;
+        Sources::of(&config).probe(config.freebind)?;
         let bound = bind(&addresses, &config, parts.workers, &[])?;
         for (address, sockets) in &bound {
             prepare(*address, sockets, &config)?;
@@ -321,7 +321,7 @@ impl Proxy {
         }
         let own = [before, self.shared.ending()].concat();
         if config.bind_source != old.config.bind_source {
-            Sources::of(&config).probe()?;
+            Sources::of(&config).probe(config.freebind)?;
         }
         let bound = bind(&new, &config, self.handles.len(), &own)?;
         for (address, sockets) in &bound {
