@@ -41,6 +41,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// What a node unheard for as long states does not count any more.
 const ABSENCE_MS: u64 = 60_000;
 
+/// Why a group is Up again in a cluster.
+const AGREED_UP: &str = "no node keeps it out";
+
 /// What the thread that applies tells the clerk.
 #[derive(Debug)]
 pub(super) struct Clerk {
@@ -182,7 +185,11 @@ impl Run {
                 cell.set(status, &reason);
             }
             if catches_up || (differs && said.has_caught_up) {
-                self.statuses.review(group.id, &reason, Level::Debug);
+                let cause = match reason.as_str() {
+                    "" => AGREED_UP,
+                    reason => reason,
+                };
+                self.statuses.review(group.id, cause, Level::Debug);
             }
         }
         if is_news && said.has_caught_up {
