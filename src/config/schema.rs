@@ -313,30 +313,14 @@ pub enum ProxyHeader {
     V2,
 }
 
-/// An address block in CIDR notation.
+/// An address block in CIDR notation. One of IPv4 addresses has an IPv4 address, however it was
+/// written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpNetwork {
     /// The network's address, host bits zero.
     pub address: IpAddr,
     /// Length of the prefix in bits.
     pub prefix: u8,
-}
-
-impl IpNetwork {
-    /// Whether an address is in it. An IPv4 address is in no IPv6 network, nor the reverse.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let differing = u32::from(network) ^ u32::from(address);
-                differing.leading_zeros() >= u32::from(self.prefix)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let differing = u128::from(network) ^ u128::from(address);
-                differing.leading_zeros() >= u32::from(self.prefix)
-            }
-            _ => false,
-        }
-    }
 }
 
 /// How often something may happen: at least a thousandth in a second.
