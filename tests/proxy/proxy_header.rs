@@ -263,9 +263,10 @@ fn a_denied_host_speaks_for_nobody() {
     let mut proxy = Proxy::start(&settings.clone().set("deny", denied.to_string()));
     // What it has to say is not waited for, and may find it gone.
     client::expect_reset(denied, fleet.listener(PORT));
-    let stream = client::connect(denied, fleet.listener(PORT)).unwrap();
-    match (&stream).write_all(&v2(told(1))) {
-        Ok(()) => assert_eq!(client::drain(&stream), (0, StreamEnd::Reset)),
+    let told_at_once = client::connect(denied, fleet.listener(PORT))
+        .and_then(|mut stream| stream.write_all(&v2(told(1))).map(|()| stream));
+    match told_at_once {
+        Ok(stream) => assert_eq!(client::drain(&stream), (0, StreamEnd::Reset)),
         Err(error) => assert!(client::is_reset(&error), "{error}"),
     }
     let own = format!("{denied}:");
