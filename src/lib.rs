@@ -30,8 +30,10 @@ pub mod proxy_protocol; // headers that name the client: bytes in, values out
 pub mod resolve; // host names of targets, looked up off the event loop
 pub mod service; // what the service manager is told
 pub mod signals; // signals as events
+pub mod sources; // `bind_source`: where connections to targets come from
 pub mod state_file; // habits of every file that keeps state: locked, replaced whole, set aside
 pub mod stats; // statistics: API, metrics, dashboard
 pub mod stick; // the stick table: keys, entries, balance, save
 pub mod supervisor; // starts the parts, answers reload and stop
+pub mod sys; // the few system calls that no safe wrapper offers
 pub mod watchdog; // whether the loops turn, asked for the service manager

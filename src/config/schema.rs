@@ -323,6 +323,23 @@ pub struct IpNetwork {
     pub prefix: u8,
 }
 
+impl IpNetwork {
+    /// Whether all of another network is in it. An IPv4 network is in no IPv6 network, nor the
+    /// reverse.
+    pub fn covers(&self, other: &IpNetwork) -> bool {
+        let common = match (self.address, other.address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (u32::from(own) ^ u32::from(other)).leading_zeros()
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                (u128::from(own) ^ u128::from(other)).leading_zeros()
+            }
+            _ => return false,
+        };
+        self.prefix <= other.prefix && u32::from(self.prefix) <= common
+    }
+}
+
 /// How often something may happen: at least a thousandth in a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PerSecond {

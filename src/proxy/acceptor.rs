@@ -14,12 +14,12 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use crate::canonical::canonical;
 use crate::clock::Millis;
 use crate::logging::RateLimit;
+use crate::sys;
 
 use super::arena::Subject;
 use super::early_data::EarlyData;
 use super::generation::LocalGeneration;
 use super::listener;
-use super::sys;
 use super::worker::{Ready, Worker};
 
 /// Connections accepted from one listener in one turn.

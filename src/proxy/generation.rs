@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::config::{Config, GroupConfig, GroupId, TargetAddr};
 use crate::groups::{Group, GroupRegistry, Groups, HealthStatus, Target, TargetState};
 use crate::own_listeners::OwnListeners;
+use crate::sources::Sources;
 
 use super::access::{Access, Networks};
-use super::sources::Sources;
 
 /// What a connection reads at route and uses to its end.
 #[derive(Debug)]
@@ -29,11 +29,23 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// What the operator should know of it: each target that is one of this proxy's listeners, and
-    /// each that can see no client's address though its group asks for it.
+    /// What the operator should know of it: each target that is one of this proxy's listeners, each
+    /// that can see no client's address though its group asks for it, and what bind_source leaves
+    /// out.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for group in self.groups.iter() {
+            let addresses = group.targets().values().flat_map(Target::addresses);
+            let left_out = |address: &&SocketAddr| self.sources.leave_out(**address);
+            if let Some(address) = { addresses }.find(left_out)
+                && !group.transparent
+            {
+                let id = group.id;
+                warnings.push(format!(
+                    "groups.{id}.portmap: no address of bind_source is of the IP family of \
+                     {address}; connections there come from where the kernel chooses"
+                ));
+            }
             for (port, target) in group.targets() {
                 let addresses = target.addresses();
                 let is_unseen = |&address: &SocketAddr| !self.has_clients_like(address);

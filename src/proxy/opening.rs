@@ -302,7 +302,11 @@ impl Worker {
                     Refusal::TableFull => End::TableFull,
                     Refusal::NoQuorum => End::NoQuorum,
                     Refusal::Barred => End::Barred,
-                    Refusal::Unreached => return self.end(id, End::ConnectFailed),
+                    Refusal::Unreached => {
+                        let attempt = self.session(id).attempt.as_ref();
+                        let end = attempt.map_or(End::ConnectFailed, |attempt| attempt.end);
+                        return self.end(id, end);
+                    }
                 };
                 self.refuse(id, end);
             }

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::io::Errno;
+
 use crate::clock::Millis;
 use crate::config::GroupId;
 use crate::endpoint::Endpoint;
@@ -13,6 +15,7 @@ use crate::groups::GroupCounters;
 use crate::proxy_protocol::Tlvs;
 use crate::stick::{Answer, ClientIp};
 
+use super::End;
 use super::generation::LocalGeneration;
 use super::relay::Direction;
 use super::side::Side;
@@ -53,13 +56,8 @@ pub struct Session {
     pub message_key: MessageKey,
     /// The table's answer, while this session counts in it.
     pub answer: Option<Answer>,
-    /// Where it was last connected, or tried to.
-    pub endpoint: Option<Endpoint>,
-    /// Addresses of the target that have not been tried since the table's answer, the one above
-    /// included.
-    pub addresses_left: usize,
-    /// When all of them are given up.
-    pub connect_deadline: Millis,
+    /// How its target is tried, or was last.
+    pub attempt: Option<Attempt>,
     /// Groups that could not be reached, in order.
     pub tried: Vec<GroupId>,
     /// Times that the table changed its mind before the target was connected.
@@ -102,6 +100,42 @@ pub struct Proxied {
     pub destination: SocketAddr,
     /// For the header to the target.
     pub tlvs: Tlvs,
+}
+
+/// The attempts to connect to one target.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Where it connects to, or is connected.
+    pub endpoint: Endpoint,
+    /// Addresses that have not failed yet, this one included.
+    pub addresses_left: usize,
+    /// When all of them are given up.
+    pub deadline: Millis,
+    /// Why the first of those that failed by their own fault did.
+    pub refused: Option<Errno>,
+    /// How the session ends where no other group takes it.
+    pub end: End,
+}
+
+impl Attempt {
+    /// The first of so many addresses.
+    pub fn new(endpoint: Endpoint, addresses: usize, deadline: Millis) -> Attempt {
+        Attempt {
+            endpoint,
+            addresses_left: addresses,
+            deadline,
+            refused: None,
+            end: End::ConnectFailed,
+        }
+    }
+
+    /// The address that it connects to; `None`: it is a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.endpoint {
+            Endpoint::Ip(address) => Some(address),
+            Endpoint::Unix(_) => None,
+        }
+    }
 }
 
 /// Where a session is on its way.
@@ -198,9 +232,7 @@ impl Session {
             place: None,
             message_key: MessageKey::None,
             answer: None,
-            endpoint: None,
-            addresses_left: 0,
-            connect_deadline: now,
+            attempt: None,
             tried: Vec::new(),
             reroutes: 0,
             has_keepalive: false,

@@ -134,9 +134,9 @@ pub static KEYS: &[Key] = &[
         "Addresses of this host that connections to the targets come from, used in turn: each has its own ports towards every target. Without any of a target's family the kernel chooses."),
 
     // Groups
-    key(NewConnections, "groups.N.portmap", other("string or table", "an IP address or host name, or a table of listened port = \"address:port\""),
+    key(NewConnections, "groups.N.portmap", other("string or table", "an IP address, a host name or \"unix:/path\", or a table of listened port = \"address:port\" or \"unix:/path\""),
         Required, "\"192.0.2.20\"",
-        "Where the group's server is: one host for every listened port, or a target for each. A name that has several addresses stands for all of them: where one does not take a connection the next one is tried."),
+        "Where the group's server is: one host or Unix socket for every listened port, or a target for each. A name that has several addresses stands for all of them: where one does not take a connection the next one is tried."),
     key(Live, "groups.N.name", other("string", "a name of 1 to 64 characters without control characters"),
         InWords("none"), "\"alder\"",
         "What logs and pages call the group, besides its id."),
@@ -149,7 +149,7 @@ pub static KEYS: &[Key] = &[
     key(Live, "groups.N.backup", Kind::Bool, Toml("false"), "true",
         "Give it new keys only while no other group is Up."),
     key(Live, "groups.N.slow_start", seconds(1, DAY_MS), InWords("none"), "60",
-        "Time over which the group's share of new keys rises from almost nothing to its `weight`, once it is Up again or has been added by a reload; not at the start of the program."),
+        "Time over which the group's share of new keys rises from almost nothing to that of its `weight`, by every `balance`, once it is Up again or has been added by a reload; not at the start of the program."),
     key(Live, "groups.N.on_disabled", Kind::Choice(ON_DISABLED), Toml("\"keep\""), "\"reset\"",
         "What happens to open connections when the group becomes Disabled."),
     key(Live, "groups.N.drain_timeout", seconds(1, YEAR_MS), InWords("none"), "3600",
@@ -159,7 +159,7 @@ pub static KEYS: &[Key] = &[
     key(NewConnections, "groups.N.send_proxy", Kind::Choice(SEND_PROXY), Toml("\"off\""), "\"v2\"",
         "PROXY protocol header in front of every connection to the targets, health checks included."),
     key(NewConnections, "groups.N.transparent", Kind::Bool, Toml("false"), "true",
-        "Connect to the targets from the client's own address. Needs CAP_NET_ADMIN or CAP_NET_RAW, and routes that bring the targets' answers back: docs/TRANSPARENT.md. A client whose address cannot be used towards its target, of the other IP family above all, is reset. Health checks come from this host's address."),
+        "Connect to the targets from the client's own address. Needs CAP_NET_ADMIN or CAP_NET_RAW, and routes that bring the targets' answers back: docs/TRANSPARENT.md. Of a name's addresses those of the client's IP family are used; a client whose address can be used towards none is given another group where its key is new, else reset. Not for Unix sockets. Health checks come from this host's address."),
 
     // Health checks
     key(Live, "groups.N.healthchecks[].fall", integer(1, 1000), Toml("3"), "2",
@@ -173,7 +173,7 @@ pub static KEYS: &[Key] = &[
     key(Live, "groups.N.healthchecks[].timeout", seconds(1, DAY_MS), InWords("half of `interval`"), "0.5",
         "What one execution may take before it counts as a failure; at most `interval`."),
     key(Live, "groups.N.healthchecks[].port", PORT, InWords("each target's own"), "8080",
-        "Port to check in place of the targets' own."),
+        "Port to check in place of the targets' own. Not where a target is a Unix socket."),
     key(Live, "groups.N.healthchecks[].http_target", other("string", "a path that begins with \"/\", with a query or not, other characters percent-encoded as in a URL"),
         Toml("\"/\""), "\"/health\"",
         "Path to ask for. Any `http_` key makes the check an HTTP check."),

@@ -41,6 +41,7 @@ fn busy(checks: u64, max: usize, now: Instant) -> (Pool, Receiver<Done>, TcpList
             key: TargetKey::numbered(number + 1),
             probe: Arc::clone(&probe),
             endpoints: vec![address.into()],
+            sources: Arc::default(),
             submitted: now,
         });
     }
