@@ -4,6 +4,7 @@
 //! `stats` reads all of them, and nothing reads `stats`.
 //! `supervisor` ties them together; `main` is an outline above it.
 
+pub mod canonical; // one form for each IP address
 pub mod cli; // the command line and its exit codes
 pub mod clock; // monotonic milliseconds
 pub mod cluster; // `tcpffee cluster form` over the Raft groups of the process

@@ -24,10 +24,7 @@ const NAME: &str = "pair.test";
 fn on_a_host(body: impl FnOnce() + Send + 'static) {
     match Host::new() {
         Ok(host) => host.run(body),
-        Err(reason) => {
-            println!("SKIPPED: no host for this test: {reason}");
-            eprintln!("SKIPPED: no host for this test: {reason}");
-        }
+        Err(reason) => support::skip(format_args!("no host: {reason}")),
     }
 }
 

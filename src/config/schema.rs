@@ -313,7 +313,8 @@ pub enum ProxyHeader {
     V2,
 }
 
-/// An address block in CIDR notation.
+/// An address block in CIDR notation. One of IPv4 addresses has an IPv4 address, however it was
+/// written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpNetwork {
     /// The network's address, host bits zero.
@@ -323,24 +324,19 @@ pub struct IpNetwork {
 }
 
 impl IpNetwork {
-    /// Whether an address is in it. An IPv4 address is in no IPv6 network, nor the reverse.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let differing = u32::from(network) ^ u32::from(address);
-                differing.leading_zeros() >= u32::from(self.prefix)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let differing = u128::from(network) ^ u128::from(address);
-                differing.leading_zeros() >= u32::from(self.prefix)
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether all of another network is in it.
+    /// Whether all of another network is in it. An IPv4 network is in no IPv6 network, nor the
+    /// reverse.
     pub fn covers(&self, other: &IpNetwork) -> bool {
-        self.prefix <= other.prefix && self.contains(other.address)
+        let common = match (self.address, other.address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (u32::from(own) ^ u32::from(other)).leading_zeros()
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                (u128::from(own) ^ u128::from(other)).leading_zeros()
+            }
+            _ => return false,
+        };
+        self.prefix <= other.prefix && u32::from(self.prefix) <= common
     }
 }
 

@@ -312,9 +312,10 @@ impl Worker {
         session.connected = Some(now);
         session.last_activity = now;
         session.phase = Phase::Relaying;
+        let proxied = session.proxied.take();
         let group = session.generation.groups.get(answer.group);
         if let Some(version) = group.and_then(|group| group.send_proxy)
-            && !self.introduce(id, version)
+            && !self.introduce(id, version, proxied)
         {
             return;
         }

@@ -9,7 +9,7 @@ use crate::groups::{Group, GroupRegistry, Groups, HealthStatus, Target, TargetSt
 use crate::own_listeners::OwnListeners;
 use crate::sources::Sources;
 
-use super::access::Access;
+use super::access::{Access, Networks};
 
 /// What a connection reads at route and uses to its end.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Generation {
     pub groups: Groups,
     /// Whose connections are taken.
     pub access: Access,
+    /// Whose connections begin with a PROXY protocol header.
+    pub balancers: Networks,
     /// Where connections to targets come from.
     pub sources: Sources,
 }
@@ -120,13 +122,13 @@ impl Generation {
             )
         };
         let groups = Groups::new(config.groups.iter().map(build).collect());
-        let access = Access::new(&config.allow, &config.deny);
         Generation {
             number,
+            access: Access::new(&config.allow, &config.deny),
+            balancers: Networks::new(&config.accept_proxy_from),
             sources: Sources::of(&config),
             config,
             groups,
-            access,
         }
     }
 
@@ -141,7 +143,8 @@ fn target(state: Arc<TargetState>, own: &OwnListeners, lookup: Lookup<'_>) -> Ta
         TargetAddr::Socket(address) => vec![*address],
         TargetAddr::Name { host, port } => {
             let ips = lookup(host).into_iter();
-            ips.map(|ip| SocketAddr::new(ip, *port)).collect()
+            ips.map(|ip| SocketAddr::new(ip.to_canonical(), *port))
+                .collect()
         }
         TargetAddr::Unix(path) => {
             let path = path.clone();

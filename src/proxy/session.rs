@@ -40,7 +40,7 @@ pub struct Session {
     /// The client's address and port: the connection's own, or those that a PROXY protocol header
     /// named.
     pub peer: SocketAddr,
-    /// What such a header said besides.
+    /// What such a header said besides, until the target is connected.
     pub proxied: Option<Box<Proxied>>,
     /// The listened port that it came to.
     pub port: u16,
@@ -48,8 +48,6 @@ pub struct Session {
     pub port_cell: &'static PortCell,
     /// Where the worker counts the group that it was last given to.
     pub group_cell: Option<&'static GroupCell>,
-    /// Its client was let in.
-    pub is_admitted: bool,
     /// The client whose connections it counts in, where those are bounded.
     pub counted_client: Option<ClientIp>,
     /// The group among whose places it has one, where those are bounded.
@@ -230,7 +228,6 @@ impl Session {
             port: port.0,
             port_cell: port.1,
             group_cell: None,
-            is_admitted: false,
             counted_client: None,
             place: None,
             message_key: MessageKey::None,
@@ -248,6 +245,12 @@ impl Session {
             dying_since: None,
             timer: Link::IDLE,
         }
+    }
+
+    /// Whether `peer` is the client's address, by which the session was let in: no header is waited
+    /// for that may name another.
+    pub fn is_client_known(&self) -> bool {
+        !matches!(self.phase, Phase::ProxyHeader { .. })
     }
 
     /// The client's address as keys use it.

@@ -115,7 +115,7 @@ pub static KEYS: &[Key] = &[
     key(Live, "allow", CLIENT_NETWORKS, Toml("[]"), "[\"192.0.2.0/24\", \"2001:db8::/32\"]",
         "Networks whose clients are served; without any, everybody. New connections of all others are reset; open ones stay."),
     key(Live, "deny", CLIENT_NETWORKS, Toml("[]"), "\"198.51.100.0/24\"",
-        "Networks whose new connections are reset, whatever `allow` says; open ones stay."),
+        "Networks whose new connections are reset, whatever `allow` says and whomever they speak for (`accept_proxy_from`); open ones stay."),
     key(Live, "max_connections_per_client", integer(1, 10_000_000), InWords("none"), "100",
         "Connections that one client may have at once; further ones are reset. A client is an address, of IPv6 `key_ipv6_prefix` bits of it. A lower bound cuts nobody."),
     key(Live, "max_new_connections_per_second_per_client", Kind::PerSecond { min_thousandths: 1, max_thousandths: 1_000_000_000 }, InWords("none"), "20",
