@@ -17,6 +17,14 @@ fn of_networks(top: &Section<'_>, config: &Config) {
              the balancers in front only",
         );
     }
+    let is_denied = |listed: &IpNetwork| config.deny.iter().any(|d| d.covers(listed));
+    let silenced = config.accept_proxy_from.iter().find(|from| is_denied(from));
+    if let (Some(entry), Some(network)) = (top.get("accept_proxy_from"), silenced) {
+        entry.warn(format!(
+            "connections from {network} are reset, whomever they speak for: it lies in a network of \
+             deny"
+        ));
+    }
     let families = [false, true].map(|is_ipv4| {
         let denied = config.deny.iter().filter(|network| is_everybody(network));
         denied
@@ -29,7 +37,6 @@ fn of_networks(top: &Section<'_>, config: &Config) {
         [true, false] => entry.warn("no IPv6 client is served"),
         [false, true] => entry.warn("no IPv4 client is served"),
         [false, false] => {
-            let is_denied = |allowed: &IpNetwork| config.deny.iter().any(|d| d.covers(allowed));
             if !config.allow.is_empty() && config.allow.iter().all(is_denied) {
                 entry.warn("nobody is served: it covers all that allow lists");
             }

@@ -271,6 +271,10 @@ fn what_is_hardly_meant_is_warned_about() {
             r#"accept_proxy_from = ["10.0.0.0/8", "0.0.0.0/0"]"#,
             "accept_proxy_from: every client may name another in its header",
         ),
+        (
+            "accept_proxy_from = [\"192.0.2.1\", \"10.1.2.0/24\"]\ndeny = \"10.0.0.0/8\"",
+            "accept_proxy_from: connections from 10.1.2.0/24 are reset, whomever they speak for",
+        ),
         (r#"deny = ["0.0.0.0/0", "::/0"]"#, "deny: nobody is served"),
         (r#"deny = "::/0""#, "deny: no IPv6 client is served"),
         (
