@@ -131,7 +131,7 @@ pub static KEYS: &[Key] = &[
         "Listeners also take connections to other hosts' addresses that the packet filter hands them (nftables' `tproxy`): docs/TRANSPARENT.md. Needs CAP_NET_ADMIN or CAP_NET_RAW."),
     key(NewConnections, "bind_source", other("string or array", "an IP address or a range such as \"10.0.0.2-10.0.0.9\", or a list of them (at most 64 addresses, each once)"),
         Toml("[]"), "\"10.0.0.2-10.0.0.9\"",
-        "Addresses of this host that connections to the targets come from, used in turn: each has its own ports towards every target. Without any of a target's family the kernel chooses."),
+        "Addresses of this host that connections to the targets and health checks come from, used in turn: each has its own ports towards every target. Without any of a target's family the kernel chooses."),
 
     // Groups
     key(NewConnections, "groups.N.portmap", other("string or table", "an IP address, a host name or \"unix:/path\", or a table of listened port = \"address:port\" or \"unix:/path\""),
@@ -159,7 +159,7 @@ pub static KEYS: &[Key] = &[
     key(NewConnections, "groups.N.send_proxy", Kind::Choice(SEND_PROXY), Toml("\"off\""), "\"v2\"",
         "PROXY protocol header in front of every connection to the targets, health checks included but for those at a `port` of their own."),
     key(NewConnections, "groups.N.transparent", Kind::Bool, Toml("false"), "true",
-        "Connect to the targets from the client's own address. Needs CAP_NET_ADMIN or CAP_NET_RAW, and routes that bring the targets' answers back: docs/TRANSPARENT.md. Of a name's addresses those of the client's IP family are used; a client whose address can be used towards none is given another group where its key is new, else reset. Not for Unix sockets. Health checks come from this host's address."),
+        "Connect to the targets from the client's own address. Needs CAP_NET_ADMIN or CAP_NET_RAW, and routes that bring the targets' answers back: docs/TRANSPARENT.md. Of a name's addresses those of the client's IP family are used; a client whose address can be used towards none is given another group where its key is new, else reset. Not for Unix sockets. Health checks come from this host, from `bind_source` where it is given."),
 
     // Health checks
     key(Live, "groups.N.healthchecks[].fall", integer(1, 1000), Toml("3"), "2",
