@@ -10,7 +10,7 @@ use crate::clock::Millis;
 use crate::config::Config;
 use crate::sys;
 
-/// The source addresses of a generation, by family. Connections to a family without any come from
+/// The source addresses of a configuration, by family. Connections to a family without any come from
 /// wherever the kernel chooses.
 #[derive(Debug, Default)]
 pub struct Sources {

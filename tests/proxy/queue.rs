@@ -55,6 +55,15 @@ fn who_finds_a_group_full_waits_and_is_served_when_a_place_is_free() {
         metrics.contains("\ntcpffee_group_queued{group=\"0\"} 1\n"),
         "{metrics}"
     );
+    let health = http::json(proxy.statistics(), "/api/v1/health");
+    let warned = "group 0 is full (2 connections, max_connections): 1 more wait, of at most 1024";
+    assert!(
+        health["warnings"]
+            .as_array()
+            .unwrap()
+            .contains(&warned.into()),
+        "{health}"
+    );
     assert_eq!(
         fleet.backends[0].accepted(),
         2,

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::addr::SocketAddrArg;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -49,7 +48,7 @@ impl Connection {
         while !bytes.is_empty() {
             match rustix::net::send(&self.0, bytes, flags) {
                 Ok(count) => bytes = &bytes[count..],
-                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline)?,
+                Err(Errno::AGAIN) => wait(&self.0, PollFlags::OUT, deadline)?,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
@@ -64,7 +63,7 @@ impl Connection {
     pub fn receive(&self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Errno> {
         loop {
             // An answer is hardly ever there at once.
-            self.wait(PollFlags::IN, deadline)?;
+            wait(&self.0, PollFlags::IN, deadline)?;
             match rustix::net::recv(&self.0, &mut *buffer, RecvFlags::DONTWAIT) {
                 Ok((count, _)) => return Ok(count),
                 Err(Errno::AGAIN | Errno::INTR) => {}
@@ -72,21 +71,21 @@ impl Connection {
             }
         }
     }
+}
 
-    /// Waits for one of these events, or for an error or end, which the next call returns.
-    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Errno> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Errno::TIMEDOUT);
-            }
-            let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
-            match poll(&mut [PollFd::new(&self.0, events)], Some(&left)) {
-                Ok(0) => return Err(Errno::TIMEDOUT),
-                Ok(_) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
+/// Waits for one of these events, or for an error or end, which the next call returns.
+fn wait(socket: &OwnedFd, events: PollFlags, deadline: Instant) -> Result<(), Errno> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Errno::TIMEDOUT);
+        }
+        let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        match poll(&mut [PollFd::new(socket, events)], Some(&left)) {
+            Ok(0) => return Err(Errno::TIMEDOUT),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -123,13 +122,13 @@ fn to_ip_from(
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
-    let socket = stream(family)?;
+    let socket = stream(family, SocketFlags::NONBLOCK)?;
     sockopt::set_tcp_nodelay(&socket, true).map_err(Fault::Local)?;
     if let Some(source) = source {
         sys::bind_without_port(&socket, SocketAddr::new(source, 0))
             .map_err(|error| Fault::Source(source, error))?;
     }
-    match (connect(&socket, &address, timeout), source) {
+    match (connect_to_ip(&socket, address, timeout), source) {
         (Ok(()), _) => not_itself(socket, address, source.is_some()),
         // Such as from a loopback address to another host.
         (Err(Errno::INVAL), Some(source)) => Err(Fault::Source(source, Errno::INVAL)),
@@ -139,37 +138,53 @@ fn to_ip_from(
 
 fn to_unix(path: &UnixPath, timeout: Duration) -> Result<OwnedFd, Fault> {
     let address = SocketAddrUnix::new(path.path()).map_err(Fault::of)?;
-    let socket = stream(AddressFamily::UNIX)?;
-    match connect(&socket, &address, timeout) {
+    let socket = stream(AddressFamily::UNIX, SocketFlags::empty())?;
+    match connect_to_unix(&socket, &address, timeout) {
         Ok(()) => Ok(socket),
-        // As many connections wait to be accepted as may, and did so all the time.
+        // There was no room all the time.
         Err(Errno::AGAIN) => Err(Fault::Target(Errno::TIMEDOUT)),
         Err(error) => Err(Fault::of(error)),
     }
 }
 
-fn stream(family: AddressFamily) -> Result<OwnedFd, Fault> {
-    rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .map_err(Fault::of)
+fn stream(family: AddressFamily, flags: SocketFlags) -> Result<OwnedFd, Fault> {
+    let flags = flags | SocketFlags::CLOEXEC;
+    rustix::net::socket_with(family, SocketType::STREAM, flags, None).map_err(Fault::of)
 }
 
-/// A connect that blocks for so long at most: SO_SNDTIMEO bounds that too (socket(7)).
-fn connect(socket: &OwnedFd, address: &impl SocketAddrArg, timeout: Duration) -> Result<(), Errno> {
+/// A connect to an address, of a socket that does not block. (A time-out of the socket's own would
+/// end with those of a thousand others, at the kernel's coarse ticks.)
+fn connect_to_ip(socket: &OwnedFd, address: SocketAddr, timeout: Duration) -> Result<(), Errno> {
+    let deadline = Instant::now() + timeout;
+    match rustix::net::connect(socket, &address) {
+        Err(Errno::INPROGRESS | Errno::INTR) => {}
+        settled => return settled,
+    }
+    wait(socket, PollFlags::OUT, deadline)?;
+    match sockopt::socket_error(socket)? {
+        // Before it is established a reset reads as a refusal.
+        Err(Errno::CONNRESET | Errno::PIPE) => Ok(()),
+        settled => settled,
+    }
+}
+
+/// A connect to a Unix socket. It blocks while as many connections wait to be accepted there as may,
+/// and nothing tells when there is room: SO_SNDTIMEO bounds it (socket(7)), and it ends with AGAIN.
+fn connect_to_unix(
+    socket: &OwnedFd,
+    address: &SocketAddrUnix,
+    timeout: Duration,
+) -> Result<(), Errno> {
     let deadline = Instant::now() + timeout;
     let mut left = timeout;
-    loop {
+    while !left.is_zero() {
         sockopt::set_socket_timeout(socket, Timeout::Send, Some(left))?;
         match rustix::net::connect(socket, address) {
-            Ok(()) | Err(Errno::ISCONN) => return Ok(()),
             Err(Errno::INTR) => left = deadline.saturating_duration_since(Instant::now()),
-            // The handshake is still under way; after an interruption the second name is used.
-            Err(Errno::INPROGRESS | Errno::ALREADY) => return Err(Errno::TIMEDOUT),
-            Err(error) => return Err(error),
-        }
-        if left.is_zero() {
-            return Err(Errno::TIMEDOUT);
+            settled => return settled,
         }
     }
+    Err(Errno::AGAIN)
 }
 
 /// A socket that connected to itself has met nobody.

@@ -7,7 +7,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -56,7 +55,7 @@ impl HttpProbe {
         set_default(&mut check, "Connection", "close");
         HttpProbe {
             config,
-            // Whom it would name is in the `Host` header; the connection does not come from it.
+            // The `Host` header names the target; what the URL names is used for nothing.
             url: format!("http://localhost{}", check.target),
             check,
             timeout,
