@@ -78,7 +78,7 @@ pub static KEYS: &[Key] = &[
     key(Live, "max_connections", integer(1, 10_000_000), InWords("from the descriptor limit"), "20000",
         "Connections at once, all workers together; those beyond it wait in the backlog."),
     key(Live, "max_buffered_bytes", integer(65_536, 1 << 50), Toml("268435456"), "1073741824",
-        "Bytes held for slow receivers, all connections together; beyond it, reading waits. First messages, of which at most 4,096 bytes are held until their key is known, count but do not wait."),
+        "Bytes held for slow receivers, all connections together; beyond it, reading waits. First messages and PROXY protocol headers, of which at most 4,096 bytes are held until their key is known, count but do not wait."),
 
     // Stickiness
     key(Live, "expiration", seconds(1, YEAR_MS), Required, "10",
