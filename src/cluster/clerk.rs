@@ -174,6 +174,8 @@ impl Run {
             if before != status || *why != *reason {
                 cell.set(status, &reason);
                 self.statuses.review(group.id, &reason, Level::Debug);
+                // Routes go by it even where what this node finds is worse, and stays.
+                self.statuses.enforce();
             }
         }
         if is_news {

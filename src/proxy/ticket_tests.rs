@@ -57,6 +57,12 @@ impl Sticks for LateTable {
             .push_back(ask.ticket);
         Route::Wait(ask.ticket)
     }
+    fn still_holds(&self, _: StickRef, _: &Groups, _: Millis) -> bool {
+        true
+    }
+    fn is_served(&self, _: GroupId, _: &Groups) -> bool {
+        true
+    }
     fn established(&self, _: StickRef, _: &Groups, _: Millis) -> Result<(), Stale> {
         self.note("established");
         Ok(())
