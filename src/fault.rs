@@ -12,8 +12,9 @@ pub enum Fault {
     Target(Errno),
     /// This host's: no descriptor, port or memory. Says nothing about the target.
     Local(Errno),
-    /// This host's: the source address (`bind_source`) is not one of its own, or not one from which
-    /// the target can be reached. Says nothing about the target.
+    /// This host's: the source address (`bind_source`, or the client's where the group is
+    /// transparent) is not one of its own, or not one from which the target can be reached. Says
+    /// nothing about the target.
     Source(IpAddr, Errno),
 }
 

@@ -4,6 +4,7 @@
 //! `stats` reads all of them, and nothing reads `stats`.
 //! `supervisor` ties them together; `main` is an outline above it.
 
+pub mod canonical; // one form for each IP address
 pub mod cli; // the command line and its exit codes
 pub mod clock; // monotonic milliseconds
 pub mod cluster; // `tcpffee cluster form` over the Raft groups of the process
@@ -29,8 +30,10 @@ pub mod proxy_protocol; // headers that name the client: bytes in, values out
 pub mod resolve; // host names of targets, looked up off the event loop
 pub mod service; // what the service manager is told
 pub mod signals; // signals as events
+pub mod sources; // `bind_source`: where connections to targets come from
 pub mod state_file; // habits of every file that keeps state: locked, replaced whole, set aside
 pub mod stats; // statistics: API, metrics, dashboard
 pub mod stick; // the stick table: keys, entries, balance, save
 pub mod supervisor; // starts the parts, answers reload and stop
+pub mod sys; // the few system calls that no safe wrapper offers
 pub mod watchdog; // whether the loops turn, asked for the service manager

@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
@@ -23,10 +24,7 @@ const NAME: &str = "pair.test";
 fn on_a_host(body: impl FnOnce() + Send + 'static) {
     match Host::new() {
         Ok(host) => host.run(body),
-        Err(reason) => {
-            println!("SKIPPED: no host for this test: {reason}");
-            eprintln!("SKIPPED: no host for this test: {reason}");
-        }
+        Err(reason) => support::skip(format_args!("no host: {reason}")),
     }
 }
 
@@ -303,6 +301,144 @@ fn a_source_that_is_gone_is_named_and_the_others_serve() {
         proxy.log.wait("the one that is gone is named", |line| {
             line.contains("from 192.0.2.8 (bind_source)")
         });
+    });
+}
+
+#[test]
+fn with_freebind_a_source_may_come_later() {
+    netns::in_new_namespace(|| {
+        netns::ip("address add 192.0.2.7/32 dev lo").unwrap();
+        let block = Block::claim();
+        let server = Backend::echo("g0", block.backend(0), &[PORT]);
+        let settings = Settings::new(&block)
+            .ports(&[PORT])
+            .set("freebind", true)
+            .set("bind_source", "192.0.2.7-192.0.2.8")
+            .group(0, block.backend(0));
+        let proxy = Proxy::start(&settings);
+        proxy.log.wait("the one that is to come is named", |line| {
+            line.contains("bind_source: this host does not hold 192.0.2.8 yet")
+        });
+        let ask = |client| client::ask(block.client(client), block.listener(PORT)).unwrap();
+        let sources = || -> BTreeSet<String> {
+            let arrivals = server.arrivals().into_iter();
+            arrivals.map(|(peer, _)| peer.ip().to_string()).collect()
+        };
+        (0..4).for_each(|client| assert_eq!(ask(client), "g0"));
+        assert_eq!(sources(), BTreeSet::from(["192.0.2.7".to_owned()]));
+        netns::ip("address add 192.0.2.8/32 dev lo").unwrap();
+        (0..8).for_each(|client| assert_eq!(ask(client), "g0"));
+        assert!(sources().contains("192.0.2.8"));
+    });
+}
+
+#[test]
+fn exhausted_ports_are_warned_of_for_a_while() {
+    netns::in_new_namespace(|| {
+        netns::sysctl("net.ipv4.ip_local_port_range", "40000 40009");
+        let block = Block::claim();
+        let _server = Backend::echo("g0", block.backend(0), &[PORT]);
+        let settings = Settings::new(&block)
+            .ports(&[PORT])
+            .set("bind_source", block.address(9, 1).to_string())
+            .group(0, block.backend(0));
+        let proxy = Proxy::start(&settings);
+        let _held = fill(&block, PORT, 12);
+        proxy
+            .log
+            .wait_session("one in vain", |session| session.end == "no_port");
+        netns::sysctl("net.ipv4.ip_local_port_range", "40000 49999"); // for the test itself
+        eventually("the warning", || {
+            let health = support::http::json(proxy.statistics(), "/api/v1/health");
+            let warnings = health["warnings"].as_array().unwrap();
+            let is_told = |line: &serde_json::Value| {
+                let line = line.as_str().unwrap();
+                line.contains("every source port towards a target was in use (no_port)")
+            };
+            warnings.iter().any(is_told)
+        });
+    });
+}
+
+/// A client of each IP family, and where it connects to.
+fn ask_by_family(block: &Block, is_ipv6: bool) -> std::io::Result<String> {
+    let here = IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
+    match is_ipv6 {
+        true => client::ask(here, SocketAddr::new(here, PORT)),
+        false => client::ask(block.client(0), block.listener(PORT)),
+    }
+}
+
+#[test]
+fn a_transparent_group_reaches_each_client_at_the_address_of_its_own_ip_family() {
+    for six_first in [false, true] {
+        on_a_host(move || reaches_each_family(six_first));
+    }
+}
+
+fn reaches_each_family(six_first: bool) {
+    netns::ip("address add fd00::5/128 dev lo nodad").unwrap();
+    let block = Block::claim();
+    let (four, six) = (IpAddr::V4(block.backend(0)), "fd00::5".parse().unwrap());
+    let here = IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
+    let settings = Settings::new(&block)
+        .bind(&[block.listener(PORT).ip(), here])
+        .ports(&[PORT])
+        .set("expiration", 0.001)
+        .group_set(0, "portmap", NAME)
+        .group_set(0, "transparent", true);
+    name_is(&if six_first { [six, four] } else { [four, six] });
+    let by_four = Backend::echo("four", four, &[PORT]);
+    let by_six = Backend::echo("six", six, &[PORT]);
+    let proxy = Proxy::start(&settings);
+    for _ in 0..3 {
+        assert_eq!(ask_by_family(&block, false).unwrap(), "four");
+        assert_eq!(ask_by_family(&block, true).unwrap(), "six");
+    }
+    assert!(
+        by_four
+            .arrivals()
+            .iter()
+            .all(|(peer, _)| peer.ip() == block.client(0))
+    );
+    assert!(by_six.arrivals().iter().all(|(peer, _)| peer.ip() == here));
+    // Where its own does not answer, the other is not asked, and the target is to blame.
+    drop(by_four);
+    client::expect_reset(block.client(0), block.listener(PORT));
+    let end = proxy.log.wait_session("the refused one", |session| {
+        !session.end.ends_with("finished")
+    });
+    assert_eq!(end.end, "connect_failed");
+    assert_eq!(by_six.arrivals().len(), 3);
+}
+
+#[test]
+fn a_new_client_goes_to_a_transparent_group_that_can_see_it() {
+    on_a_host(|| {
+        netns::ip("address add fd00::5/128 dev lo nodad").unwrap();
+        let block = Block::claim();
+        let here = IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
+        let _four = Backend::echo("four", block.backend(0), &[PORT]);
+        let six: IpAddr = "fd00::5".parse().unwrap();
+        let _six = Backend::echo("six", six, &[PORT]);
+        let settings = Settings::new(&block)
+            .bind(&[block.listener(PORT).ip(), here])
+            .ports(&[PORT])
+            .set("expiration", 0.001)
+            .set("balance", "round-robin")
+            .group(0, block.backend(0))
+            .group_set(0, "transparent", true)
+            .group_set(1, "portmap", "fd00::5")
+            .group_set(1, "transparent", true);
+        let proxy = Proxy::start(&settings);
+        for _ in 0..6 {
+            assert_eq!(ask_by_family(&block, false).unwrap(), "four");
+            assert_eq!(ask_by_family(&block, true).unwrap(), "six");
+        }
+        let groups = support::http::json(proxy.statistics(), "/api/v1/groups");
+        for group in 0..2 {
+            assert_eq!(groups[group]["targets"][0]["connect_failures"], 0);
+        }
     });
 }
 

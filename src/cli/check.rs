@@ -85,6 +85,9 @@ fn report(path: &Path, config: &Config, key_type: KeyType, warnings: &[String]) 
     row("key", key(key_type, config.key_ipv6_prefix));
     row("sticks", sticks(config));
     row("balance", balance(config.balance).to_owned());
+    for (name, value) in beyond(config) {
+        row(name, value);
+    }
     if !config.peers.is_empty() {
         row(
             "peers",
@@ -108,6 +111,47 @@ fn report(path: &Path, config: &Config, key_type: KeyType, warnings: &[String]) 
         let _ = write!(text, "\n  {warning}");
     }
     text
+}
+
+/// What holds for clients and connections only where it is asked for.
+fn beyond(config: &Config) -> Vec<(&'static str, String)> {
+    let mut clients = Vec::new();
+    if !config.allow.is_empty() {
+        clients.push(format!("only of {}", first_of(&config.allow)));
+    }
+    if !config.deny.is_empty() {
+        clients.push(format!("none of {}", first_of(&config.deny)));
+    }
+    if let Some(max) = config.max_connections_per_client {
+        clients.push(format!("{max} connections each at once"));
+    }
+    if let Some(rate) = config.max_new_connections_per_second_per_client {
+        clients.push(format!("{rate} new connections each in a second"));
+    }
+    let mut rows = Vec::new();
+    if !clients.is_empty() {
+        rows.push(("clients", clients.join(", ")));
+    }
+    if !config.accept_proxy_from.is_empty() {
+        let from = first_of(&config.accept_proxy_from);
+        rows.push(("header", format!("by the PROXY protocol, from {from}")));
+    }
+    if config.transparent_listen {
+        rows.push(("listeners", "transparent".to_owned()));
+    }
+    if !config.bind_source.is_empty() {
+        rows.push(("source", first_of(&config.bind_source)));
+    }
+    rows
+}
+
+fn first_of(values: &[impl ToString]) -> String {
+    const SHOWN: usize = 4;
+    let mut shown: Vec<String> = values.iter().take(SHOWN).map(ToString::to_string).collect();
+    if values.len() > SHOWN {
+        shown.push(format!("{} more", values.len() - SHOWN));
+    }
+    shown.join(", ")
 }
 
 fn key(key_type: KeyType, ipv6_prefix: u8) -> String {
@@ -153,6 +197,18 @@ fn group_line(group: &GroupConfig) -> String {
     let _ = write!(line, ": {status}, weight {}", group.weight);
     if group.backup {
         line.push_str(", backup");
+    }
+    if let Some(over) = group.slow_start {
+        let _ = write!(line, ", slow start over {} s", over.as_secs_f64());
+    }
+    if let Some(max) = group.max_connections {
+        let _ = write!(line, ", {max} connections at most");
+    }
+    if let Some(version) = group.send_proxy {
+        let _ = write!(line, ", PROXY header {version}");
+    }
+    if group.transparent {
+        line.push_str(", transparent");
     }
     match group.healthchecks.len() {
         0 => {}

@@ -41,6 +41,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// What a node unheard for as long states does not count any more.
 const ABSENCE_MS: u64 = 60_000;
 
+/// Why a group is Up again in a cluster.
+const AGREED_UP: &str = "no node keeps it out";
+
 /// What the thread that applies tells the clerk.
 #[derive(Debug)]
 pub(super) struct Clerk {
@@ -125,6 +128,9 @@ struct Said {
     duties: Option<Saying>,
     /// What was agreed on when it last took effect here.
     shown: Option<Arc<Agreed>>,
+    /// The log has had a word of this process: what it says from there on is news. What comes
+    /// before is gone through once more at each start, and happened long ago.
+    has_caught_up: bool,
     /// When the peers were last looked at.
     peers_at: Option<Instant>,
     /// Since when this node leads.
@@ -157,12 +163,15 @@ impl Run {
         }
     }
 
-    /// Has what is agreed on take effect on this node's groups.
+    /// Has what is agreed on take effect on this node's groups. What it was before this process began
+    /// is nothing to tell, and no group has come back by it.
     fn show(&self, agreed: &Arc<Agreed>, said: &mut Said) {
         let is_news = said
             .shown
             .as_ref()
             .is_none_or(|shown| !Arc::ptr_eq(shown, agreed));
+        let catches_up = !said.has_caught_up && self.own(agreed).is_some();
+        said.has_caught_up |= catches_up;
         let generation = self.view.generation();
         for group in generation.groups.iter() {
             let (status, reason) = agreed_status(agreed, group.id);
@@ -171,14 +180,21 @@ impl Run {
             }
             let cell = &group.counters.agreed;
             let (before, why) = cell.with_reason();
-            if before != status || *why != *reason {
+            let differs = before != status || *why != *reason;
+            if differs {
                 cell.set(status, &reason);
-                self.statuses.review(group.id, &reason, Level::Debug);
+            }
+            if catches_up || (differs && said.has_caught_up) {
+                let cause = match reason.as_str() {
+                    "" => AGREED_UP,
+                    reason => reason,
+                };
+                self.statuses.review(group.id, cause, Level::Debug);
                 // Routes go by it even where what this node finds is worse, and stays.
                 self.statuses.enforce();
             }
         }
-        if is_news {
+        if is_news && said.has_caught_up {
             self.tell_apart(agreed);
             said.shown = Some(Arc::clone(agreed));
         }
@@ -208,10 +224,15 @@ impl Run {
         }
     }
 
+    /// What this process has stated in the log, where it counts.
+    fn own<'a>(&self, agreed: &'a Agreed) -> Option<&'a AgreedMember> {
+        let own = agreed.members.get(&self.clerk.identity.node);
+        own.filter(|own| own.boot == self.clerk.identity.boot && own.present)
+    }
+
     /// Has the log know what this process states.
     fn state(&self, agreed: &Agreed, said: &mut Said) {
-        let own = agreed.members.get(&self.clerk.identity.node);
-        let own = own.filter(|own| own.boot == self.clerk.identity.boot && own.present);
+        let own = self.own(agreed);
         let wanted = statement(&self.view.generation());
         self.node.set_stated(own.is_some());
         if own.is_some_and(|own| *own.statement == wanted) {

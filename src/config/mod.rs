@@ -8,6 +8,7 @@
 mod conflicts; // sockets that cannot be open together
 mod defaults_file; // /etc/default/tcpffee
 mod diff; // what a reload changes
+mod doubts; // what may be said, and is hardly meant
 mod entry; // one value of a parsed file
 pub mod environment; // TCPFFEE_… variables
 mod findings; // collects problems with their positions

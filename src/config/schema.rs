@@ -313,7 +313,8 @@ pub enum ProxyHeader {
     V2,
 }
 
-/// An address block in CIDR notation.
+/// An address block in CIDR notation. One of IPv4 addresses has an IPv4 address, however it was
+/// written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpNetwork {
     /// The network's address, host bits zero.
@@ -323,19 +324,19 @@ pub struct IpNetwork {
 }
 
 impl IpNetwork {
-    /// Whether an address is in it. An IPv4 address is in no IPv6 network, nor the reverse.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let differing = u32::from(network) ^ u32::from(address);
-                differing.leading_zeros() >= u32::from(self.prefix)
+    /// Whether all of another network is in it. An IPv4 network is in no IPv6 network, nor the
+    /// reverse.
+    pub fn covers(&self, other: &IpNetwork) -> bool {
+        let common = match (self.address, other.address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (u32::from(own) ^ u32::from(other)).leading_zeros()
             }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let differing = u128::from(network) ^ u128::from(address);
-                differing.leading_zeros() >= u32::from(self.prefix)
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                (u128::from(own) ^ u128::from(other)).leading_zeros()
             }
-            _ => false,
-        }
+            _ => return false,
+        };
+        self.prefix <= other.prefix && u32::from(self.prefix) <= common
     }
 }
 
@@ -393,8 +394,31 @@ pub struct HealthCheck {
     pub timeout: Duration,
     /// Port to check in place of the targets' own.
     pub port: Option<u16>,
+    /// PROXY protocol header in front of it.
+    pub send_proxy: CheckHeader,
     /// An HTTP check where any `http_` key is given, a TCP connect otherwise.
     pub http: Option<HttpCheck>,
+}
+
+/// `groups.N.healthchecks[].send_proxy`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckHeader {
+    /// Not given: as in front of the group's connections, but none at a port of the check's own,
+    /// where something else than the proxied service answers.
+    AsConnections,
+    /// As given; `None`: none.
+    Given(Option<ProxyHeader>),
+}
+
+impl HealthCheck {
+    /// The header in front of this check of a group whose connections begin with `of_group`.
+    pub fn header(&self, of_group: Option<ProxyHeader>) -> Option<ProxyHeader> {
+        match (self.send_proxy, self.port) {
+            (CheckHeader::Given(header), _) => header,
+            (CheckHeader::AsConnections, None) => of_group,
+            (CheckHeader::AsConnections, Some(_)) => None,
+        }
+    }
 }
 
 /// `fall_action`

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::conflicts::{self, NamedSocket};
+use super::doubts;
 use super::entry::Entry;
 use super::environment::Environment;
 use super::group;
@@ -35,7 +36,7 @@ pub(super) fn config(top: &Section<'_>, env: &Environment) -> Option<Config> {
     let peers = peers::peers(top, &raft);
     let expiration = expiration(top, !peers.is_empty());
     let raft_heartbeat = top.seconds_or("raft_heartbeat", 50);
-    Some(Config {
+    let config = Config {
         freebind: top.bool("freebind", false),
         stats_bind_socket: stats.address,
         raft_sockets: RaftSockets {
@@ -81,7 +82,9 @@ pub(super) fn config(top: &Section<'_>, env: &Environment) -> Option<Config> {
         ports: ports.numbers().collect(),
         expiration: expiration?,
         peers,
-    })
+    };
+    doubts::warn(top, &config);
+    Some(config)
 }
 
 fn expiration(top: &Section<'_>, in_a_cluster: bool) -> Option<Duration> {

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::canonical::canonical;
+
 use super::schema::{IpNetwork, IpRange, MacAddress, TargetAddr, UnixPath};
 
 /// A port, in decimal without sign or leading zero.
@@ -93,7 +95,7 @@ pub(super) fn target(text: &str) -> Option<TargetAddr> {
     if let Some(path) = UnixPath::parse(text) {
         return Some(TargetAddr::Unix(path));
     }
-    if let Ok(address) = text.parse::<SocketAddr>() {
+    if let Ok(address) = text.parse().map(canonical) {
         let usable = address.port() != 0 && is_connectable(address.ip());
         return usable.then_some(TargetAddr::Socket(address));
     }
@@ -105,7 +107,8 @@ pub(super) fn target(text: &str) -> Option<TargetAddr> {
     })
 }
 
-/// A network in CIDR notation; an address alone is a network of one.
+/// A network in CIDR notation; an address alone is a network of one. IPv4 networks written as IPv6
+/// ones are IPv4 networks.
 ///
 /// # Errors
 /// What was expected, where the text is none.
@@ -124,6 +127,10 @@ pub fn network(text: &str) -> Result<IpNetwork, String> {
             parsed.ok_or_else(|| format!("a prefix length from 0 to {bits}"))?
         }
     };
+    let (address, prefix) = match (address, address.to_canonical()) {
+        (IpAddr::V6(_), v4 @ IpAddr::V4(_)) if prefix >= MAPPED_BITS => (v4, prefix - MAPPED_BITS),
+        _ => (address, prefix),
+    };
     let network = IpNetwork {
         address: mask(address, prefix),
         prefix,
@@ -139,7 +146,7 @@ pub fn network(text: &str) -> Result<IpNetwork, String> {
 
 /// An address, or a range of them, each one that connections can come from.
 pub(super) fn source(text: &str) -> Option<IpRange> {
-    let parse = |text: &str| text.trim().parse::<IpAddr>().ok();
+    let parse = |text: &str| text.trim().parse().ok().map(|ip: IpAddr| ip.to_canonical());
     let (first, last) = match text.split_once('-') {
         Some((first, last)) => (parse(first)?, parse(last)?),
         None => (parse(text)?, parse(text)?),
@@ -156,6 +163,9 @@ impl std::fmt::Display for IpRange {
         }
     }
 }
+
+/// Bits of an IPv6 address in front of an IPv4 address that it stands for.
+const MAPPED_BITS: u8 = 96;
 
 fn mask(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
@@ -301,24 +311,40 @@ mod tests {
     }
 
     #[test]
-    fn networks_hold_the_addresses_of_their_family_and_prefix() {
-        for (text, inside, outside) in [
-            ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
-            ("192.0.2.7", "192.0.2.7", "192.0.2.6"),
-            ("0.0.0.0/0", "255.0.0.1", "::1"),
-            ("::/0", "2001:db8::1", "10.0.0.1"),
-            ("2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1"),
-            ("::1", "::1", "::2"),
+    fn what_is_ipv4_in_an_ipv6_spelling_is_ipv4() {
+        for (text, shown) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            // More than the IPv4 addresses is a network of IPv6.
+            ("::fffe:0:0/95", "::fffe:0:0/95"),
+            ("::/0", "::/0"),
         ] {
-            let network = network(text).unwrap();
-            assert!(
-                network.contains(inside.parse().unwrap()),
-                "{inside} in {text}"
-            );
-            assert!(
-                !network.contains(outside.parse().unwrap()),
-                "{outside} in {text}"
-            );
+            assert_eq!(network(text).unwrap().to_string(), shown, "{text}");
+        }
+        let error = network("::ffff:10.1.0.0/104").unwrap_err();
+        assert!(error.contains("\"10.0.0.0/8\""), "{error}");
+        let error = network("::ffff:10.0.0.0/129").unwrap_err();
+        assert!(error.contains("0 to 128"), "{error}");
+
+        let range = source("::ffff:10.0.0.2-::ffff:10.0.0.9").unwrap();
+        assert_eq!(
+            (range.to_string(), range.count()),
+            ("10.0.0.2-10.0.0.9".to_owned(), 8)
+        );
+        assert_eq!(
+            source("::fffe:ffff:ffff-::ffff:0:1"),
+            None,
+            "of two families"
+        );
+        for (text, shown) in [
+            ("[::ffff:192.0.2.1]:80", Some("192.0.2.1:80")),
+            ("[fe80::1%2]:80", Some("[fe80::1%2]:80")),
+            ("[::ffff:0.0.0.0]:80", None),
+            ("[::ffff:224.0.0.1]:80", None),
+        ] {
+            let read = target(text).map(|target| target.to_string());
+            assert_eq!(read.as_deref(), shown, "{text}");
         }
     }
 

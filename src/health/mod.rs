@@ -44,13 +44,13 @@ use log::Level;
 use crate::clock::Clock;
 use crate::config::{Config, GroupId};
 use crate::groups::TargetState;
-use crate::own_listeners::OwnListeners;
 use crate::resolve::Names;
 use crate::state_file::{LockError, PathLock, lock_path};
 use crate::watchdog::Pulses;
 
 use board::{Board, Runs};
 use jitter::Jitter;
+use plan::Way;
 use pool::{MAX_THREADS, Pool};
 use replicated::{Council, Seat, Sitting};
 use save::Saver;
@@ -133,10 +133,7 @@ pub struct Change<'a> {
 #[derive(Debug)]
 enum Command {
     /// The board is another one.
-    FollowBoard {
-        own_listeners: Arc<OwnListeners>,
-        max_threads: usize,
-    },
+    FollowBoard { way: Way, max_threads: usize },
 }
 
 /// Health checks cannot be started.
@@ -222,7 +219,7 @@ impl Prepared {
             bell,
             board: Arc::clone(&board),
             names: outside.names,
-            own_listeners: self.plan.own_listeners,
+            way: self.plan.way,
             on_status,
             seat: council.as_ref().map(|(seat, _)| Arc::clone(seat)),
             saver: Arc::clone(&saver),
@@ -323,7 +320,7 @@ impl Change<'_> {
         }
         // The scheduler ends after the handle only.
         let _ = self.health.commands.send(Command::FollowBoard {
-            own_listeners: self.plan.own_listeners,
+            way: self.plan.way,
             max_threads,
         });
     }

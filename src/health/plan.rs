@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::{Config, GroupConfig, GroupId, HealthCheck, ProxyHeader, TargetAddr};
 use crate::groups::HealthStatus;
 use crate::own_listeners::OwnListeners;
+use crate::sources::Sources;
 
 use super::definition::CheckId;
 
@@ -13,7 +14,25 @@ use super::definition::CheckId;
 #[derive(Debug)]
 pub struct Plan {
     pub(super) groups: BTreeMap<GroupId, PlannedGroup>,
-    pub(super) own_listeners: Arc<OwnListeners>,
+    pub(super) way: Way,
+}
+
+/// What a configuration says of the way to every target.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    /// Never to be checked.
+    pub own_listeners: Arc<OwnListeners>,
+    /// Where checks come from.
+    pub sources: Arc<Sources>,
+}
+
+impl Way {
+    fn of(config: &Config) -> Way {
+        Way {
+            own_listeners: Arc::new(OwnListeners::of(config)),
+            sources: Arc::new(Sources::of(config)),
+        }
+    }
 }
 
 /// The checks of one group.
@@ -30,7 +49,7 @@ pub(super) struct PlannedGroup {
 pub(super) struct PlannedCheck {
     pub id: CheckId,
     pub definition: Arc<HealthCheck>,
-    /// PROXY protocol header in front of it, as in front of the group's connections.
+    /// PROXY protocol header in front of it.
     pub send_proxy: Option<ProxyHeader>,
     /// Each once.
     pub targets: Vec<PlannedTarget>,
@@ -51,7 +70,7 @@ impl Plan {
         let groups = config.groups.iter().map(|group| (group.id, planned(group)));
         Plan {
             groups: groups.collect(),
-            own_listeners: Arc::new(OwnListeners::of(config)),
+            way: Way::of(config),
         }
     }
 
@@ -81,7 +100,7 @@ fn planned(group: &GroupConfig) -> PlannedGroup {
         checks.push(PlannedCheck {
             id,
             definition: Arc::new(definition.clone()),
-            send_proxy: group.send_proxy,
+            send_proxy: definition.header(group.send_proxy),
             targets: distinct_targets(group, definition),
         });
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::endpoint::Endpoint;
+use crate::sources::Sources;
 
 use super::board::TargetKey;
 use super::probe::{Outcome, Probe};
@@ -35,6 +36,8 @@ pub(super) struct Job {
     pub probe: Arc<Probe>,
     /// At least one; a name may have several.
     pub endpoints: Vec<Endpoint>,
+    /// Where it may come from.
+    pub sources: Arc<Sources>,
     pub submitted: Instant,
 }
 
@@ -230,7 +233,7 @@ impl Drop for Pool {
 fn work(orders: &Receiver<Order>, done: &Sender<Done>) {
     while let Ok(Order::Check(job)) = orders.recv() {
         let begun = Instant::now();
-        let outcome = job.probe.run(&job.endpoints);
+        let outcome = job.probe.run(&job.endpoints, &job.sources);
         let result = Done {
             key: job.key,
             outcome,

@@ -1,11 +1,13 @@
 //! One check of one target, blocking.
 
+mod connection; // what a check is made over
 mod http; // ask, and look at the status
-mod tcp; // connect, and no more
 
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -13,7 +15,9 @@ use rustix::io::Errno;
 use crate::config::{HealthCheck, ProxyHeader, TargetAddr};
 use crate::endpoint::Endpoint;
 use crate::proxy_protocol::{LOCAL_V1, LOCAL_V2};
+use crate::sources::Sources;
 
+use connection::Connection;
 use http::HttpProbe;
 
 /// Bytes of headers that an answer may have.
@@ -28,10 +32,13 @@ pub struct Probe {
     pub send_proxy: Option<ProxyHeader>,
     timeout: Duration,
     kind: Kind,
+    /// Whose turn it is among the source addresses.
+    turn: AtomicUsize,
 }
 
 #[derive(Debug)]
 enum Kind {
+    /// That it takes the connection is all that is asked.
     Tcp,
     Http(Box<HttpProbe>),
 }
@@ -63,13 +70,13 @@ pub enum Failure {
     #[error("connection refused")]
     Refused,
     /// The handshake was not over in time.
-    #[error("no connection within {} s", .0.as_secs_f64())]
+    #[error("no connection within {} s", to_the_millisecond(.0))]
     NoConnection(Duration),
     /// The way to the target is closed, or something of the kind.
     #[error("cannot connect: {0}")]
     Connect(Errno),
     /// The answer's status had not come in time.
-    #[error("no answer within {} s", .0.as_secs_f64())]
+    #[error("no answer within {} s", to_the_millisecond(.0))]
     NoAnswer(Duration),
     /// The connection was ended before the answer's status.
     #[error("closed the connection without an answer")]
@@ -93,25 +100,40 @@ pub enum Failure {
     NotHttp(String),
 }
 
-impl Failure {
-    /// Whether there was no connection at all.
-    fn is_of_connect(&self) -> bool {
-        matches!(
-            self,
-            Failure::Refused | Failure::NoConnection(_) | Failure::Connect(_)
-        )
-    }
-}
-
 /// Why this host could not ask.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NotRun {
     /// No descriptor, port or memory.
     #[error("{0}")]
     Local(Errno),
+    /// Every port of this address of `bind_source`, and of those before it, is in use.
+    #[error("bind_source: no port of {0} is left for connections to the target")]
+    NoPort(IpAddr),
+    /// This address of `bind_source` is not one of this host's.
+    #[error("bind_source: this host does not hold {0}")]
+    NotHere(IpAddr),
+    /// Connections to the target cannot come from this address of `bind_source`.
+    #[error("bind_source: cannot connect from {0}: {1}")]
+    Source(IpAddr, Errno),
     /// The request cannot be made.
     #[error("the request cannot be made: {0}")]
     Request(String),
+}
+
+/// Seconds, as they are read.
+fn to_the_millisecond(duration: &Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000.0).round() / 1_000.0
+}
+
+impl NotRun {
+    /// Whether this host may well reach the target at another of its addresses.
+    fn is_of_address(&self) -> bool {
+        match self {
+            NotRun::Local(errno) => *errno == Errno::ADDRNOTAVAIL,
+            NotRun::NoPort(_) | NotRun::NotHere(_) | NotRun::Source(..) => true,
+            NotRun::Request(_) => false,
+        }
+    }
 }
 
 impl Probe {
@@ -124,6 +146,7 @@ impl Probe {
         Probe {
             send_proxy,
             timeout: check.timeout,
+            turn: AtomicUsize::new(0),
             kind: match http {
                 None => Kind::Tcp,
                 Some(http) => {
@@ -137,14 +160,13 @@ impl Probe {
 
     /// Checks the target at the first of its addresses that takes the connection, as connections of
     /// clients do; each address that may be tried has an even share of the time that is left. Blocks
-    /// for the check's timeout at most, and returns with nothing left open.
-    pub fn run(&self, endpoints: &[Endpoint]) -> Outcome {
+    /// for the check's timeout at most, and returns with nothing left open. Each run comes from the next
+    /// of the source addresses.
+    pub fn run(&self, endpoints: &[Endpoint], sources: &Sources) -> Outcome {
         let begun = Instant::now();
-        let mut outcome = Outcome::NotRun(NotRun::Request("no address".to_owned()));
+        let mut failed = None;
+        let mut not_run = NotRun::Request("no address".to_owned());
         for (at, endpoint) in endpoints.iter().enumerate() {
-            let &Endpoint::Ip(address) = endpoint else {
-                break;
-            };
             let left = match at {
                 0 => self.timeout,
                 _ => self.timeout.saturating_sub(begun.elapsed()),
@@ -154,19 +176,33 @@ impl Probe {
             if share.is_zero() {
                 break;
             }
-            let result = match &self.kind {
-                Kind::Tcp => tcp::run(address, share, header(self.send_proxy)),
-                Kind::Http(http) => http.run(address, share, left),
-            };
-            outcome = match result {
-                Ok(()) => return Outcome::Passed,
-                Err(outcome) => outcome,
-            };
-            let no_connection = Failure::is_of_connect;
-            if !matches!(&outcome, Outcome::Failed(why) if no_connection(why)) {
-                break;
+            match Connection::open(endpoint, share, sources, &self.turn) {
+                Ok(connection) => return self.ask(connection, begun + self.timeout),
+                Err(Outcome::NotRun(why)) => {
+                    let is_of_address = why.is_of_address();
+                    not_run = why;
+                    // Of all else this host has as little for the others.
+                    if !is_of_address {
+                        return Outcome::NotRun(not_run);
+                    }
+                }
+                Err(outcome) => failed = Some(outcome),
             }
         }
-        outcome
+        // Where an address of the target refused, that another was out of reach does not count.
+        failed.unwrap_or(Outcome::NotRun(not_run))
+    }
+
+    /// Finds out over a connection how its target is.
+    fn ask(&self, connection: Connection, deadline: Instant) -> Outcome {
+        match &self.kind {
+            Kind::Tcp => {
+                // It finds a header in the connection rather than an error for its log. A fresh
+                // socket has room for so few bytes.
+                let _ = connection.send(header(self.send_proxy), deadline);
+                Outcome::Passed
+            }
+            Kind::Http(http) => http.ask(connection, deadline),
+        }
     }
 }

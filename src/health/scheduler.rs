@@ -12,12 +12,12 @@ use crate::config::TargetAddr;
 use crate::endpoint::Endpoint;
 use crate::groups::TargetState;
 use crate::logging::RateLimit;
-use crate::own_listeners::OwnListeners;
 use crate::resolve::Names;
 use crate::watchdog::Pulse;
 
 use super::board::{Runs, TargetKey};
 use super::jitter::Jitter;
+use super::plan::Way;
 use super::pool::{Done, Job, Pool};
 use super::probe::Outcome;
 use super::record::{Conclusion, PastCheck};
@@ -48,7 +48,7 @@ pub(super) struct Scheduler {
     pub bell: Receiver<()>,
     pub board: Arc<SharedBoard>,
     pub names: Arc<Names>,
-    pub own_listeners: Arc<OwnListeners>,
+    pub way: Way,
     pub on_status: SharedOnStatus,
     /// In a cluster: who votes on verdicts.
     pub seat: Option<Arc<Seat>>,
@@ -83,8 +83,8 @@ impl Scheduler {
                     Err(_) => self.failed_targets = never(),
                 },
                 recv(self.commands) -> command => match command {
-                    Ok(Command::FollowBoard { own_listeners, max_threads }) => {
-                        self.own_listeners = own_listeners;
+                    Ok(Command::FollowBoard { way, max_threads }) => {
+                        self.way = way;
                         self.pool.set_max_threads(max_threads);
                         self.follow_board();
                     }
@@ -180,6 +180,7 @@ impl Scheduler {
                 key,
                 probe,
                 endpoints,
+                sources: Arc::clone(&self.way.sources),
                 submitted: now,
             }),
             Err(Absent::Unresolved) => {
@@ -218,7 +219,7 @@ impl Scheduler {
         if addresses.is_empty() {
             return Err(Absent::Unresolved);
         }
-        addresses.retain(|&address| !self.own_listeners.contains(address));
+        addresses.retain(|&address| !self.way.own_listeners.contains(address));
         match addresses.is_empty() {
             true => Err(Absent::OwnListener),
             false => Ok(addresses.into_iter().map(Endpoint::Ip).collect()),

@@ -245,6 +245,29 @@ fn a_reload_keeps_states_and_runs_of_checks_that_it_leaves_alone() {
 }
 
 #[test]
+fn another_bind_source_is_in_the_plan_and_leaves_checks_and_their_runs_alone() {
+    let group = format!(
+        "[groups.1]\nportmap = \"192.0.2.1\"\n{}",
+        check(1, "fall = 2")
+    );
+    let with = |source: &str| {
+        loaded(&format!(
+            "ports = [1000]\nexpiration = 10\nbind_source = {source}\n{group}"
+        ))
+    };
+    let mut scene = Scene::new(&with("[]"));
+    let keys = scene.keys(1);
+    scene.play(1, "-");
+    scene.reload(&with("\"192.0.2.7\""));
+    let target = "192.0.2.1:1000".parse().unwrap();
+    let sources = scene.plan.way.sources.towards(target);
+    assert_eq!(sources, ["192.0.2.7".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(scene.keys(1), keys);
+    scene.play(1, "-");
+    assert_eq!(scene.status(1), Status::Draining, "the run went on");
+}
+
+#[test]
 fn a_failing_check_that_is_taken_away_takes_its_consequence_along() {
     let mut scene = Scene::new(&config(&[(1, &check(1, "fall = 1"))]));
     scene.play(1, "-");

@@ -11,14 +11,15 @@ use mio::unix::SourceFd;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
+use crate::canonical::canonical;
 use crate::clock::Millis;
 use crate::logging::RateLimit;
+use crate::sys;
 
 use super::arena::Subject;
 use super::early_data::EarlyData;
 use super::generation::LocalGeneration;
 use super::listener;
-use super::sys;
 use super::worker::{Ready, Worker};
 
 /// Connections accepted from one listener in one turn.
@@ -244,7 +245,7 @@ impl Worker {
                     let mut early = listener.early;
                     let reads = early.is_expected();
                     let peer = SocketAddr::try_from(peer).expect("TCP peers have IP addresses");
-                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    let peer = canonical(peer);
                     if listener.closes_at.is_some()
                         && let Err(error) = listener::release_from_refusal(&socket)
                     {

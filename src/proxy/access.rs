@@ -1,4 +1,5 @@
-//! `allow` and `deny`: whose connections are taken.
+//! Lists of networks: whose connections are taken (`allow`, `deny`), and whose begin with a PROXY
+//! protocol header (`accept_proxy_from`).
 //!
 //! Lists may be long, and every accept asks. So each is kept as ranges in order, without overlap,
 //! and an address is looked for by halving: a dozen comparisons for thousands of networks.
@@ -27,29 +28,32 @@ impl Access {
     /// Whether a client with this address is served.
     pub fn admits(&self, ip: IpAddr) -> bool {
         let is_allowed = || self.allow.as_ref().is_none_or(|allow| allow.contains(ip));
-        !self.deny.contains(ip) && is_allowed()
+        !self.denies(ip) && is_allowed()
+    }
+
+    /// Whether `deny` has an address: no connection from it is taken, whomever it speaks for.
+    pub fn denies(&self, ip: IpAddr) -> bool {
+        self.deny.contains(ip)
     }
 }
 
 /// A set of addresses. IPv4 and IPv6 are apart, so that `::/0` is every IPv6 address and no other;
 /// an IPv4 address in its IPv6 form is the IPv4 address.
 #[derive(Debug, Default)]
-struct Networks {
+pub struct Networks {
     v4: Ranges,
     v6: Ranges,
 }
 
 impl Networks {
-    fn new(networks: &[IpNetwork]) -> Networks {
+    /// The addresses of a list of the configuration.
+    pub fn new(networks: &[IpNetwork]) -> Networks {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for network in networks {
             let prefix = u32::from(network.prefix);
-            match (network.address, network.address.to_canonical()) {
-                (IpAddr::V6(_), IpAddr::V4(mapped)) if prefix >= 96 => {
-                    v4.push(range(u32::from(mapped).into(), 128 - prefix));
-                }
-                (IpAddr::V6(address), _) => v6.push(range(address.into(), 128 - prefix)),
-                (IpAddr::V4(address), _) => v4.push(range(u32::from(address).into(), 32 - prefix)),
+            match network.address {
+                IpAddr::V4(address) => v4.push(range(u32::from(address).into(), 32 - prefix)),
+                IpAddr::V6(address) => v6.push(range(address.into(), 128 - prefix)),
             }
         }
         Networks {
@@ -58,7 +62,8 @@ impl Networks {
         }
     }
 
-    fn contains(&self, ip: IpAddr) -> bool {
+    /// Whether an address is one of them.
+    pub fn contains(&self, ip: IpAddr) -> bool {
         match ip.to_canonical() {
             IpAddr::V4(v4) => self.v4.contains(u32::from(v4).into()),
             IpAddr::V6(v6) => self.v6.contains(v6.into()),

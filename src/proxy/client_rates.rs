@@ -45,7 +45,14 @@ pub struct ClientRates {
     forgotten: AtomicU64,
 }
 
-type Shard = Box<[[Bucket; WAYS]]>;
+#[derive(Debug)]
+struct Shard {
+    /// The latest time that a worker had when it asked. A worker's clock stands still for a turn, so
+    /// they differ; were one that is behind taken at its word, it would shorten the wait of a bucket
+    /// by as much, each time that it asks.
+    latest_ns: u64,
+    sets: Box<[[Bucket; WAYS]]>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
@@ -59,22 +66,36 @@ const UNUSED: Bucket = Bucket {
     full_at_ns: 0,
 };
 
+impl Shard {
+    fn new() -> Shard {
+        Shard {
+            latest_ns: 0,
+            sets: vec![[UNUSED; WAYS]; SETS].into_boxed_slice(),
+        }
+    }
+
+    /// The time here, which never runs backwards, in nanoseconds.
+    fn advance(&mut self, now: Millis) -> u64 {
+        self.latest_ns = self.latest_ns.max(now.0.saturating_mul(1_000_000));
+        self.latest_ns
+    }
+}
+
 impl ClientRates {
     /// Takes a token for a connection; false where there is none, which takes nothing.
     pub fn take(&self, client: ClientIp, rate: PerSecond, now: Millis) -> bool {
-        let now_ns = now.0.saturating_mul(1_000_000);
         let token_ns = rate.interval_ns();
         let ahead_ns = SECOND_NS.saturating_sub(token_ns);
         let hash = self.hasher.hash_one(client);
         let shards = self.shards.get_or_init(|| {
-            let shard = || vec![[UNUSED; WAYS]; SETS].into_boxed_slice();
-            let shards = (0..SHARDS).map(|_| CachePadded::new(Mutex::new(shard())));
+            let shards = (0..SHARDS).map(|_| CachePadded::new(Mutex::new(Shard::new())));
             shards.collect()
         });
         let mut shard = shards[hash as usize % SHARDS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let set = &mut shard[(hash >> 32) as usize % SETS];
+        let now_ns = shard.advance(now);
+        let set = &mut shard.sets[(hash >> 32) as usize % SETS];
         let own = set.iter_mut().find(|bucket| bucket.client == client);
         let (full_at_ns, place) = match own {
             Some(bucket) => {
@@ -159,6 +180,18 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_whose_clock_is_behind_gives_nothing_back() {
+        let rates = ClientRates::default();
+        let in_turn = |ms| let_in(&rates, 1_000_000, ms + 5, 1) + let_in(&rates, 1_000_000, ms, 1);
+        let total: u32 = (0..20_000).map(|turn| in_turn(turn / 20)).sum();
+        assert_eq!(
+            total,
+            1_000 + 999,
+            "at once, and in the 999 ms from then on"
+        );
+    }
+
+    #[test]
     fn fractions_count() {
         let rates = ClientRates::default();
         assert_eq!(let_in(&rates, 2_500, 0, 9), 2);
@@ -206,7 +239,7 @@ mod tests {
         // Each newcomer beyond the bound has taken one place, wherever the hashes fell.
         assert!(rates.forgotten() >= MAX_BUCKETS as u64);
         let shards = rates.shards.get().expect("asked");
-        let sets = shards.iter().map(|shard| shard.lock().unwrap().len());
+        let sets = shards.iter().map(|shard| shard.lock().unwrap().sets.len());
         assert_eq!(sets.sum::<usize>() * WAYS, MAX_BUCKETS);
         // What is full again is no loss.
         let (later, before) = (START + Duration::from_secs(2), rates.forgotten());

@@ -8,8 +8,9 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 
 use crate::config::UnixPath;
 use crate::fault::{Fault, is_connected_to_itself};
+use crate::sys;
 
-use super::{sys, transparent};
+use super::transparent;
 
 /// What a connecting socket has come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +44,13 @@ pub enum Source {
 }
 
 impl Source {
+    fn ip(self) -> IpAddr {
+        match self {
+            Source::Own(address) => address,
+            Source::Client(client) => client.ip(),
+        }
+    }
+
     fn bind(self, socket: &OwnedFd) -> Result<(), Fault> {
         match self {
             Source::Own(address) => sys::bind_without_port(socket, SocketAddr::new(address, 0))
@@ -79,8 +87,8 @@ pub fn start(
     match (rustix::net::connect(&socket, &target), source) {
         (Ok(()) | Err(Errno::INPROGRESS | Errno::INTR), _) => {}
         // Such as from a loopback address to another host.
-        (Err(Errno::INVAL), Some(Source::Own(address))) => {
-            return Err(Fault::Source(address, Errno::INVAL));
+        (Err(Errno::INVAL), Some(source)) => {
+            return Err(Fault::Source(source.ip(), Errno::INVAL));
         }
         (Err(error), _) => return Err(Fault::of(error)),
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use crate::clock::Millis;
 use crate::config::{GroupId, UnixPath};
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
@@ -20,7 +21,7 @@ use super::arena::SessionId;
 use super::connect::{self, Progress, Source, Started};
 use super::generation::LocalGeneration;
 use super::opening::{LOCAL_FAILED, ask};
-use super::session::Phase;
+use super::session::{Attempt, Phase};
 use super::side::{Side, Watch};
 use super::traffic::CONNECT_BOUNDS_US;
 use super::transparent;
@@ -29,6 +30,8 @@ use super::worker::Worker;
 /// Between two tries of a Unix socket that has no room, in milliseconds: half as long as it has had
 /// none, within these.
 const CROWDED_PAUSE_MS: (u64, u64) = (2, 200);
+
+const GIVE_MORE: &str = "give more addresses (bind_source), or widen net.ipv4.ip_local_port_range";
 
 static TARGET_FAILED: RateLimit = RateLimit::new();
 static ADDRESS_FAILED: RateLimit = RateLimit::new();
@@ -43,6 +46,7 @@ impl Worker {
             .get_mut(id)
             .expect("the caller has just met it in the arena");
         let before = session.answer.replace(answer);
+        session.attempt = None;
         let cell = self.cells.group(&self.shared.traffic, answer.group);
         session.count_in(cell);
         // Only now: with nobody left the table might have forgotten what it has just answered by.
@@ -67,9 +71,10 @@ impl Worker {
         let Some(target) = target.filter(|target| target.has_endpoint()) else {
             return self.end(id, End::NoTarget);
         };
-        session.connect_deadline = now + session.generation.config.connect_timeout;
+        let deadline = now + session.generation.config.connect_timeout;
         if let Some(Endpoint::Unix(path)) = target.endpoint() {
-            return self.connect_to_unix(id, path, Instant::now());
+            session.attempt = Some(Attempt::new(Endpoint::Unix(path.clone()), 1, deadline));
+            return self.connect_to_unix(id, &path, Instant::now());
         }
         let client = group.and_then(|group| group.transparent.then_some(session.peer));
         let suits = |address| is_reachable_from(client, address);
@@ -77,7 +82,8 @@ impl Worker {
             let addresses = target.addresses().to_vec();
             return self.not_transparent(id, &addresses);
         };
-        session.addresses_left = target.addresses().iter().filter(|&&to| suits(to)).count();
+        let suitable = target.addresses().iter().filter(|&&to| suits(to)).count();
+        session.attempt = Some(Attempt::new(Endpoint::Ip(first), suitable, deadline));
         self.connect_to(id, first);
     }
 
@@ -92,7 +98,6 @@ impl Worker {
         let client = group.and_then(|group| group.transparent.then_some(session.peer));
         let data_follows = sends_header || !session.inward.held_bytes().is_empty();
         let started = loop {
-            self.session(id).endpoint = Some(Endpoint::Ip(address));
             let opened = match client {
                 None => self.open(address, data_follows, &generation),
                 Some(client) => match transparent::source(client, address) {
@@ -119,8 +124,9 @@ impl Worker {
         if is_connected {
             return self.connected(id, begun);
         }
-        let left = session.connect_deadline.since(now);
-        let share = u32::try_from(session.addresses_left).unwrap_or(u32::MAX);
+        let attempt = session.attempt.as_ref().expect("a connect has begun");
+        let left = attempt.deadline.since(now);
+        let share = u32::try_from(attempt.addresses_left).unwrap_or(u32::MAX);
         let deadline = now + left / share.max(1);
         session.phase = Phase::Connecting { deadline, begun };
         if self.watch_client(id) && self.watch_target(id, Watch::Both) {
@@ -129,11 +135,9 @@ impl Worker {
     }
 
     /// Connects to a target that is a Unix socket, which was tried first when it had `begun`.
-    fn connect_to_unix(&mut self, id: SessionId, path: UnixPath, begun: Instant) {
-        let started = connect::start_unix(&path);
+    fn connect_to_unix(&mut self, id: SessionId, path: &UnixPath, begun: Instant) {
         let (now, session) = (self.now, self.session(id));
-        session.endpoint = Some(Endpoint::Unix(path));
-        match started {
+        match connect::start_unix(path) {
             Ok(Some(socket)) => {
                 session.target = Some(Side::unix_target(socket));
                 session.has_keepalive = true; // there is nothing to probe
@@ -143,7 +147,8 @@ impl Worker {
                 let (least, most) = CROWDED_PAUSE_MS;
                 let waited_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(most);
                 let pause = Duration::from_millis((waited_ms / 2).clamp(least, most));
-                let deadline = (now + pause).min(session.connect_deadline);
+                let attempt = session.attempt.as_ref().expect("a connect has begun");
+                let deadline = (now + pause).min(attempt.deadline);
                 session.phase = Phase::Connecting { deadline, begun };
                 if self.watch_client(id) {
                     self.wheel.arm(&mut self.arena, id.slot, deadline);
@@ -156,10 +161,14 @@ impl Worker {
     /// Its group is to see the client's own address, and none of its target's addresses can. Were it
     /// to see this host's instead, it would give the client this host's rights.
     fn not_transparent(&mut self, id: SessionId, addresses: &[SocketAddr]) {
-        self.session(id).endpoint = addresses.first().copied().map(Endpoint::Ip);
+        let (now, end) = (self.now, End::NotTransparent);
+        let first = addresses.first().copied().map(Endpoint::Ip);
+        self.session(id).attempt = first.map(|endpoint| Attempt::new(endpoint, 0, now));
+        if self.moves_on(id, end) {
+            return;
+        }
         let shown: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-        let targets = format!(", {}", shown.join(" and "));
-        self.refuse_with(id, End::NotTransparent, &targets);
+        self.refuse_with(id, end, &format_args!(", {}", shown.join(" and ")));
     }
 
     /// Opens a socket that connects, from the next of the generation's source addresses, where it
@@ -172,51 +181,64 @@ impl Worker {
     ) -> Result<Started, Fault> {
         let sources = generation.sources.towards(address);
         let mut fault = None;
-        for _ in sources {
-            let source = sources[self.next_source % sources.len()];
-            self.next_source = self.next_source.wrapping_add(1);
+        for source in self.sources.towards(address, sources, self.now) {
             match connect::start(address, Some(Source::Own(source)), data_follows) {
                 Err(Fault::Local(Errno::ADDRNOTAVAIL)) => {
                     fault = Some(Fault::Local(Errno::ADDRNOTAVAIL));
                 }
                 Err(unusable @ Fault::Source(source, error)) => {
-                    self.say_unusable(address, source, error);
+                    say_unusable(address, source, error, self.now);
                     fault = fault.or(Some(unusable));
                 }
                 settled => return settled,
             }
         }
         match fault {
-            Some(fault) => Err(fault),
+            Some(fault) => {
+                if fault == Fault::Local(Errno::ADDRNOTAVAIL) {
+                    self.sources.note_exhausted(address, self.now);
+                }
+                Err(fault)
+            }
             None => connect::start(address, None, data_follows),
         }
     }
 
     /// The address of the target to be tried next, after this fault; `None`: there is none, or it
-    /// was not the address's fault, or the time is over.
+    /// would meet the same fault, or the time is over.
     fn next_address(&mut self, id: SessionId, fault: Fault) -> Option<SocketAddr> {
-        let Fault::Target(error) = fault else {
-            return None;
-        };
-        let now = self.now;
-        let session = self.session(id);
-        let (answer, Some(Endpoint::Ip(failed))) = (session.answer?, session.endpoint.clone())
-        else {
-            return None;
-        };
+        let (now, session) = (self.now, self.session(id));
+        let (answer, attempt) = (session.answer?, session.attempt.as_mut()?);
+        match fault {
+            Fault::Target(error) => {
+                attempt.refused.get_or_insert(error);
+            }
+            // Each address of the target has every port of this host's.
+            Fault::Local(Errno::ADDRNOTAVAIL) | Fault::Source(..) => {}
+            Fault::Local(_) => return None,
+        }
+        let failed = attempt.address()?;
         let group = session.generation.groups.get(answer.group)?;
         let target = group.targets().get(&session.port)?;
         let client = group.transparent.then_some(session.peer);
         let next = target.next_after(failed, |address| is_reachable_from(client, address))?;
-        if session.addresses_left <= 1 || now >= session.connect_deadline {
+        if attempt.addresses_left <= 1 || now >= attempt.deadline {
             return None;
         }
-        session.addresses_left -= 1;
+        attempt.addresses_left -= 1;
+        attempt.endpoint = Endpoint::Ip(next);
         if let Some(left_out) = ADDRESS_FAILED.admit(now) {
-            log::warn!(
-                "group {} does not answer at {failed}: {error}; {next} is tried next{left_out}",
-                answer.group
-            );
+            let group = answer.group;
+            match fault {
+                Fault::Target(error) => log::warn!(
+                    "group {group} does not answer at {failed}: {error}; {next} is tried \
+                     next{left_out}"
+                ),
+                Fault::Local(error) | Fault::Source(_, error) => log::warn!(
+                    "this host cannot connect to {failed}, of group {group}: {error}; {next} is \
+                     tried next{left_out}"
+                ),
+            }
         }
         Some(next)
     }
@@ -231,11 +253,10 @@ impl Worker {
             return;
         };
         let is_transparent = session.is_transparent();
-        let (Some(target), Some(Endpoint::Ip(address))) = (&mut session.target, &session.endpoint)
-        else {
+        let address = session.attempt.as_ref().and_then(Attempt::address);
+        let (Some(target), Some(address)) = (&mut session.target, address) else {
             return;
         };
-        let address = *address;
         let is_bound = is_transparent || !session.generation.sources.towards(address).is_empty();
         match connect::progress(&target.socket, address, is_bound) {
             Progress::Pending => {}
@@ -298,9 +319,10 @@ impl Worker {
         session.connected = Some(now);
         session.last_activity = now;
         session.phase = Phase::Relaying;
+        let proxied = session.proxied.take();
         let group = session.generation.groups.get(answer.group);
         if let Some(version) = group.and_then(|group| group.send_proxy)
-            && !self.introduce(id, version)
+            && !self.introduce(id, version, proxied)
         {
             return;
         }
@@ -318,56 +340,50 @@ impl Worker {
 
     /// The time for the connect to an address is over, or a Unix socket is to be tried again.
     pub(super) fn connect_late(&mut self, id: SessionId) {
-        let now = self.now;
-        let session = self.session(id);
-        if let (None, Some(Endpoint::Unix(path)), Phase::Connecting { begun, .. }) =
-            (&session.target, &session.endpoint, &session.phase)
-            && now < session.connect_deadline
+        let (now, session) = (self.now, self.session(id));
+        if let Some(attempt) = &session.attempt
+            && let (None, Endpoint::Unix(path)) = (&session.target, &attempt.endpoint)
+            && let Phase::Connecting { begun, .. } = session.phase
+            && now < attempt.deadline
         {
-            let (path, begun) = (path.clone(), *begun);
-            return self.connect_to_unix(id, path, begun);
+            let path = path.clone();
+            return self.connect_to_unix(id, &path, begun);
         }
         self.address_failed(id, Fault::Target(Errno::TIMEDOUT));
     }
 
     fn connect_failed(&mut self, id: SessionId, fault: Fault) {
-        self.release_place(id);
-        let (worker, now) = (self.index as u32, self.now);
+        let now = self.now;
         let session = self
             .arena
             .get_mut(id)
             .expect("the caller has just met it in the arena");
         session.target = None;
         let answer = session.answer.expect("a connect follows an answer");
-        let endpoint = session.endpoint.clone();
-        let endpoint = endpoint.expect("a connect has a target");
+        let attempt = session.attempt.as_ref().expect("a connect has begun");
+        let endpoint = attempt.endpoint.clone();
+        let is_transparent = session.is_transparent();
+        // Where an address of the target refused, that another was out of reach does not count.
+        let fault = match (fault, attempt.refused) {
+            (Fault::Local(Errno::ADDRNOTAVAIL) | Fault::Source(..), Some(refused)) => {
+                Fault::Target(refused)
+            }
+            (fault, _) => fault,
+        };
         let error = match fault {
             Fault::Target(error) => error,
             Fault::Local(Errno::ADDRNOTAVAIL) => {
-                let is_transparent = session.is_transparent();
-                let sources = match &endpoint {
-                    Endpoint::Ip(address) => session.generation.sources.towards(*address).len(),
-                    Endpoint::Unix(_) => 0,
-                };
-                if let Some(left_out) = NO_PORT.admit(now) {
-                    let from = match sources {
-                        _ if is_transparent => format!("of {} (transparent)", session.peer.ip()),
-                        0 => "of this host's address".to_owned(),
-                        1 => "of bind_source's address".to_owned(),
-                        count => format!("of all {count} addresses of bind_source"),
-                    };
-                    log::error!(
-                        "no port is left for connections to {endpoint}: every one {from} is in use \
-                         towards it; give more addresses (bind_source), or widen \
-                         net.ipv4.ip_local_port_range; no group is blamed for it{left_out}"
-                    );
-                }
+                self.say_no_port(id, &endpoint);
                 return self.end(id, End::NoPort);
+            }
+            Fault::Source(..) if is_transparent => {
+                let address = attempt.address();
+                return self.not_transparent(id, address.as_slice());
             }
             // Said already, of each address.
             Fault::Source(..) => return self.end(id, End::LocalError),
             Fault::Local(error) => {
-                let from = match session.is_transparent() {
+                let from = match is_transparent {
                     true => format!(" from {} (transparent)", session.peer.ip()),
                     false => String::new(),
                 };
@@ -380,14 +396,7 @@ impl Worker {
                 return self.end(id, End::LocalError);
             }
         };
-        session.tried.push(answer.group);
-        session.answer = None;
         let (port, generation) = (session.port, Rc::clone(&session.generation));
-        let asked = ask(session, id, worker, now);
-        let after = self
-            .shared
-            .sticks
-            .connect_failed(&asked, answer, &session.tried);
         self.counters().connect_failures.add(1);
         self.report_failed(&generation, answer.group, port);
         if let Some(left_out) = TARGET_FAILED.admit(now) {
@@ -402,24 +411,72 @@ impl Worker {
                 answer.group
             );
         }
-        match after {
-            AfterFailure::Moved(answer) => {
-                self.counters().moves.add(1);
-                self.connect(id, answer);
-            }
-            AfterFailure::Wait(_) => self.await_answer(id),
-            AfterFailure::Reset if error == Errno::TIMEDOUT => self.end(id, End::ConnectTimeout),
-            AfterFailure::Reset => self.end(id, End::ConnectFailed),
+        let end = match error {
+            Errno::TIMEDOUT => End::ConnectTimeout,
+            _ => End::ConnectFailed,
+        };
+        if !self.moves_on(id, end) {
+            self.end(id, end);
         }
     }
 
-    fn say_unusable(&self, address: SocketAddr, source: IpAddr, error: Errno) {
-        if let Some(left_out) = SOURCE_FAILED.admit(self.now) {
-            log::error!(
-                "this host cannot connect to {address} from {source} (bind_source): {error}; no \
-                 group is blamed for it{left_out}"
-            );
+    /// The group that a session was given to cannot be reached: goes on to another, where its key may
+    /// move. False: it has no other, and is to end for this reason.
+    fn moves_on(&mut self, id: SessionId, end: End) -> bool {
+        self.release_place(id);
+        let (worker, now) = (self.index as u32, self.now);
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("the caller has just met it in the arena");
+        session.target = None;
+        if let Some(attempt) = &mut session.attempt {
+            attempt.end = end;
         }
+        let failed = session.answer.take().expect("a connect follows an answer");
+        session.tried.push(failed.group);
+        let asked = ask(session, id, worker, now);
+        let sticks = &self.shared.sticks;
+        match sticks.connect_failed(&asked, failed, &session.tried) {
+            AfterFailure::Moved(answer) => {
+                self.counters().moves.add(1);
+                self.connect(id, answer);
+                true
+            }
+            AfterFailure::Wait(_) => {
+                self.await_answer(id);
+                true
+            }
+            AfterFailure::Reset => false,
+        }
+    }
+
+    /// Every port towards a target is in use.
+    fn say_no_port(&mut self, id: SessionId, endpoint: &Endpoint) {
+        let Some(left_out) = NO_PORT.admit(self.now) else {
+            return;
+        };
+        let session = self.session(id);
+        let sources = match endpoint {
+            Endpoint::Ip(address) => session.generation.sources.towards(*address).len(),
+            Endpoint::Unix(_) => 0,
+        };
+        let (from, more) = match sources {
+            _ if session.is_transparent() => (
+                format!("of {} (transparent)", session.peer.ip()),
+                "widen net.ipv4.ip_local_port_range",
+            ),
+            0 => ("of this host's address".to_owned(), GIVE_MORE),
+            1 => ("of bind_source's address".to_owned(), GIVE_MORE),
+            count => (
+                format!("of all {count} addresses of bind_source"),
+                GIVE_MORE,
+            ),
+        };
+        log::error!(
+            "no port is left for connections to {endpoint}: every one {from} is in use towards it; \
+             {more}; no group is blamed for it{left_out}"
+        );
     }
 
     /// Counts a connect that a target did not take, and has its next health check come at once.
@@ -445,4 +502,13 @@ impl Worker {
 /// Whether a connection can come to an address from the client's own, where it is to.
 fn is_reachable_from(client: Option<SocketAddr>, address: SocketAddr) -> bool {
     client.is_none_or(|client| transparent::source(client, address).is_some())
+}
+
+fn say_unusable(address: SocketAddr, source: IpAddr, error: Errno, now: Millis) {
+    if let Some(left_out) = SOURCE_FAILED.admit(now) {
+        log::error!(
+            "this host cannot connect to {address} from {source} (bind_source): {error}; no group \
+             is blamed for it{left_out}"
+        );
+    }
 }

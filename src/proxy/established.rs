@@ -400,7 +400,7 @@ impl Session {
             self.peer,
             self.port,
             OrDash(self.group()),
-            OrDash(self.endpoint.as_ref()),
+            OrDash(self.attempt.as_ref().map(|attempt| &attempt.endpoint)),
             self.inward.bytes,
             self.outward.bytes,
             self.queued.as_millis(),

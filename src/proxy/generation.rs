@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::config::{Config, GroupConfig, GroupId, TargetAddr};
 use crate::groups::{Group, GroupRegistry, Groups, HealthStatus, Target, TargetState};
 use crate::own_listeners::OwnListeners;
+use crate::sources::Sources;
 
-use super::access::Access;
-use super::sources::Sources;
+use super::access::{Access, Networks};
 
 /// What a connection reads at route and uses to its end.
 #[derive(Debug)]
@@ -22,16 +22,30 @@ pub struct Generation {
     pub groups: Groups,
     /// Whose connections are taken.
     pub access: Access,
+    /// Whose connections begin with a PROXY protocol header.
+    pub balancers: Networks,
     /// Where connections to targets come from.
     pub sources: Sources,
 }
 
 impl Generation {
-    /// What the operator should know of it: each target that is one of this proxy's listeners, and
-    /// each that can see no client's address though its group asks for it.
+    /// What the operator should know of it: each target that is one of this proxy's listeners, each
+    /// that can see no client's address though its group asks for it, and what bind_source leaves
+    /// out.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for group in self.groups.iter() {
+            let addresses = group.targets().values().flat_map(Target::addresses);
+            let left_out = |address: &&SocketAddr| self.sources.leave_out(**address);
+            if let Some(address) = { addresses }.find(left_out)
+                && !group.transparent
+            {
+                let id = group.id;
+                warnings.push(format!(
+                    "groups.{id}.portmap: no address of bind_source is of the IP family of \
+                     {address}; connections there come from where the kernel chooses"
+                ));
+            }
             for (port, target) in group.targets() {
                 let addresses = target.addresses();
                 let is_unseen = |&address: &SocketAddr| !self.has_clients_like(address);
@@ -108,13 +122,13 @@ impl Generation {
             )
         };
         let groups = Groups::new(config.groups.iter().map(build).collect());
-        let access = Access::new(&config.allow, &config.deny);
         Generation {
             number,
+            access: Access::new(&config.allow, &config.deny),
+            balancers: Networks::new(&config.accept_proxy_from),
             sources: Sources::of(&config),
             config,
             groups,
-            access,
         }
     }
 
@@ -129,7 +143,8 @@ fn target(state: Arc<TargetState>, own: &OwnListeners, lookup: Lookup<'_>) -> Ta
         TargetAddr::Socket(address) => vec![*address],
         TargetAddr::Name { host, port } => {
             let ips = lookup(host).into_iter();
-            ips.map(|ip| SocketAddr::new(ip, *port)).collect()
+            ips.map(|ip| SocketAddr::new(ip.to_canonical(), *port))
+                .collect()
         }
         TargetAddr::Unix(path) => {
             let path = path.clone();

@@ -1,5 +1,6 @@
 //! Whether a client is let in: asked once for each connection, as soon as the address of its client
-//! is known and before a byte of it is read.
+//! is known and before a byte of it is read. Whoever is to name its client by a header must not be
+//! among `deny` itself.
 //!
 //! What holds is the configuration in force, on whichever listener the client has come. With nothing
 //! limited a connection pays for a few comparisons, and takes no lock.
@@ -16,6 +17,18 @@ impl Worker {
         };
         self.refuse(id, end);
         false
+    }
+
+    /// Judges a session whose header is to name its client by where it comes from: nobody can speak
+    /// for others who is denied. Nothing else is asked of it, as it is no client. False where that
+    /// ended the session.
+    pub(super) fn admit_balancer(&mut self, id: SessionId) -> bool {
+        let ip = self.session(id).peer.ip();
+        if self.generation.access.denies(ip) {
+            self.refuse(id, End::Denied);
+            return false;
+        }
+        true
     }
 
     /// What speaks against a session's client. From here on the session counts in its client's.
@@ -40,7 +53,6 @@ impl Worker {
                 return Err(End::ClientRate);
             }
         }
-        session.is_admitted = true;
         Ok(())
     }
 
@@ -48,7 +60,7 @@ impl Worker {
     pub(super) fn count_clients_in(&mut self) {
         for id in self.arena.ids() {
             if let Some(session) = self.arena.get_mut(id)
-                && session.is_admitted
+                && session.is_client_known()
                 && session.counted_client.is_none()
             {
                 let client = session.client_ip();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
-use super::sys;
+use crate::sys;
 
 /// How sockets are bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,9 +35,7 @@ mod relay;
 mod session;
 mod shared;
 mod side;
-mod sources;
 mod statuses;
-mod sys;
 mod traffic;
 mod transparent;
 mod view;
@@ -60,14 +58,15 @@ use crate::clock::Clock;
 use crate::config::{Config, KeyType};
 use crate::groups::{GroupRegistry, HealthStatus, TargetState};
 use crate::history::History;
+use crate::sources::{SourceError, Sources};
 use crate::stick::{Route, Sticks, Ticket};
+use crate::sys;
 use crate::watchdog::Pulses;
 
 pub use descriptors::{Split, raise_limit};
 pub use ending::End;
 pub use generation::{Generation, HealthOf, Lookup};
 pub use listener::ListenError;
-pub use sources::SourceError;
 pub use statuses::Statuses;
 pub use traffic::{GroupTraffic, MAX_GROUPS, MAX_PORTS, OTHER_PORT, PortTraffic};
 pub use transparent::TransparentError;
@@ -80,7 +79,6 @@ use held_total::HeldTotal;
 use listener::BindOptions;
 use queue::PlaceBoxes;
 use shared::{Admission, Shared};
-use sources::Sources;
 use traffic::Traffic;
 use worker::{Order, Worker, WorkerHandle};
 
@@ -223,7 +221,7 @@ impl Proxy {
             return Err(StartError::Descriptors(split));
         }
         log::info!("{split}");
-        Sources::of(&config).probe()?;
+        Sources::of(&config).probe(config.freebind)?;
         let bound = bind(&addresses, &config, parts.workers, &[])?;
         for (address, sockets) in &bound {
             prepare(*address, sockets, &config)?;
@@ -323,7 +321,7 @@ impl Proxy {
         }
         let own = [before, self.shared.ending()].concat();
         if config.bind_source != old.config.bind_source {
-            Sources::of(&config).probe()?;
+            Sources::of(&config).probe(config.freebind)?;
         }
         let bound = bind(&new, &config, self.handles.len(), &own)?;
         for (address, sockets) in &bound {

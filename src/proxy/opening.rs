@@ -43,9 +43,10 @@ impl Worker {
         let held = Rc::clone(&generation);
         let session = Session::new(socket, peer, (port, cell), held, self.now);
         let id = self.arena.insert(session);
-        let proxies = &generation.config.accept_proxy_from;
-        if !proxies.is_empty() && proxies.iter().any(|network| network.contains(peer.ip())) {
-            self.await_proxy_header(id);
+        if generation.balancers.contains(peer.ip()) {
+            if self.admit_balancer(id) {
+                self.await_proxy_header(id);
+            }
             return None;
         }
         if !self.admit_client(id) {
@@ -78,6 +79,8 @@ impl Worker {
 
     /// The client is known by its header: what came behind that is its first message.
     pub(super) fn client_is_known(&mut self, id: SessionId) {
+        let deadline = self.now;
+        self.session(id).phase = Phase::Waiting { deadline };
         if !self.admit_client(id) {
             return;
         }
@@ -299,7 +302,11 @@ impl Worker {
                     Refusal::TableFull => End::TableFull,
                     Refusal::NoQuorum => End::NoQuorum,
                     Refusal::Barred => End::Barred,
-                    Refusal::Unreached => return self.end(id, End::ConnectFailed),
+                    Refusal::Unreached => {
+                        let attempt = self.session(id).attempt.as_ref();
+                        let end = attempt.map_or(End::ConnectFailed, |attempt| attempt.end);
+                        return self.end(id, end);
+                    }
                 };
                 self.refuse(id, end);
             }

@@ -107,8 +107,14 @@ impl Worker {
     }
 
     /// Puts a header in front of what the client has sent so far, and of what it is found to have
-    /// sent by now: both travel together. False where that ended the session.
-    pub(super) fn introduce(&mut self, id: SessionId, version: ProxyHeader) -> bool {
+    /// sent by now: both travel together. `proxied`: what the header said by which the client came.
+    /// False where that ended the session.
+    pub(super) fn introduce(
+        &mut self,
+        id: SessionId,
+        version: ProxyHeader,
+        proxied: Option<Box<Proxied>>,
+    ) -> bool {
         let session = self.session(id);
         if session.inward.held_bytes().is_empty() && session.inward.flow == Flow::Open {
             self.read_early(id);
@@ -117,20 +123,18 @@ impl Worker {
             .arena
             .get_mut(id)
             .expect("the caller has just met it in the arena");
-        let proxied = session.proxied.as_deref();
-        let destination = match proxied {
-            Some(proxied) => Some(proxied.destination),
-            None => own_end(&session.client.socket),
+        let (destination, tlvs) = match proxied {
+            Some(proxied) => (Some(proxied.destination), proxied.tlvs),
+            None => (own_end(&session.client.socket), Tlvs::default()),
         };
         let Some(destination) = destination else {
             self.end(id, End::LocalError);
             return false;
         };
         let addresses = Addresses::new(session.peer, destination);
-        let header = match (version, proxied) {
-            (ProxyHeader::V1, _) => proxy_protocol::v1(addresses),
-            (ProxyHeader::V2, Some(proxied)) => proxy_protocol::v2(addresses, &proxied.tlvs),
-            (ProxyHeader::V2, None) => proxy_protocol::v2(addresses, &Tlvs::default()),
+        let header = match version {
+            ProxyHeader::V1 => proxy_protocol::v1(addresses),
+            ProxyHeader::V2 => proxy_protocol::v2(addresses, &tlvs),
         };
         session.inward.put_in_front(header, &self.shared.buffered);
         true

@@ -140,7 +140,7 @@ fn what_came_before_a_reset_is_delivered_before_the_reset_is_told() {
         let mut rig = Rig::new(gear, 1 << 20);
         let sent = pattern(60_000);
         rig.sender.write_all(&sent).expect("send");
-        while super::super::sys::unsent_bytes(&rig.sender).expect("queue") > 0 {
+        while crate::sys::unsent_bytes(&rig.sender).expect("queue") > 0 {
             std::thread::yield_now();
         }
         socket2::SockRef::from(&rig.sender)
@@ -214,5 +214,48 @@ fn a_receiver_that_takes_nothing_stops_the_reading_and_its_reset_frees_what_is_h
         assert_eq!(rig.buffered.bytes(), 0);
         drop(rig);
         sending.join().expect("sender ends");
+    }
+}
+
+/// The near end of a Unix socket, as the relay has it, and the far one.
+fn unix_pair() -> (std::os::unix::net::UnixStream, Side) {
+    let (far, near) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    near.set_nonblocking(true).expect("non-blocking");
+    (far, Side::unix_target(near.into()))
+}
+
+/// Where descriptors were sent along, a read ends there: short, although there is more.
+#[test]
+fn a_short_read_of_a_unix_socket_is_not_taken_for_an_empty_queue() {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, sendmsg};
+    use std::io::IoSlice;
+    use std::mem::MaybeUninit;
+    use std::os::fd::AsFd;
+
+    for (gear, max_held) in [(GEARS[0], 1 << 20), (GEARS[1], 1 << 20), (GEARS[0], 0)] {
+        let mut rig = Rig::new(gear, max_held);
+        let (mut far, near) = unix_pair();
+        rig.from = near;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let sent_along = [rig.receiver.as_fd()];
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&sent_along)));
+        far.write_all(b"before ").expect("send");
+        let with = [IoSlice::new(b"with ")];
+        sendmsg(&far, &with, &mut ancillary, SendFlags::empty()).expect("send");
+        far.write_all(b"after").expect("send");
+        let step = rig.turn();
+        assert_eq!(
+            step,
+            Step::Blocked,
+            "{gear:?}, {max_held} bytes held at most"
+        );
+        assert_eq!(rig.direction.bytes, 17, "{gear:?}, {max_held}");
+        assert!(!rig.from.readable);
+        drop(far);
+        assert_eq!(rig.run(), Step::Finished);
+        drop(rig.to);
+        let received = receive_all(rig.receiver).join().expect("received");
+        assert_eq!(received, b"before with after", "{gear:?}, {max_held}");
     }
 }

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use crate::clock::Millis;
 use crate::config::GroupId;
 use crate::endpoint::Endpoint;
@@ -13,6 +15,7 @@ use crate::groups::GroupCounters;
 use crate::proxy_protocol::Tlvs;
 use crate::stick::{Answer, ClientIp};
 
+use super::End;
 use super::generation::LocalGeneration;
 use super::relay::Direction;
 use super::side::Side;
@@ -37,7 +40,7 @@ pub struct Session {
     /// The client's address and port: the connection's own, or those that a PROXY protocol header
     /// named.
     pub peer: SocketAddr,
-    /// What such a header said besides.
+    /// What such a header said besides, until the target is connected.
     pub proxied: Option<Box<Proxied>>,
     /// The listened port that it came to.
     pub port: u16,
@@ -45,8 +48,6 @@ pub struct Session {
     pub port_cell: &'static PortCell,
     /// Where the worker counts the group that it was last given to.
     pub group_cell: Option<&'static GroupCell>,
-    /// Its client was let in.
-    pub is_admitted: bool,
     /// The client whose connections it counts in, where those are bounded.
     pub counted_client: Option<ClientIp>,
     /// The group among whose places it has one, where those are bounded.
@@ -57,13 +58,8 @@ pub struct Session {
     pub message_key: MessageKey,
     /// The table's answer, while this session counts in it.
     pub answer: Option<Answer>,
-    /// Where it was last connected, or tried to.
-    pub endpoint: Option<Endpoint>,
-    /// Addresses of the target that have not been tried since the table's answer, the one above
-    /// included.
-    pub addresses_left: usize,
-    /// When all of them are given up.
-    pub connect_deadline: Millis,
+    /// How its target is tried, or was last.
+    pub attempt: Option<Attempt>,
     /// Groups that could not be reached, in order.
     pub tried: Vec<GroupId>,
     /// Times that the table changed its mind before the target was connected.
@@ -106,6 +102,42 @@ pub struct Proxied {
     pub destination: SocketAddr,
     /// For the header to the target.
     pub tlvs: Tlvs,
+}
+
+/// The attempts to connect to one target.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Where it connects to, or is connected.
+    pub endpoint: Endpoint,
+    /// Addresses that have not failed yet, this one included.
+    pub addresses_left: usize,
+    /// When all of them are given up.
+    pub deadline: Millis,
+    /// Why the first of those that failed by their own fault did.
+    pub refused: Option<Errno>,
+    /// How the session ends where no other group takes it.
+    pub end: End,
+}
+
+impl Attempt {
+    /// The first of so many addresses.
+    pub fn new(endpoint: Endpoint, addresses: usize, deadline: Millis) -> Attempt {
+        Attempt {
+            endpoint,
+            addresses_left: addresses,
+            deadline,
+            refused: None,
+            end: End::ConnectFailed,
+        }
+    }
+
+    /// The address that it connects to; `None`: it is a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.endpoint {
+            Endpoint::Ip(address) => Some(address),
+            Endpoint::Unix(_) => None,
+        }
+    }
 }
 
 /// Where a session is on its way.
@@ -200,15 +232,12 @@ impl Session {
             port: port.0,
             port_cell: port.1,
             group_cell: None,
-            is_admitted: false,
             counted_client: None,
             place: None,
             queued: Duration::ZERO,
             message_key: MessageKey::None,
             answer: None,
-            endpoint: None,
-            addresses_left: 0,
-            connect_deadline: now,
+            attempt: None,
             tried: Vec::new(),
             reroutes: 0,
             has_keepalive: false,
@@ -221,6 +250,12 @@ impl Session {
             dying_since: None,
             timer: Link::IDLE,
         }
+    }
+
+    /// Whether `peer` is the client's address, by which the session was let in: no header is waited
+    /// for that may name another.
+    pub fn is_client_known(&self) -> bool {
+        !matches!(self.phase, Phase::ProxyHeader { .. })
     }
 
     /// The client's address as keys use it.

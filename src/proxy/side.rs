@@ -9,8 +9,9 @@ use mio::{Interest, Poll};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 
+use crate::sys;
+
 use super::arena::Subject;
-use super::sys;
 
 /// One socket of a session and what the event loop knows of it.
 #[derive(Debug)]

@@ -12,8 +12,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Config;
-
-use super::sys;
+use crate::sys;
 
 /// A configuration asks for transparent proxying, and this process may not do it.
 #[derive(Debug, thiserror::Error)]

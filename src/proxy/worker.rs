@@ -18,6 +18,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Waker};
 
 use crate::clock::Millis;
+use crate::sources::Turns;
 use crate::stick::{Route, Ticket};
 use crate::watchdog::Pulse;
 
@@ -170,7 +171,7 @@ pub struct Worker {
     /// Sessions that wait for a place with their group.
     pub(super) queued: usize,
     /// Whose turn it is among the source addresses of `bind_source`.
-    pub(super) next_source: usize,
+    pub(super) sources: Turns,
     /// When connections of Draining groups are to be looked at next.
     pub(super) next_drain_check: Option<Millis>,
     orders: Receiver<Order>,
@@ -197,7 +198,7 @@ impl Worker {
             turn_bytes: TURN_BYTES.0,
             now,
             queued: 0,
-            next_source: index,
+            sources: Turns::from(index),
             next_drain_check: None,
             orders: seat.orders,
             answers: seat.answers,

@@ -38,4 +38,5 @@ mod pauses;
 mod random;
 mod reloads;
 mod secrets;
+mod slow_start;
 mod votes;

@@ -115,3 +115,33 @@ fn expiration_may_differ_while_a_change_rolls() {
     }
     stage.assert_kept();
 }
+
+#[test]
+fn a_node_that_starts_names_no_difference_that_is_over() {
+    let Some(mut stage) = Stage::running(3) else {
+        return;
+    };
+    let usual = stage.plan.clone();
+    let heavier = usual.clone().group_set(0, "weight", 7);
+    let follower = stage.follower();
+    let mut others = ALL.to_vec();
+    others.retain(|node| *node != follower);
+    // It comes last each time, and has a log that takes a moment to go through again.
+    for plan in [&heavier, &usual, &heavier, &usual] {
+        stage.reload(plan, &others);
+        stage.ask_everyone(Habits::new(1_000, &ALL));
+        stage.reload(plan, &[follower]);
+    }
+    stage.kill(&[follower]);
+    stage.start(&[follower]);
+    let log = stage.node(follower).running().log.text();
+    let told = log.lines().find(|line| line.contains("has agreed on"));
+    assert_eq!(told, None);
+    // One that is there is named.
+    stage.reload(&heavier, &[follower]);
+    let log = &stage.node(follower).running().log;
+    log.wait("that the weight differs", |line| {
+        line.contains("groups.0.weight is 7 in this node's file; the cluster has agreed on 1")
+    });
+    stage.assert_kept();
+}

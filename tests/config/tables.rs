@@ -33,8 +33,8 @@ fn a_portmap_is_a_host_or_a_table_of_targets() {
     assert_eq!(
         refused("80"),
         [
-            "groups.7.portmap: found the integer 80, expected an IP address or host name, or a table \
-          of listened port = \"address:port\""
+            "groups.7.portmap: found the integer 80, expected an IP address, a host name or \
+          \"unix:/path\", or a table of listened port = \"address:port\" or \"unix:/path\""
         ]
     );
     assert_eq!(
@@ -42,12 +42,78 @@ fn a_portmap_is_a_host_or_a_table_of_targets() {
         [
             "groups.7.portmap.0: expected a listened port from 1 to 65535 in place of \"0\"",
             "groups.7.portmap.5280: found \"192.0.2.1\", expected \"address:port\", \"[IPv6 \
-             address]:port\" or \"host:port\"",
+             address]:port\", \"host:port\" or \"unix:/path\"",
             "groups.7.portmap.5281: found the integer 81, expected \"address:port\", \"[IPv6 \
-             address]:port\" or \"host:port\"",
+             address]:port\", \"host:port\" or \"unix:/path\"",
         ]
     );
     assert_eq!(refused("\"0.0.0.0\"").len(), 1);
+}
+
+#[test]
+fn a_target_may_be_a_unix_socket() {
+    let groups = |group: &str| good(&file("", group)).groups;
+    let targets = |portmap: &str| -> Vec<String> {
+        let groups = groups(&format!("portmap = {portmap}"));
+        groups[0]
+            .targets
+            .values()
+            .map(ToString::to_string)
+            .collect()
+    };
+    let longest = format!("unix:/{}", "a".repeat(106));
+    for path in ["unix:/run/app.sock", &longest] {
+        assert_eq!(targets(&format!("\"{path}\"")), [path, path]);
+        let portmap = format!("{{ 5280 = \"{path}\", 5281 = \"db:81\" }}");
+        assert_eq!(targets(&portmap), [path, "db:81"]);
+    }
+    let expected = "expected a Unix socket's path of at most 107 bytes, without white space, such as \
+                    \"unix:/run/app/server.sock\"";
+    let too_long = format!("{longest}a");
+    for path in [
+        "unix:/",
+        "unix:/run/",
+        "unix:/a b",
+        "unix:/a\\tb",
+        &too_long,
+    ] {
+        for (key, portmap) in [
+            ("groups.7.portmap", format!("\"{path}\"")),
+            ("groups.7.portmap.5280", format!("{{ 5280 = \"{path}\" }}")),
+        ] {
+            let found = problems(&file("", &format!("portmap = {portmap}")));
+            let [problem, ..] = &found[..] else {
+                panic!("{path:?} is taken");
+            };
+            let is_clear =
+                problem.starts_with(&format!("{key}: found")) && problem.ends_with(expected);
+            assert!(is_clear, "{problem}");
+        }
+    }
+    // A path that does not begin at the root is none, and `unix` may be a host.
+    assert_eq!(
+        problems(&file("", "portmap = \"unix:run/a.sock\"")).len(),
+        1
+    );
+    assert_eq!(
+        targets("{ 5280 = \"unix:80\", 5281 = \"db:81\" }"),
+        ["unix:80", "db:81"]
+    );
+}
+
+#[test]
+fn what_a_unix_socket_has_not_is_refused_with_the_remedy() {
+    let group = "portmap = { 5280 = \"unix:/run/a.sock\", 5281 = \"db:81\" }\ntransparent = true\n\
+                 [[groups.7.healthchecks]]\n[[groups.7.healthchecks]]\nport = 80";
+    assert_refused(
+        &file("", group),
+        &[
+            "groups.7.transparent: unix:/run/a.sock in portmap cannot see a client's address; \
+             expected send_proxy in its place, or targets with IP addresses",
+            "groups.7.healthchecks[1].port: unix:/run/a.sock in portmap has no ports; expected no \
+             port here, so that the socket itself is checked",
+        ],
+    );
 }
 
 #[test]

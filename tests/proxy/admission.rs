@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support;
 use support::backend::Unresponsive;
-use support::{Backend, Fleet, Proxy, client, eventually, http, netns};
+use support::{Backend, Fleet, Proxy, client, eventually, http, netns, parallel};
 
 const PORT: u16 = 5280;
 /// Connections one after the other, as fast as one client makes them.
@@ -224,6 +224,36 @@ fn of_ten_thousand_fast_connections_the_rate_lets_its_share_in() {
 }
 
 #[test]
+fn a_rate_holds_over_all_workers_together() {
+    const RATE: u32 = 1_000;
+    let fleet = Fleet::new(1);
+    let settings = fleet.settings.clone().set("workers", 4);
+    let settings = settings.set("max_new_connections_per_second_per_client", RATE);
+    let proxy = Proxy::start(&settings);
+    let begun = Instant::now();
+    let asked: u32 = parallel(16, 16, |_| {
+        let mut asked = 0;
+        while begun.elapsed() < Duration::from_secs(3) {
+            let _ = fleet.ask(0, PORT);
+            asked += 1;
+        }
+        asked
+    })
+    .into_iter()
+    .sum();
+    let took = begun.elapsed().as_secs_f64();
+    let served = fleet.backends[0].accepted();
+    let most = f64::from(RATE) * (1.0 + took) + 10.0;
+    assert!(
+        (served as f64) <= most,
+        "{served} of {asked} in {took} s, {most} at most"
+    );
+    eventually("all others are counted", || {
+        refused(&proxy, "client_rate") == u64::from(asked) - served as u64
+    });
+}
+
+#[test]
 fn bounds_changed_by_a_reload_count_what_is_open_and_cut_nobody() {
     let fleet = Fleet::new(1);
     let mut proxy = Proxy::start(&fleet.settings);
@@ -329,10 +359,7 @@ fn an_ipv6_client_is_as_many_bits_as_keys_have() {
     netns::in_new_namespace(|| {
         let [one, same, other] = ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:2::1"];
         for address in [one, same, other] {
-            if let Err(reason) = netns::ip(&format!("address add {address}/128 dev lo nodad")) {
-                eprintln!("SKIPPED: {reason}");
-                return;
-            }
+            netns::ip(&format!("address add {address}/128 dev lo nodad")).unwrap();
         }
         let [one, same, other] = [one, same, other].map(|ip| ip.parse::<IpAddr>().unwrap());
         let fleet = Fleet::new(1);
@@ -358,6 +385,40 @@ fn a_rate_is_waited_for_and_not_longer() {
     eventually_served(&fleet, 0);
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(1_900), "{took:?}");
+}
+
+#[test]
+fn a_connection_whose_header_comes_after_a_reload_is_counted_once_with_its_client() {
+    let fleet = Fleet::new(1);
+    let balancer = fleet.block.client(0);
+    let settings = fleet.settings.clone();
+    let settings = settings.set("accept_proxy_from", balancer.to_string());
+    let mut proxy = Proxy::start(&settings);
+    let comes = || client::connect(balancer, fleet.listener(PORT)).unwrap();
+    let introduce = |mut stream: &TcpStream| {
+        let header = b"PROXY TCP4 203.0.113.7 192.0.2.1 40000 5280\r\n";
+        stream.write_all(header).unwrap();
+        client::read_line(stream)
+    };
+    let served = comes();
+    introduce(&served).unwrap();
+    let waiting = comes();
+    eventually("both are there", || {
+        metric(&proxy, "tcpffee_open_connections") == 2
+    });
+    let most = |max: u32| settings.clone().set("max_connections_per_client", max);
+    proxy.reload_ok(&most(2));
+    eventually("the one that is served is counted", || {
+        metric(&proxy, "tcpffee_clients_tracked") == 1
+    });
+    introduce(&waiting).unwrap();
+    eventually("a third is refused", || introduce(&comes()).is_err());
+    drop(served);
+    eventually("there is room for one", || introduce(&comes()).is_ok());
+    drop(waiting);
+    eventually("nobody is counted", || {
+        metric(&proxy, "tcpffee_clients_tracked") == 0
+    });
 }
 
 #[test]

@@ -229,3 +229,77 @@ fn a_target_that_can_see_no_clients_address_is_warned_about() {
     let told = check(&text.replace("\"::\"", "\"::1\"")).stdout;
     assert!(told.contains("sees no client's address"), "{told}");
 }
+
+#[test]
+fn what_is_asked_for_beyond_the_connection_is_told() {
+    let text = format!(
+        "{}{SOUND}",
+        r#"
+allow = ["10.0.0.0/8", "2001:db8::/32"]
+deny = "10.9.0.0/16"
+max_connections_per_client = 100
+max_new_connections_per_second_per_client = 20
+accept_proxy_from = ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24", "10.4.0.0/24", "10.5.0.0/24"]
+bind_source = "127.0.0.2-127.0.0.9"
+"#
+    );
+    let text = text.replace(
+        "weight = 3",
+        "weight = 3\nslow_start = 60\nmax_connections = 500\nsend_proxy = \"v2\"",
+    );
+    let told = check(&text);
+    for part in [
+        "clients   only of 10.0.0.0/8, 2001:db8::/32, none of 10.9.0.0/16, 100 connections each at \
+         once, 20 new connections each in a second",
+        "header    by the PROXY protocol, from 10.1.0.0/24, 10.2.0.0/24, 10.3.0.0/24, 10.4.0.0/24, 1 \
+         more",
+        "source    127.0.0.2-127.0.0.9",
+        "0 alder: Up, weight 3, slow start over 60 s, 500 connections at most, PROXY header v2",
+    ] {
+        assert!(told.stdout.contains(part), "{part}\nin\n{}", told.stdout);
+    }
+    let plain = check(SOUND).stdout;
+    for word in ["clients", "header", "source"] {
+        assert!(!plain.contains(word), "{plain}");
+    }
+}
+
+#[test]
+fn what_is_hardly_meant_is_warned_about() {
+    for (lines, warning) in [
+        (
+            r#"accept_proxy_from = ["10.0.0.0/8", "0.0.0.0/0"]"#,
+            "accept_proxy_from: every client may name another in its header",
+        ),
+        (
+            "accept_proxy_from = [\"192.0.2.1\", \"10.1.2.0/24\"]\ndeny = \"10.0.0.0/8\"",
+            "accept_proxy_from: connections from 10.1.2.0/24 are reset, whomever they speak for",
+        ),
+        (r#"deny = ["0.0.0.0/0", "::/0"]"#, "deny: nobody is served"),
+        (r#"deny = "::/0""#, "deny: no IPv6 client is served"),
+        (
+            "allow = [\"10.1.0.0/16\", \"10.2.0.0/16\"]\ndeny = [\"10.0.0.0/14\"]",
+            "deny: nobody is served: it covers all that allow lists",
+        ),
+        (
+            "max_connections = 100\n[groups.9]\nportmap = \"10.0.0.9\"\nmax_connections = 101",
+            "groups.9.max_connections: never reached: all groups together have at most 100",
+        ),
+        (
+            r#"bind_source = "::1""#,
+            "groups.0.portmap: no address of bind_source is of the IP family of 10.0.0.1:80",
+        ),
+    ] {
+        let text = match lines.contains('[') && lines.contains("groups") {
+            true => SOUND.replace("balance = \"hash\"", lines),
+            false => format!("{lines}\n{SOUND}"),
+        };
+        let told = check(&text);
+        assert!(
+            told.stdout.contains(warning),
+            "{warning}\nin\n{}{}",
+            told.stdout,
+            told.stderr
+        );
+    }
+}

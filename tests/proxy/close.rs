@@ -35,9 +35,9 @@ fn connect(block: &Block) -> TcpStream {
 #[test]
 fn after_the_client_has_ended_the_target_can_still_answer() {
     let (block, _backend, proxy) = scene(|conn| {
-        let received = bulk::receive_to_end(&conn.stream, 1);
+        let received = bulk::receive_to_end(&*conn.stream, 1);
         assert_eq!(received, (MIB, StreamEnd::Finished));
-        bulk::send(&conn.stream, 2, MIB).unwrap();
+        bulk::send(&*conn.stream, 2, MIB).unwrap();
     });
     let stream = connect(&block);
     bulk::send(&stream, 1, MIB).unwrap();
@@ -54,9 +54,9 @@ fn after_the_target_has_ended_the_client_can_still_send() {
     let received = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&received);
     let (block, _backend, proxy) = scene(move |conn| {
-        bulk::send(&conn.stream, 1, MIB).unwrap();
+        bulk::send(&*conn.stream, 1, MIB).unwrap();
         conn.stream.shutdown(Shutdown::Write).unwrap();
-        let received = bulk::receive_to_end(&conn.stream, 2);
+        let received = bulk::receive_to_end(&*conn.stream, 2);
         assert_eq!(received, (MIB, StreamEnd::Finished));
         seen.store(true, Ordering::Relaxed);
     });
@@ -146,7 +146,7 @@ fn sent(stream: &TcpStream, local: SocketAddr) -> bool {
 /// with the request unread: its kernel sends RST.
 fn answer_and_reset(conn: &Conn, size: u64) {
     conn.stream.peek(&mut [0]).unwrap();
-    bulk::send(&conn.stream, 9, size).unwrap();
+    bulk::send(&*conn.stream, 9, size).unwrap();
     let local = conn.stream.local_addr().unwrap();
     eventually("the answer is with the proxy", || sent(&conn.stream, local));
 }
@@ -229,7 +229,7 @@ fn a_reader_that_never_reads_after_a_reset_is_given_up() {
 #[test]
 fn what_a_client_sends_and_ends_before_its_target_is_connected_arrives() {
     let (block, backend, _proxy) = scene(|conn| {
-        let received = bulk::receive_to_end(&conn.stream, 6);
+        let received = bulk::receive_to_end(&*conn.stream, 6);
         assert_eq!(received, (100_000, StreamEnd::Finished));
         conn.say_name().unwrap();
     });

@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
+use std::process::Command;
 
 use crate::support;
 use support::client::{self, StreamEnd};
@@ -13,6 +14,42 @@ use support::{Backend, Block, Session, bulk, netns};
 fn two_blocks_do_not_share_addresses() {
     let (one, other) = (Block::claim(), Block::claim());
     assert_ne!(one.proxy(), other.proxy());
+}
+
+#[test]
+fn a_test_that_may_not_do_what_it_needs_is_skipped_and_fails_where_all_must_run() {
+    if !rustix::process::geteuid().is_root() {
+        return support::skip("only root can give up what these tests need");
+    }
+    let without_privileges = [
+        "--bounding-set=-sys_admin,-net_admin,-net_raw",
+        "--inh-caps=-sys_admin,-net_admin,-net_raw",
+    ];
+    for test in [
+        "admission::an_ipv6_client_is_as_many_bits_as_keys_have",
+        "transparent::the_server_sees_the_clients_address_and_a_port_of_the_kernels_choice",
+        "transparent_routes::a_reload_begins_and_ends_to_take_what_is_meant_for_others",
+    ] {
+        let run = |prepare: fn(&mut Command) -> &mut Command| {
+            let mut command = Command::new("setpriv");
+            command
+                .args(without_privileges)
+                .arg(std::env::current_exe().unwrap())
+                .args(["--exact", test, "--nocapture"]);
+            prepare(&mut command).output().unwrap()
+        };
+        let left_out = run(|command| command.env_remove("TESTS_NEED_PROGRAMS"));
+        let said = String::from_utf8_lossy(&left_out.stdout);
+        assert!(left_out.status.success(), "{test}: {left_out:?}");
+        assert!(said.contains("SKIPPED: no "), "{test}: {said}");
+        assert!(said.contains("1 passed"), "{test}: {said}");
+        let failed = run(|command| command.env("TESTS_NEED_PROGRAMS", "1"));
+        assert!(!failed.status.success(), "{test}: {failed:?}");
+        assert!(
+            String::from_utf8_lossy(&failed.stdout).contains("1 failed"),
+            "{test}: {failed:?}"
+        );
+    }
 }
 
 #[test]

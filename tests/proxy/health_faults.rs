@@ -157,8 +157,7 @@ fn a_name_that_does_not_resolve_fails_until_it_does() {
     let hosts = folder.path().join("hosts");
     fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
     let Some(proxy) = start_with_hosts(&settings, &hosts) else {
-        println!("SKIPPED: no mount namespace for a hosts file");
-        eprintln!("SKIPPED: no mount namespace for a hosts file");
+        support::skip("no mount namespace for a hosts file");
         return;
     };
     let line = wait_change(&proxy, 0, 0, "Up -> Draining");
@@ -409,12 +408,9 @@ fn an_unwritable_folder_for_states_does_not_keep_the_proxy_from_starting() {
 fn a_clock_set_back_changes_nothing() {
     const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
     if !Path::new(LIBRARY).exists() {
-        assert!(
-            std::env::var_os("TESTS_NEED_PROGRAMS").is_none(),
+        support::skip(format_args!(
             "{LIBRARY} is missing: apt install libfaketime"
-        );
-        println!("SKIPPED: libfaketime is not installed");
-        eprintln!("SKIPPED: libfaketime is not installed");
+        ));
         return;
     }
     let fleet = Fleet::on_ports(1, &[PORT]);

@@ -256,6 +256,159 @@ fn networks_and_limits_are_about_the_client_that_the_header_names() {
 }
 
 #[test]
+fn a_denied_host_speaks_for_nobody() {
+    let fleet = Fleet::new(1);
+    let [denied, other] = [0, 1].map(|number| fleet.block.client(number));
+    let settings = accepting(&fleet);
+    let mut proxy = Proxy::start(&settings.clone().set("deny", denied.to_string()));
+    // What it has to say is not waited for, and may find it gone.
+    client::expect_reset(denied, fleet.listener(PORT));
+    let told_at_once = client::connect(denied, fleet.listener(PORT))
+        .and_then(|mut stream| stream.write_all(&v2(told(1))).map(|()| stream));
+    match told_at_once {
+        Ok(stream) => assert_eq!(client::drain(&stream), (0, StreamEnd::Reset)),
+        Err(error) => assert!(client::is_reset(&error), "{error}"),
+    }
+    let own = format!("{denied}:");
+    let sessions = proxy.log.wait_sessions(2, "denied", |s| s.end == "denied");
+    for session in sessions {
+        assert!(session.client.starts_with(&own), "{session:?}");
+    }
+    let through = |balancer: IpAddr, header: &[u8]| {
+        let stream = client::connect(balancer, fleet.listener(PORT)).unwrap();
+        (&stream).write_all(header).unwrap();
+        client::read_line(&stream)
+    };
+    assert_eq!(through(other, &v2(told(1))).unwrap(), "g0");
+    proxy.reload_ok(&settings);
+    assert_eq!(through(denied, &v2(told(1))).unwrap(), "g0");
+    // `allow` is about clients, and a balancer is one only of its own connections.
+    proxy.reload_ok(&settings.clone().set("allow", "203.0.113.0/24"));
+    assert_eq!(through(denied, &v2(told(1))).unwrap(), "g0");
+    assert!(through(denied, LOCAL_V2).is_err());
+    assert_eq!(fleet.backends[0].accepted(), 3);
+}
+
+#[test]
+fn a_network_of_balancers_may_be_spelled_in_the_form_of_ipv6() {
+    let fleet = Fleet::new(1);
+    let network = format!("::ffff:{}/112", fleet.block.address(0, 0));
+    let settings = fleet.settings.clone().set("accept_proxy_from", network);
+    let _proxy = Proxy::start(&settings);
+    let (_, echo) = exchange(&fleet, PORT, &[&v2(told(1)), b"data"]);
+    assert_eq!(echo, b"data");
+}
+
+/// The same as [`told`], of a client in an IPv6 network by itself.
+fn told_v6(network: u16, host: u16) -> Addresses {
+    let source = Ipv6Addr::new(0x2001, 0xdb8, 7, network, 0, 0, 0, host);
+    let destination = Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 1);
+    Addresses::new((source, 56_324).into(), (destination, 443).into())
+}
+
+#[test]
+fn the_ipv6_address_of_a_header_is_the_clients_and_its_key() {
+    let fleet = Fleet::new(3);
+    let settings = accepting(&fleet)
+        .set("balance", "round-robin")
+        .set("key_ipv6_prefix", 64)
+        .set("deny", "2001:db8:7:d::/64");
+    let proxy = Proxy::start(&settings);
+    let first: Vec<String> = (1..=9)
+        .map(|network| {
+            let header = proxy_protocol::v1(told_v6(network, 1));
+            assert!(header.starts_with(b"PROXY TCP6 2001:db8:7:"));
+            let (name, echo) = exchange(&fleet, PORT, &[&header, b"hello"]);
+            assert_eq!(echo, b"hello");
+            name
+        })
+        .collect();
+    let met: BTreeSet<&String> = first.iter().collect();
+    assert_eq!(met.len(), 3, "one connection's address, all groups");
+    for (network, expected) in (1..).zip(&first) {
+        // Another host of the network, by the other version, on another port.
+        let whole = [&v2(told_v6(network, 2))[..], b"hello"].concat();
+        let (name, echo) = exchange(&fleet, 5281, &[&whole]);
+        assert_eq!((&name, &echo[..]), (expected, &b"hello"[..]), "{network}");
+    }
+    for host in [1, 2] {
+        let client = format!("[2001:db8:7:5::{host}]:56324");
+        let session = proxy
+            .log
+            .wait_session(&client, |session| session.client == client);
+        assert_eq!(session.key, "2001:db8:7:5::");
+    }
+    for header in [proxy_protocol::v1(told_v6(0xd, 1)), v2(told_v6(0xd, 2))] {
+        let stream = send(&fleet, PORT, &[&header]);
+        assert_eq!(client::drain(&stream), (0, StreamEnd::Reset));
+    }
+    proxy
+        .log
+        .wait_sessions(2, "denied", |session| session.end == "denied");
+}
+
+#[test]
+fn balancers_of_either_family_speak_for_clients_of_either() {
+    let block = Block::claim();
+    let port = block.port(0);
+    let _backend = Backend::echo("g0", block.backend(0), &[7000]);
+    let network = format!("{}/16", block.address(0, 0));
+    let settings = Settings::new(&block)
+        .bind(&[IpAddr::V6(Ipv6Addr::UNSPECIFIED)])
+        .ports(&[port])
+        .set("accept_proxy_from", vec!["::1".to_owned(), network])
+        .group_ports(0, &[(port, format!("{}:7000", block.backend(0)))])
+        .group_set(0, "send_proxy", "v2");
+    let _proxy = Proxy::start(&settings);
+    let [v4, v6] = [
+        IpAddr::from(Ipv4Addr::LOCALHOST),
+        Ipv6Addr::LOCALHOST.into(),
+    ];
+    for (from, to) in [(v6, v6), (block.client(0), v4)] {
+        for addresses in [told(1), told_v6(1, 1)] {
+            for header in [proxy_protocol::v1(addresses), v2(addresses)] {
+                let stream = client::connect(from, SocketAddr::new(to, port)).unwrap();
+                (&stream).write_all(&header).unwrap();
+                (&stream).write_all(b"data").unwrap();
+                let (name, echo) = finish(&stream);
+                assert_eq!(name, "g0");
+                assert_eq!(echo, [&v2(addresses)[..], b"data"].concat(), "{from}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_header_said_is_forgotten_once_its_client_is_connected() {
+    const CONNECTIONS: usize = 600;
+    let fleet = Fleet::on_ports(1, &[PORT]);
+    let proxy = Proxy::start(&accepting(&fleet).set("workers", 1));
+    let open = |header: &[u8]| -> Vec<TcpStream> {
+        let greeted = |_| {
+            let stream = send(&fleet, PORT, &[header]);
+            client::read_line(&stream).unwrap();
+            stream
+        };
+        (0..CONNECTIONS).map(greeted).collect()
+    };
+    let all_left = || {
+        support::eventually("all have left", || fleet.backends[0].open() == 0);
+    };
+    // What so many connections need is there from the second time on.
+    drop(open(&v2(told(1))));
+    all_left();
+    let held = open(&v2(told(1)));
+    let before = proxy.resident_bytes();
+    drop(held);
+    all_left();
+    let long = v2_with(told(1), &[&[0xE0, 0x0F, 0xE1][..], &[9; 4065]].concat());
+    let held = open(&long);
+    let growth = proxy.resident_bytes().saturating_sub(before);
+    assert!(growth < 2048 * CONNECTIONS as u64, "grew by {growth} bytes");
+    drop(held);
+}
+
+#[test]
 fn a_header_has_its_time_and_a_slow_one_within_it_is_served() {
     let fleet = Fleet::new(1);
     let proxy = Proxy::start(&accepting(&fleet));
@@ -523,6 +676,27 @@ fn a_client_moved_to_another_group_is_introduced_there_as_that_group_wants_it() 
         let expected = [&v2(own(&stream))[..], b"hello"].concat();
         assert_eq!(finish(&stream), ("g1".to_owned(), expected));
     }
+}
+
+#[test]
+fn a_client_moved_to_another_group_is_introduced_by_all_that_its_header_said() {
+    let mut fleet = Fleet::new(2);
+    fleet.backends[0].stop_listening();
+    let settings = accepting(&fleet)
+        .set("balance", "round-robin")
+        .group_set(1, "send_proxy", "v2");
+    let proxy = Proxy::start(&settings);
+    for number in 1..=10 {
+        let header = v2_with(told(number), &[5, 0, 2, 7, number]);
+        let (name, echo) = exchange(&fleet, PORT, &[&header, b"data"]);
+        assert_eq!(name, "g1");
+        assert_eq!(echo, [&header[..], b"data"].concat());
+    }
+    let metrics = http::get(proxy.statistics(), "/metrics").text();
+    assert!(
+        !metrics.contains("tcpffee_stick_moves_total 0\n"),
+        "{metrics}"
+    );
 }
 
 #[test]

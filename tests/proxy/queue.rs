@@ -68,6 +68,15 @@ fn who_finds_a_group_full_waits_and_is_served_when_a_place_is_free() {
         assert!(metrics.contains(&line), "{metrics}");
     }
     assert_eq!(group["places_taken"], 2);
+    let health = http::json(proxy.statistics(), "/api/v1/health");
+    let warned = "group 0 is full (2 connections, max_connections): 1 more wait, of at most 1024";
+    assert!(
+        health["warnings"]
+            .as_array()
+            .unwrap()
+            .contains(&warned.into()),
+        "{health}"
+    );
     assert_eq!(
         fleet.backends[0].accepted(),
         2,

@@ -207,7 +207,7 @@ fn a_target_that_reads_slowly_holds_the_client_back_and_gets_everything() {
     let _backend = Backend::start("g0", block.backend(0), &[PORT], move |conn| {
         eventually("the gate opens", || gate.load(Ordering::Relaxed) == 1);
         assert_eq!(
-            bulk::receive_to_end(&conn.stream, 8),
+            bulk::receive_to_end(&*conn.stream, 8),
             (size, StreamEnd::Finished)
         );
     });

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV6};
 
 use crate::support;
 use rustix::thread::{CapabilitySet, capabilities};
@@ -22,15 +22,14 @@ const WITHOUT_CAPABILITIES: [&str; 4] = [
     "--inh-caps=-net_admin,-net_raw",
 ];
 
-/// Whether this process may do what the tests ask for; where not, it says so.
+/// Whether this process may do what the tests ask for; where not, they are skipped.
 fn is_able() -> bool {
     let mine = capabilities(None).is_ok_and(|sets| {
         let either = CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
         sets.effective.intersects(either)
     });
     if !mine {
-        println!("SKIPPED: no capability for transparent proxying");
-        eprintln!("SKIPPED: no capability for transparent proxying");
+        support::skip("no capability for transparent proxying");
     }
     mine
 }
@@ -125,6 +124,39 @@ fn only_the_groups_that_ask_for_it_are_transparent_and_health_checks_are_not() {
     for (peer, port) in fleet.backends[0].arrivals() {
         assert_eq!(port == 5282, peer.ip() == local, "{peer} on {port}");
     }
+}
+
+#[test]
+fn a_link_local_client_keeps_its_interface() {
+    if !is_able() {
+        return;
+    }
+    netns::in_new_namespace(|| {
+        for last in [1, 5, 12] {
+            netns::ip(&format!("address add fe80::{last:x}/64 dev lo nodad")).unwrap();
+        }
+        // The loopback interface is the first of every network.
+        let on_lo = |last: u16, port: u16| {
+            let ip = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last);
+            SocketAddr::from(SocketAddrV6::new(ip, port, 0, 1))
+        };
+        let block = Block::claim();
+        let server = Backend::echo("g0", Ipv6Addr::UNSPECIFIED, &[7000]);
+        let settings = Settings::new(&block)
+            .bind(&[Ipv6Addr::UNSPECIFIED.into()])
+            .ports(&[PORT])
+            .group_ports(0, &[(PORT, on_lo(5, 7000).to_string())])
+            .group_set(0, "transparent", true);
+        let proxy = Proxy::start(&settings);
+        let stream = client::connect_from(on_lo(12, 0), on_lo(1, PORT), |_| Ok(())).unwrap();
+        assert_eq!(client::read_line(&stream).unwrap(), "g0");
+        let own = stream.local_addr().unwrap();
+        drop(stream);
+        assert_eq!(seen(&server), [own.ip()]);
+        let session = proxy.log.wait_session("its session", |_| true);
+        assert_eq!(session.client, own.to_string());
+        assert!(session.client.starts_with("[fe80::c%1]:"), "{own}");
+    });
 }
 
 #[test]

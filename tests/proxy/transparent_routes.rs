@@ -48,14 +48,13 @@ struct Network {
 
 impl Network {
     /// The hosts with their cables and addresses, and the routes of the guide on the server. Where
-    /// this process may not make hosts, it says so and there is none.
+    /// this process may not make hosts, the test is skipped and there is none.
     fn new() -> Option<Network> {
         let hosts = || Ok::<_, String>([Host::new()?, Host::new()?, Host::new()?]);
         let [client, proxy, server] = match hosts() {
             Ok(hosts) => hosts,
             Err(reason) => {
-                println!("SKIPPED: no hosts for this test: {reason}");
-                eprintln!("SKIPPED: no hosts for this test: {reason}");
+                support::skip(format_args!("no hosts: {reason}"));
                 return None;
             }
         };

@@ -222,16 +222,16 @@ impl Job {
 
     fn serve(self, conn: &Conn) {
         if self.abort {
-            let _ = bulk::send(&conn.stream, self.seed + 1, self.down / 2);
+            let _ = bulk::send(&*conn.stream, self.seed + 1, self.down / 2);
             let linger = SockRef::from(&conn.stream).set_linger(Some(Duration::ZERO));
             return linger.expect("linger can be set on an open socket");
         }
         let sender = Arc::clone(&conn.stream);
         let sending = std::thread::spawn(move || {
-            let sent = bulk::send(&sender, self.seed + 1, self.down);
+            let sent = bulk::send(&*sender, self.seed + 1, self.down);
             sent.and_then(|()| sender.shutdown(Shutdown::Write))
         });
-        let (received, end) = bulk::receive_to_end(&conn.stream, self.seed);
+        let (received, end) = bulk::receive_to_end(&*conn.stream, self.seed);
         let sent = sending.join().expect("sending does not panic");
         // A reset is told once: where the sender has met it, the receiver sees a plain end.
         if end == StreamEnd::Finished && sent.is_ok() {

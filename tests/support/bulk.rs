@@ -4,7 +4,6 @@
 //! place in it. A byte lost, doubled, swapped or taken from another stream is found where it is.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::sync::OnceLock;
 
 use super::client::{StreamEnd, is_reset};
@@ -71,12 +70,12 @@ fn table() -> &'static [u8] {
 }
 
 /// Sends `length` bytes of the stream `seed`.
-pub fn send(stream: &TcpStream, seed: u64, length: u64) -> io::Result<()> {
+pub fn send(stream: impl Write, seed: u64, length: u64) -> io::Result<()> {
     send_on(stream, &mut Pattern::new(seed), length)
 }
 
 /// Sends the next `length` bytes of a pattern.
-pub fn send_on(mut stream: &TcpStream, pattern: &mut Pattern, length: u64) -> io::Result<()> {
+pub fn send_on(mut stream: impl Write, pattern: &mut Pattern, length: u64) -> io::Result<()> {
     let end = pattern.position() + length;
     while pattern.position() < end {
         let chunk = usize::try_from(end - pattern.position()).map_or(CHUNK, |left| left.min(CHUNK));
@@ -86,7 +85,7 @@ pub fn send_on(mut stream: &TcpStream, pattern: &mut Pattern, length: u64) -> io
 }
 
 /// Receives and checks exactly `length` bytes of the stream `seed`.
-pub fn receive(mut stream: &TcpStream, seed: u64, length: u64) -> io::Result<()> {
+pub fn receive(mut stream: impl Read, seed: u64, length: u64) -> io::Result<()> {
     let mut pattern = Pattern::new(seed);
     let mut buffer = vec![0; CHUNK];
     while pattern.position() < length {
@@ -102,7 +101,7 @@ pub fn receive(mut stream: &TcpStream, seed: u64, length: u64) -> io::Result<()>
 }
 
 /// Receives and checks the stream `seed` until it ends: the number of bytes and the end.
-pub fn receive_to_end(mut stream: &TcpStream, seed: u64) -> (u64, StreamEnd) {
+pub fn receive_to_end(mut stream: impl Read, seed: u64) -> (u64, StreamEnd) {
     let mut pattern = Pattern::new(seed);
     let mut buffer = vec![0; CHUNK];
     loop {

@@ -40,6 +40,17 @@ pub fn long() -> bool {
     std::env::var_os("LONG_TESTS").is_some_and(|value| value == "1")
 }
 
+/// Says that a test is left out, and why; where none may be (`TESTS_NEED_PROGRAMS`, as in `.ci/run`),
+/// the test fails.
+pub fn skip(reason: impl std::fmt::Display) {
+    assert!(
+        std::env::var_os("TESTS_NEED_PROGRAMS").is_none(),
+        "{reason}"
+    );
+    println!("SKIPPED: {reason}");
+    eprintln!("SKIPPED: {reason}");
+}
+
 /// One size for everyday runs, another for `LONG_TESTS=1`.
 pub fn scaled<T>(everyday: T, long_run: T) -> T {
     if long() { long_run } else { everyday }

@@ -8,15 +8,12 @@ use rustix::thread::UnshareFlags;
 
 /// Runs `body` in a new network namespace that has a loopback interface and nothing else.
 /// Threads and processes that it starts are in it too. Where this process may not make
-/// namespaces, it says so and runs nothing.
+/// namespaces, the test is skipped, see [`super::skip`].
 pub fn in_new_namespace(body: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| match enter() {
             Ok(()) => body(),
-            Err(reason) => {
-                println!("SKIPPED: no network namespace for this test: {reason}");
-                eprintln!("SKIPPED: no network namespace for this test: {reason}");
-            }
+            Err(reason) => super::skip(format_args!("no network namespace: {reason}")),
         });
         if let Err(panic) = thread.join() {
             resume_unwind(panic);

@@ -1,28 +1,34 @@
-//! Asking a target by HTTP.
+//! Asking a target by HTTP: ureq speaks it, over a connection that is there already.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport,
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 use ureq::{Agent, Error, RequestBuilder};
 
 use crate::config::{HttpCheck, HttpMethod, TargetAddr};
 
-use super::{Failure, MAX_BODY_BYTES, MAX_HEADER_BYTES, NotRun, Outcome, tcp};
+use super::connection::Connection;
+use super::{Failure, MAX_BODY_BYTES, MAX_HEADER_BYTES, NotRun, Outcome};
 
 /// One HTTP check of one target.
 #[derive(Debug)]
 pub(super) struct HttpProbe {
-    agent: Agent,
+    config: Config,
+    url: String,
     check: HttpCheck,
     timeout: Duration,
+    /// Sent in front of each request.
+    header: &'static [u8],
 }
 
 impl HttpProbe {
@@ -34,7 +40,6 @@ impl HttpProbe {
         header: &'static [u8],
     ) -> HttpProbe {
         let config = Agent::config_builder()
-            .timeout_global(Some(timeout))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -48,52 +53,53 @@ impl HttpProbe {
         set_default(&mut check, "Host", host);
         // One check, one connection: that new ones can be made is part of what is checked.
         set_default(&mut check, "Connection", "close");
-        let connecting = Connecting {
-            inner: TcpConnector::default(),
-            timeout,
-            header,
-        };
         HttpProbe {
-            agent: Agent::with_parts(config, connecting, InUrl),
+            config,
+            // The `Host` header names the target; what the URL names is used for nothing.
+            url: format!("http://localhost{}", check.target),
             check,
             timeout,
+            header,
         }
     }
 
-    /// Asks within `timeout`, of which the connect may take `connect`.
-    pub fn run(
-        &self,
-        address: SocketAddr,
-        connect: Duration,
-        timeout: Duration,
-    ) -> Result<(), Outcome> {
-        let found = self
-            .ask(address, connect, timeout)
-            .map_err(|error| self.judge(error))?;
+    /// Asks over a connection, until the deadline at most.
+    pub fn ask(&self, connection: Connection, deadline: Instant) -> Outcome {
         let expected = self.check.status;
-        match found == expected {
-            true => Ok(()),
-            false => Err(Outcome::Failed(Failure::Status { found, expected })),
+        match self.status(connection, deadline) {
+            Ok(found) if found == expected => Outcome::Passed,
+            Ok(found) => Outcome::Failed(Failure::Status { found, expected }),
+            Err(error) => self.judge(error),
         }
     }
 
     /// Asks once, and returns the status of the answer.
-    fn ask(&self, address: SocketAddr, connect: Duration, timeout: Duration) -> Result<u16, Error> {
+    fn status(&self, connection: Connection, deadline: Instant) -> Result<u16, Error> {
+        let transport = Conversation {
+            connection,
+            buffers: LazyBuffers::new(
+                self.config.input_buffer_size(),
+                self.config.output_buffer_size(),
+            ),
+            header: self.header,
+        };
+        // An agent for each run: the connection is handed to it whole, and ends with it.
+        let handed = Handed(Mutex::new(Some(transport)));
+        let agent = Agent::with_parts(self.config.clone(), handed, Nowhere);
         let prepared = Prepared {
             headers: &self.check.headers,
-            connect,
-            timeout,
+            timeout: deadline.saturating_duration_since(Instant::now()),
         };
-        let url = format!("http://{address}{}", self.check.target);
+        let url = &self.url;
         let body = self.check.body.as_deref();
         let mut answer = match (self.check.method, body) {
-            (HttpMethod::Get, None) => prepared.finish(self.agent.get(url)).call(),
+            (HttpMethod::Get, None) => prepared.finish(agent.get(url)).call(),
             (HttpMethod::Get, Some(body)) => {
-                let request = prepared.finish(self.agent.get(url));
+                let request = prepared.finish(agent.get(url));
                 request.force_send_body().send(body)
             }
-            (HttpMethod::Post, None) => prepared.finish(self.agent.post(url)).send_empty(),
-            (HttpMethod::Post, Some(body)) => prepared.finish(self.agent.post(url)).send(body),
+            (HttpMethod::Post, None) => prepared.finish(agent.post(url)).send_empty(),
+            (HttpMethod::Post, Some(body)) => prepared.finish(agent.post(url)).send(body),
         }?;
         let status = answer.status().as_u16();
         // The status decides. The body is read so that the server can send it in peace.
@@ -104,10 +110,6 @@ impl HttpProbe {
 
     fn judge(&self, error: Error) -> Outcome {
         let failure = match error {
-            Error::Other(other) => match other.downcast::<NoConnection>() {
-                Ok(no_connection) => return no_connection.0,
-                Err(other) => Failure::NotHttp(other.to_string()),
-            },
             Error::Timeout(_) => Failure::NoAnswer(self.timeout),
             Error::LargeResponseHeader(..) => Failure::LargeHeaders,
             Error::Io(error) if is_lack_of_memory(&error) => {
@@ -130,17 +132,13 @@ impl HttpProbe {
 /// What every request of a run has.
 struct Prepared<'a> {
     headers: &'a BTreeMap<String, String>,
-    connect: Duration,
     timeout: Duration,
 }
 
 impl Prepared<'_> {
     fn finish<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
         let config = request.config();
-        let mut request = config
-            .timeout_connect(Some(self.connect))
-            .timeout_global(Some(self.timeout))
-            .build();
+        let mut request = config.timeout_global(Some(self.timeout)).build();
         for (name, value) in self.headers {
             request = request.header(name, value.as_bytes());
         }
@@ -150,11 +148,8 @@ impl Prepared<'_> {
 
 /// The host has none left for a socket that is connected already.
 fn is_lack_of_memory(error: &io::Error) -> bool {
-    let errno = rustix::io::Errno::from_io_error(error);
-    matches!(
-        errno,
-        Some(rustix::io::Errno::NOBUFS | rustix::io::Errno::NOMEM)
-    )
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOBUFS | Errno::NOMEM))
 }
 
 /// What stands in `Host`: the target as configured, without the port that goes without saying.
@@ -181,89 +176,84 @@ fn set_default(check: &mut HttpCheck, name: &str, value: &str) {
     }
 }
 
-/// Takes the address from the URL itself: names are looked up long before. (ureq's own resolver
-/// starts a thread for every look-up that has a time-out.)
+/// Looks up nothing: the connection is there. (ureq's own resolver starts a thread for every look-up
+/// that has a time-out.)
 #[derive(Debug)]
-struct InUrl;
+struct Nowhere;
 
-impl Resolver for InUrl {
-    fn resolve(&self, url: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        let authority = url.authority().map_or("", |authority| authority.as_str());
-        let address = authority.parse().map_err(|_| Error::HostNotFound)?;
-        let mut addresses = self.empty();
-        addresses.push(address);
-        Ok(addresses)
+impl Resolver for Nowhere {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
     }
 }
 
-/// ureq's connector, whose failures are told from those after it, and as the TCP check tells them.
+/// "Connects" an agent, once, to what has been handed over.
 #[derive(Debug)]
-struct Connecting {
-    inner: TcpConnector,
-    timeout: Duration,
-    header: &'static [u8],
-}
+struct Handed(Mutex<Option<Conversation>>);
 
-impl Connector<()> for Connecting {
-    type Out = Introduced<<TcpConnector as Connector<()>>::Out>;
+impl Connector<()> for Handed {
+    type Out = Conversation;
 
     fn connect(
         &self,
-        details: &ConnectionDetails<'_>,
-        chained: Option<()>,
-    ) -> Result<Option<Self::Out>, Error> {
-        let connected = self.inner.connect(details, chained);
-        let introduced = connected.map(|inner| {
-            let header = self.header;
-            inner.map(|inner| Introduced { inner, header })
-        });
-        introduced.map_err(|error| {
-            let outcome = match error {
-                Error::Io(error) => tcp::judge(&error, self.timeout),
-                _ => Outcome::Failed(Failure::NoConnection(self.timeout)),
-            };
-            Error::Other(Box::new(NoConnection(outcome)))
-        })
+        _: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<Conversation>, Error> {
+        let mut handed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(handed.take())
     }
 }
 
-/// A transport that sends a header in front of all else, in one piece with what comes first.
+/// HTTP over a connection, with a header in front of all else, in one piece with what comes first.
 #[derive(Debug)]
-struct Introduced<T> {
-    inner: T,
+struct Conversation {
+    connection: Connection,
+    buffers: LazyBuffers,
     /// Still to be sent.
     header: &'static [u8],
 }
 
-impl<T: Transport> Transport for Introduced<T> {
+impl Transport for Conversation {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.inner.buffers()
+        &mut self.buffers
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        if self.header.is_empty() {
-            return self.inner.transmit_output(amount, timeout);
-        }
-        let output = self.inner.buffers().output();
-        let all = [std::mem::take(&mut self.header), &output[..amount]].concat();
-        let room = output.len();
-        for piece in all.chunks(room) {
-            self.inner.buffers().output()[..piece.len()].copy_from_slice(piece);
-            self.inner.transmit_output(piece.len(), timeout)?;
-        }
-        Ok(())
+        let deadline = deadline(&timeout);
+        let output = &self.buffers.output()[..amount];
+        let sent = match std::mem::take(&mut self.header) {
+            [] => self.connection.send(output, deadline),
+            header => self.connection.send(&[header, output].concat(), deadline),
+        };
+        sent.map_err(|errno| told(errno, &timeout))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.inner.await_input(timeout)
+        let room = self.buffers.input_append_buf();
+        let received = self.connection.receive(room, deadline(&timeout));
+        let count = received.map_err(|errno| told(errno, &timeout))?;
+        self.buffers.input_appended(count);
+        Ok(count > 0)
     }
 
+    /// It serves one request only.
     fn is_open(&mut self) -> bool {
-        self.inner.is_open()
+        false
     }
 }
 
-/// What became of a connect, on its way through ureq.
-#[derive(Debug, thiserror::Error)]
-#[error("no connection")]
-struct NoConnection(Outcome);
+/// When a time-out that ureq gives is over. Each request has one for the whole of it, so that no
+/// call is without.
+fn deadline(timeout: &NextTimeout) -> Instant {
+    let after = *timeout.after;
+    let now = Instant::now();
+    now.checked_add(after).unwrap_or(now)
+}
+
+/// An error as ureq tells it.
+fn told(errno: Errno, timeout: &NextTimeout) -> Error {
+    match errno {
+        Errno::TIMEDOUT => Error::Timeout(timeout.reason),
+        errno => Error::Io(errno.into()),
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
@@ -10,7 +11,11 @@ use std::time::Instant;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::*;
-use crate::config::{FallAction, HttpCheck, HttpMethod};
+use crate::config::{CheckHeader, FallAction, HttpCheck, HttpMethod};
+use crate::fault::Fault;
+
+mod sources; // checks from `bind_source`
+mod unix; // checks of Unix sockets
 
 /// Long enough for anything on one machine.
 const PLENTY: Duration = Duration::from_secs(10);
@@ -29,6 +34,7 @@ fn tcp_check(timeout: Duration) -> HealthCheck {
         interval: timeout,
         timeout,
         port: None,
+        send_proxy: CheckHeader::AsConnections,
         http: None,
     }
 }
@@ -49,7 +55,8 @@ fn http_check(timeout: Duration, edit: impl FnOnce(&mut HttpCheck)) -> HealthChe
 }
 
 fn run(check: &HealthCheck, address: SocketAddr) -> Outcome {
-    Probe::new(check, &TargetAddr::Socket(address), None).run(&[address.into()])
+    Probe::new(check, &TargetAddr::Socket(address), None)
+        .run(&[address.into()], &Sources::default())
 }
 
 fn failed(check: &HealthCheck, address: SocketAddr) -> Failure {
@@ -156,11 +163,10 @@ fn a_socket_connected_to_itself_is_nobody_listening() {
     socket.bind(&any.into()).unwrap();
     let own = socket.local_addr().unwrap();
     socket.connect(&own).unwrap();
-    let stream = TcpStream::from(socket);
     let own = own.as_socket().unwrap();
     assert_eq!(
-        tcp::not_itself(stream, own).unwrap_err(),
-        Outcome::Failed(Failure::Refused)
+        connection::not_itself(OwnedFd::from(socket), own, false).unwrap_err(),
+        Fault::Target(Errno::CONNREFUSED)
     );
 }
 
@@ -450,7 +456,10 @@ fn a_probe_connects_anew_each_time() {
         None,
     );
     for _ in 0..5 {
-        assert_eq!(probe.run(&[address.into()]), Outcome::Passed);
+        assert_eq!(
+            probe.run(&[address.into()], &Sources::default()),
+            Outcome::Passed
+        );
         // Ends only when the probe has closed its side.
         let (_, rest) = requests.recv_timeout(PLENTY).unwrap();
         assert_eq!(rest, b"");
@@ -465,15 +474,14 @@ fn want_of_this_host_says_nothing_about_the_target() {
         Errno::NOBUFS,
         Errno::ADDRNOTAVAIL,
     ] {
-        let error = std::io::Error::from(errno);
         assert_eq!(
-            tcp::judge(&error, PLENTY),
+            connection::judge(Fault::of(errno), PLENTY),
             Outcome::NotRun(NotRun::Local(errno))
         );
     }
-    let closed = std::io::Error::from(Errno::HOSTUNREACH);
     let failure = Outcome::Failed(Failure::Connect(Errno::HOSTUNREACH));
-    assert_eq!(tcp::judge(&closed, PLENTY), failure);
+    let closed = Fault::of(Errno::HOSTUNREACH);
+    assert_eq!(connection::judge(closed, PLENTY), failure);
 }
 
 #[test]

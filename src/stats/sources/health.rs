@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::recently::Happened;
 use super::{Sources, api, serving};
 use crate::config;
-use crate::groups::Status;
+use crate::groups::{Group, MAX_QUEUED, Status};
 use crate::proxy::Generation;
 
 /// Groups that warnings name one by one.
@@ -76,17 +77,52 @@ impl Sources {
             ));
         }
         let now = Instant::now();
-        if self.recently().accepting_paused(now) {
-            warnings.push(
-                "accepting paused in the last minute for want of descriptors or memory".to_owned(),
-            );
-        }
-        if self.recently().lines_were_lost(now) {
-            warnings.push("log lines were lost in the last minute".to_owned());
-        }
+        warnings.extend(few(full(generation), "groups"));
+        let recently = self.recently();
+        let happened = Happened::ALL
+            .into_iter()
+            .filter(|&what| recently.has(what, now));
+        warnings.extend(happened.map(|what| told(what).to_owned()));
+        drop(recently);
         warnings.extend(serving::warnings(raft));
         warnings
     }
+}
+
+/// What an operator is told for a minute.
+fn told(what: Happened) -> &'static str {
+    match what {
+        Happened::AcceptPause => {
+            "accepting paused in the last minute for want of descriptors or memory"
+        }
+        Happened::LinesLost => "log lines were lost in the last minute",
+        Happened::NoPort => {
+            "clients were reset in the last minute because every source port towards a target was \
+             in use (no_port): give more addresses (bind_source), or widen \
+             net.ipv4.ip_local_port_range"
+        }
+        Happened::NoPlace => {
+            "clients were reset in the last minute because their group had no place for them \
+             (group_full, queue_full): raise groups.N.max_connections, or add groups"
+        }
+    }
+}
+
+/// Groups at their bound that keep clients waiting.
+fn full(generation: &Generation) -> Vec<String> {
+    let waiting = |group: &&Group| group.counters.places.queued() > 0;
+    let groups = generation.groups.iter().filter(waiting);
+    groups
+        .map(|group| {
+            let (title, places) = (group.title(), &group.counters.places);
+            let max = group.max_connections.unwrap_or(0);
+            format!(
+                "{title} is full ({max} connections, max_connections): {} more wait, of at most \
+                 {MAX_QUEUED}",
+                places.queued()
+            )
+        })
+        .collect()
 }
 
 /// The first lines, and how many more of these there are.

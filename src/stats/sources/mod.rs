@@ -32,7 +32,7 @@ use crate::history::{Happening, History, Kind};
 use crate::proxy::{self, End};
 use crate::stick::{Book, save};
 use draining::LastSticks;
-use recently::Recently;
+use recently::{Happened, Recently};
 
 pub use sticks::StickQuery;
 
@@ -121,9 +121,14 @@ impl Sources {
 
     /// To be called once a second: notes what is remembered for a minute.
     pub fn tick(&self) {
-        let pauses = self.parts.proxy.accept_pauses();
-        let lost = crate::logging::lines_lost();
-        self.recently().note(pauses, lost, Instant::now());
+        let proxy = &self.parts.proxy;
+        let count = |what| match what {
+            Happened::AcceptPause => proxy.accept_pauses(),
+            Happened::LinesLost => crate::logging::lines_lost(),
+            Happened::NoPort => proxy.ended(End::NoPort),
+            Happened::NoPlace => proxy.ended(End::GroupFull) + proxy.ended(End::QueueFull),
+        };
+        self.recently().note(count, Instant::now());
     }
 
     /// `/api/v1/`

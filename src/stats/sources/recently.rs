@@ -5,12 +5,32 @@ use std::time::{Duration, Instant};
 /// How long it is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
+/// What is remembered for a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// Accepting paused for want of descriptors or memory.
+    AcceptPause,
+    /// Log lines were lost.
+    LinesLost,
+    /// Connections ended because no port was left for them.
+    NoPort,
+    /// Connections ended because their group had no place for them.
+    NoPlace,
+}
+
+impl Happened {
+    /// All of them, in the order of their counts.
+    pub const ALL: [Happened; 4] = [
+        Happened::AcceptPause,
+        Happened::LinesLost,
+        Happened::NoPort,
+        Happened::NoPlace,
+    ];
+}
+
 /// When counts were last seen to grow.
 #[derive(Default)]
-pub struct Recently {
-    accept_pauses: Growth,
-    lines_lost: Growth,
-}
+pub struct Recently([Growth; Happened::ALL.len()]);
 
 #[derive(Default)]
 struct Growth {
@@ -20,19 +40,15 @@ struct Growth {
 
 impl Recently {
     /// Takes in what is counted now.
-    pub fn note(&mut self, accept_pauses: u64, lines_lost: u64, now: Instant) {
-        self.accept_pauses.note(accept_pauses, now);
-        self.lines_lost.note(lines_lost, now);
+    pub fn note(&mut self, count: impl Fn(Happened) -> u64, now: Instant) {
+        for (growth, what) in self.0.iter_mut().zip(Happened::ALL) {
+            growth.note(count(what), now);
+        }
     }
 
-    /// Whether accepting paused.
-    pub fn accepting_paused(&self, now: Instant) -> bool {
-        self.accept_pauses.is_recent(now)
-    }
-
-    /// Whether log lines were lost.
-    pub fn lines_were_lost(&self, now: Instant) -> bool {
-        self.lines_lost.is_recent(now)
+    /// Whether it happened in the last minute.
+    pub fn has(&self, what: Happened, now: Instant) -> bool {
+        self.0[what as usize].is_recent(now)
     }
 }
 
@@ -59,11 +75,18 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut recently = Recently::default();
-        recently.note(0, 0, start);
-        assert!(!recently.accepting_paused(start) && !recently.lines_were_lost(start));
-        recently.note(1, 0, after(1));
-        recently.note(1, 5, after(30));
-        assert!(recently.accepting_paused(after(60)) && recently.lines_were_lost(after(89)));
-        assert!(!recently.accepting_paused(after(61)) && !recently.lines_were_lost(after(90)));
+        let count = |of: Happened, count: u64| move |what| if what == of { count } else { 0 };
+        let happened = |recently: &Recently, now| Happened::ALL.map(|what| recently.has(what, now));
+        recently.note(|_| 0, start);
+        assert_eq!(happened(&recently, start), [false; 4]);
+        for (at, what) in Happened::ALL.into_iter().enumerate() {
+            let mut recently = Recently::default();
+            recently.note(count(what, 1), after(1));
+            recently.note(count(what, 1), after(30));
+            let mut expected = [false; 4];
+            expected[at] = true;
+            assert_eq!(happened(&recently, after(60)), expected);
+            assert_eq!(happened(&recently, after(61)), [false; 4]);
+        }
     }
 }

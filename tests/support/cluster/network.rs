@@ -51,13 +51,12 @@ pub struct Network {
 }
 
 impl Network {
-    /// So many nodes. Where this process may not make hosts, it says so and there is none.
+    /// So many nodes. Where this process may not make hosts, the test is skipped and there is none.
     pub fn new(nodes: usize) -> Option<Network> {
         match Network::try_new(nodes) {
             Ok(network) => Some(network),
             Err(reason) => {
-                println!("SKIPPED: no hosts for this test: {reason}");
-                eprintln!("SKIPPED: no hosts for this test: {reason}");
+                crate::support::skip(format_args!("no hosts: {reason}"));
                 None
             }
         }

@@ -1,0 +1,71 @@
+//! What a file may say, and hardly means.
+
+use super::schema::{Config, IpNetwork};
+use super::section::Section;
+
+/// Warns of it.
+pub(super) fn warn(top: &Section<'_>, config: &Config) {
+    of_networks(top, config);
+    of_places(top, config);
+}
+
+fn of_networks(top: &Section<'_>, config: &Config) {
+    let trusts_all = config.accept_proxy_from.iter().any(is_everybody);
+    if let Some(entry) = top.get("accept_proxy_from").filter(|_| trusts_all) {
+        entry.warn(
+            "every client may name another in its header, and none is served without one; list \
+             the balancers in front only",
+        );
+    }
+    let is_denied = |listed: &IpNetwork| config.deny.iter().any(|d| d.covers(listed));
+    let silenced = config.accept_proxy_from.iter().find(|from| is_denied(from));
+    if let (Some(entry), Some(network)) = (top.get("accept_proxy_from"), silenced) {
+        entry.warn(format!(
+            "connections from {network} are reset, whomever they speak for: it lies in a network of \
+             deny"
+        ));
+    }
+    let families = [false, true].map(|is_ipv4| {
+        let denied = config.deny.iter().filter(|network| is_everybody(network));
+        denied
+            .map(|network| network.address.is_ipv4())
+            .any(|family| family == is_ipv4)
+    });
+    let Some(entry) = top.get("deny") else { return };
+    match families {
+        [true, true] => entry.warn("nobody is served"),
+        [true, false] => entry.warn("no IPv6 client is served"),
+        [false, true] => entry.warn("no IPv4 client is served"),
+        [false, false] => {
+            if !config.allow.is_empty() && config.allow.iter().all(is_denied) {
+                entry.warn("nobody is served: it covers all that allow lists");
+            }
+        }
+    }
+}
+
+/// Groups whose bound can never be reached.
+fn of_places(top: &Section<'_>, config: &Config) {
+    let (Some(whole), Some(groups)) = (config.max_connections, top.get("groups")) else {
+        return;
+    };
+    for (name, member) in groups.members("tables of groups") {
+        let id = name.parse().ok();
+        let group = config.groups.iter().find(|group| Some(group.id.0) == id);
+        let bound = group.and_then(|group| group.max_connections);
+        let section = member.section("a group's table");
+        let entry = section.and_then(|section| section.get("max_connections"));
+        if let (Some(bound), Some(entry)) = (bound, entry)
+            && bound > whole as u64
+        {
+            entry.warn(format!(
+                "never reached: all groups together have at most {whole} connections \
+                 (max_connections)"
+            ));
+        }
+    }
+}
+
+fn is_everybody(network: &IpNetwork) -> bool {
+    network.prefix == 0
+}
