@@ -92,6 +92,7 @@ fn groups() -> Vec<Group> {
         sticks: 21,
         max_connections: Some(47),
         queued: 48,
+        places_taken: 46,
         traffic,
         targets: vec![target],
     };
@@ -102,6 +103,7 @@ fn groups() -> Vec<Group> {
         sticks: 0,
         max_connections: None,
         queued: 0,
+        places_taken: 3,
         traffic: GroupTraffic::default(),
         targets: Vec::new(),
     };
