@@ -133,13 +133,20 @@ impl Places {
 
     /// Whether a connection would have a place at once.
     pub fn has_room(&self) -> bool {
-        let max = self.max.load(Ordering::Relaxed);
-        max == 0 || self.taken.load(Ordering::Relaxed) < max
+        self.free() > 0
     }
 
     /// Connections that have a place.
     pub fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Places that are free now; without a bound as many as may be.
+    pub fn free(&self) -> u64 {
+        match self.max.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            max => max.saturating_sub(self.taken.load(Ordering::Relaxed)),
+        }
     }
 
     /// Connections that wait.

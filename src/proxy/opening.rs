@@ -303,9 +303,11 @@ impl Worker {
                     Refusal::NoQuorum => End::NoQuorum,
                     Refusal::Barred => End::Barred,
                     Refusal::Unreached => {
-                        let attempt = self.session(id).attempt.as_ref();
-                        let end = attempt.map_or(End::ConnectFailed, |attempt| attempt.end);
-                        return self.end(id, end);
+                        return match self.session(id).attempt.as_ref().map(|tried| tried.end) {
+                            Some(end) => self.end(id, end),
+                            // It was to leave a full group's queue, and its key is not new any more.
+                            None => self.reroute(id),
+                        };
                     }
                 };
                 self.refuse(id, end);

@@ -6,17 +6,24 @@
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mio::Waker;
 
+use crate::clock::Millis;
 use crate::groups::{GroupCounters, Place, Waiter};
+use crate::stick::{AfterFailure, candidates};
 
 use super::End;
 use super::arena::SessionId;
 use super::generation::Generation;
+use super::opening::ask;
 use super::session::Phase;
 use super::shared::Shared;
 use super::worker::Worker;
+
+/// How often those who wait with a new key look whether another group has room.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(100);
 
 /// A place that has passed to a session of a worker.
 type Passed = (u64, Arc<GroupCounters>);
@@ -120,6 +127,7 @@ impl Worker {
                 let deadline = since + whole.saturating_sub(session.queued);
                 session.phase = Phase::Queued { since, deadline };
                 self.queued += 1;
+                self.next_look_for_room.get_or_insert(since + LOOK_FOR_ROOM);
                 if self.watch_client(id) {
                     self.wheel.arm(&mut self.arena, id.slot, deadline);
                 }
@@ -240,6 +248,72 @@ impl Worker {
                 self.release_place(id);
                 self.route(id);
             }
+        }
+    }
+
+    /// Gives those who wait with a new key a group that has room by now: nothing ties them to the one
+    /// that was full, as all were. Who has waited longest goes first.
+    pub(super) fn look_for_room(&mut self) {
+        if self.next_look_for_room.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.next_look_for_room = (self.queued > 0).then(|| self.now + LOOK_FOR_ROOM);
+        let generation = Rc::clone(&self.generation);
+        let bounded = generation.groups.iter();
+        let free = bounded.map(|group| group.counters.places.free());
+        // No more than find room: in a cluster they have their places when the log has agreed.
+        let most = free.fold(0, u64::saturating_add);
+        if most == 0 || self.queued == 0 {
+            return;
+        }
+        let mut waiting: Vec<(Millis, SessionId)> = Vec::new();
+        for id in self.arena.ids() {
+            if let Some(session) = self.arena.get_mut(id)
+                && let Phase::Queued { since, .. } = session.phase
+                && let Some(answer) = session.answer
+                && self.shared.sticks.is_movable(answer)
+            {
+                waiting.push((since, id));
+            }
+        }
+        waiting.sort_unstable_by_key(|&(since, _)| since);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        for (_, id) in waiting.into_iter().take(most) {
+            self.move_to_room(id);
+        }
+    }
+
+    /// Has a session whose key is new leave the queue for a group with room, where there is one.
+    fn move_to_room(&mut self, id: SessionId) {
+        let (worker, now) = (self.index as u32, self.now);
+        let Some(session) = self.arena.get_mut(id) else {
+            return;
+        };
+        let Some(answer) = session.answer else { return };
+        let mut passed_over = session.tried.clone();
+        passed_over.push(answer.group);
+        let (port, last) = (session.port, Rc::clone(&session.generation));
+        // What was published while it waited holds for it too.
+        let in_force = self.generation_for(port, last);
+        let mut others = candidates(&in_force.groups, port, &passed_over);
+        if !others.any(|group| group.counters.places.has_room()) {
+            return;
+        }
+        drop(others);
+        self.release_place(id);
+        let session = self
+            .arena
+            .get_mut(id)
+            .expect("it has just been met in the arena");
+        session.answer = None;
+        session.generation = in_force;
+        let asked = ask(session, id, worker, now);
+        let sticks = &self.shared.sticks;
+        match sticks.connect_failed(&asked, answer, &passed_over) {
+            AfterFailure::Moved(answer) => self.connect(id, answer),
+            AfterFailure::Wait(_) => self.await_answer(id),
+            // Another connection of the key has been given its answer just now.
+            AfterFailure::Reset => self.route(id),
         }
     }
 

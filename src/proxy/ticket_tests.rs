@@ -78,6 +78,9 @@ impl Sticks for LateTable {
     fn is_served(&self, _: GroupId, _: &Groups) -> bool {
         !self.is_unserved.load(Ordering::SeqCst)
     }
+    fn is_movable(&self, _: Answer) -> bool {
+        false
+    }
     fn established(&self, _: StickRef, _: &Groups, _: Millis) -> Result<(), Stale> {
         self.note("established");
         Ok(())

@@ -174,6 +174,8 @@ pub struct Worker {
     pub(super) sources: Turns,
     /// When connections of Draining groups are to be looked at next.
     pub(super) next_drain_check: Option<Millis>,
+    /// When it is looked next whether those who wait for a place find one elsewhere.
+    pub(super) next_look_for_room: Option<Millis>,
     orders: Receiver<Order>,
     answers: Arc<Mutex<Vec<(Ticket, Route)>>>,
     statuses_changed: Arc<AtomicBool>,
@@ -200,6 +202,7 @@ impl Worker {
             queued: 0,
             sources: Turns::from(index),
             next_drain_check: None,
+            next_look_for_room: None,
             orders: seat.orders,
             answers: seat.answers,
             statuses_changed: seat.statuses_changed,
@@ -243,6 +246,7 @@ impl Worker {
             }
             self.tend_listeners();
             self.check_draining();
+            self.look_for_room();
             self.arena.recycle();
         }
     }
@@ -266,7 +270,11 @@ impl Worker {
 
     fn time_to_next(&self) -> Option<Duration> {
         let now = self.shared.clock.now();
-        let moments = [self.acceptor.next_moment(), self.next_drain_check];
+        let moments = [
+            self.acceptor.next_moment(),
+            self.next_drain_check,
+            self.next_look_for_room,
+        ];
         let others = moments
             .into_iter()
             .flatten()

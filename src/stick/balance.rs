@@ -165,7 +165,7 @@ impl Balancer {
 
 /// The groups that may be given a new key of a connection on the listened `port`, none of `tried`,
 /// whether they have room for it or not.
-fn candidates<'g>(
+pub fn candidates<'g>(
     groups: &'g Groups,
     port: u16,
     tried: &[GroupId],

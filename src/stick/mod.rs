@@ -34,6 +34,7 @@ use crate::clock::Millis;
 use crate::config::GroupId;
 use crate::groups::Groups;
 
+pub use balance::candidates;
 pub use book::Book;
 pub use counts::Counts;
 pub use key::{ClientIp, Key, KeyError, KeyRef};
@@ -156,6 +157,10 @@ pub trait Sticks: Send + Sync {
     /// Whether routes send the keys that a group has there: in a cluster by what was agreed on,
     /// whatever this node finds.
     fn is_served(&self, group: GroupId, groups: &Groups) -> bool;
+
+    /// Whether the key may still be given another group instead: its entry is new, and nobody else
+    /// has been given its answer.
+    fn is_movable(&self, answer: Answer) -> bool;
 
     /// The target of an answer is connected: the entry becomes active and is held.
     fn established(&self, stick: StickRef, groups: &Groups, now: Millis) -> Result<(), Stale>;

@@ -265,6 +265,15 @@ impl Sticks for Table {
         })
     }
 
+    fn is_movable(&self, answer: Answer) -> bool {
+        let is_provisional = |shard: &Shard, slot| shard.slab[slot].state == State::Provisional;
+        answer.created
+            && self.shard_of(answer.stick).is_some_and(|shard| {
+                let slot = shard.current(answer.stick);
+                slot.is_some_and(|slot| is_provisional(&shard, slot))
+            })
+    }
+
     fn is_served(&self, group: GroupId, groups: &Groups) -> bool {
         usable(groups, group).is_some()
     }

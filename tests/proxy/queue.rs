@@ -152,6 +152,86 @@ fn new_clients_prefer_groups_with_room() {
     }
 }
 
+/// Two groups of one place each, both taken: the servers' streams by group.
+fn both_full(fleet: &Fleet) -> [TcpStream; 2] {
+    let streams = [0, 1]
+        .map(|client| client::greet(fleet.block.client(client), fleet.listener(PORT)).unwrap());
+    let [(one, first), (other, second)] = streams;
+    match (one.as_str(), other.as_str()) {
+        ("g0", "g1") => [first, second],
+        ("g1", "g0") => [second, first],
+        both => panic!("{both:?}"),
+    }
+}
+
+/// A connection that waits, and the group that it waits for.
+fn waiting_for(fleet: &Fleet, proxy: &Proxy, client: u32, before: [u64; 2]) -> (TcpStream, usize) {
+    let stream = waiting(fleet, client);
+    let mut group = None;
+    eventually("it waits", || {
+        let groups = http::json(proxy.statistics(), "/api/v1/groups");
+        let queued = [0, 1].map(|group: usize| groups[group]["queued"].as_u64().unwrap());
+        group = [0, 1].into_iter().find(|&at| queued[at] > before[at]);
+        group.is_some()
+    });
+    (stream, group.unwrap())
+}
+
+#[test]
+fn a_new_client_that_waits_gets_whichever_group_has_room_first() {
+    for workers in [1, 4] {
+        let fleet = Fleet::new(2);
+        let settings = bounded(&fleet, 1)
+            .group_set(1, "max_connections", 1)
+            .set("workers", workers)
+            .set("queue_timeout", 600);
+        let proxy = Proxy::start(&settings);
+        let mut held = both_full(&fleet).map(Some);
+        let (new, waits_for) = waiting_for(&fleet, &proxy, 2, [0, 0]);
+        let other = 1 - waits_for;
+        held[other] = None;
+        let name = client::read_line(&new).unwrap();
+        assert_eq!(name, format!("g{other}"), "{workers} workers");
+        // It is stuck there from now on, and waits for nobody else.
+        drop(new);
+        assert_eq!(fleet.served_by(2, PORT), name);
+        assert_eq!(queued(&proxy), 0);
+    }
+}
+
+#[test]
+fn a_client_that_has_its_group_waits_for_it_whoever_else_has_room() {
+    let fleet = Fleet::new(2);
+    let settings = bounded(&fleet, 1)
+        .group_set(1, "max_connections", 1)
+        .set("queue_timeout", 600);
+    let proxy = Proxy::start(&settings);
+    let [one, other] = both_full(&fleet);
+    // Both connections of a new client have been told one group: it may have no other any more.
+    let (first, group) = waiting_for(&fleet, &proxy, 2, [0, 0]);
+    let mut before = [0, 0];
+    before[group] = 1;
+    let (second, same) = waiting_for(&fleet, &proxy, 2, before);
+    assert_eq!(same, group, "one key, one group");
+    let (its, others) = match group {
+        0 => (one, other),
+        _ => (other, one),
+    };
+    drop(others);
+    // Several looks for room later both wait still.
+    let waited = Instant::now();
+    while waited.elapsed() < Duration::from_millis(600) {
+        let groups = http::json(proxy.statistics(), "/api/v1/groups");
+        assert_eq!(groups[group]["queued"], 2);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(its);
+    let name = format!("g{group}");
+    assert_eq!(client::read_line(&first).unwrap(), name);
+    drop(first);
+    assert_eq!(client::read_line(&second).unwrap(), name);
+}
+
 #[test]
 fn who_leaves_while_waiting_is_taken_out_of_the_queue() {
     let fleet = Fleet::new(1);

@@ -56,6 +56,14 @@ impl Sticks for Node {
         record.is_some_and(|record| self.may_begin(record.key.as_ref(), &entry, self.outside.now()))
     }
 
+    fn is_movable(&self, answer: Answer) -> bool {
+        let Some(mut shard) = self.shard_behind(answer.stick) else {
+            return false;
+        };
+        let entry = shard.current(answer.stick);
+        entry.is_some_and(|entry| entry.is_movable_by(answer))
+    }
+
     fn is_served(&self, group: GroupId, groups: &Groups) -> bool {
         match self.decides_alone() {
             true => self.is_usable(group, groups),
@@ -115,7 +123,7 @@ impl Sticks for Node {
         let Some(entry) = shard.current(answer.stick) else {
             return AfterFailure::Reset;
         };
-        let is_mine = answer.created && entry.is_movable && entry.pending == 1;
+        let is_mine = entry.is_movable_by(answer);
         if is_mine && entry.is_alone() {
             drop(shard);
             let client = Client::Key(key.as_ref());

@@ -55,6 +55,11 @@ impl Entry {
         self.open == 0 && self.pending == 0 && self.hold == Hold::No && is_told
     }
 
+    /// Whether the connection that was given this answer may move it.
+    pub fn is_movable_by(&self, answer: Answer) -> bool {
+        answer.created && self.is_movable && self.pending == 1
+    }
+
     /// Whether this node gave the group alone.
     pub fn is_alone(&self) -> bool {
         self.version == ALONE
