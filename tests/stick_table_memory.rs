@@ -67,6 +67,7 @@ fn a_million_ipv4_entries_take_at_most_100_mb() {
             client: Client::Key(KeyRef { ip, slice: None }),
             port: PORT,
             groups: &groups,
+            place: None,
             ticket: Ticket {
                 worker: 0,
                 token: 0,

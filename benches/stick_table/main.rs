@@ -68,6 +68,7 @@ impl Bench {
             client: Client::Key(KeyRef { ip, slice: None }),
             port: PORT,
             groups: &self.groups,
+            place: None,
             ticket: Ticket {
                 worker: 0,
                 token: 0,

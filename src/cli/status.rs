@@ -179,6 +179,8 @@ struct Group {
     reason: String,
     sticks: u64,
     connections: u64,
+    max_connections: Option<u64>,
+    queued: u64,
     connections_total: u64,
     bytes_in: u64,
     bytes_out: u64,
@@ -298,7 +300,7 @@ impl Node {
 }
 
 impl Group {
-    /// The reason for its status, and how far it has drained.
+    /// The reason for its status, how far it has drained, and who waits for it.
     fn why(&self) -> String {
         let mut words = Vec::new();
         if !self.reason.is_empty() {
@@ -316,6 +318,10 @@ impl Group {
                 counted(self.sticks, "key"),
                 counted(self.connections, "connection"),
             ));
+        }
+        if let Some(max) = self.max_connections.filter(|_| self.queued > 0) {
+            let wait = counted(self.queued, "connection");
+            words.push(format!("{wait} waiting for one of its {max} places"));
         }
         words.join("; ")
     }
@@ -377,7 +383,8 @@ mod tests {
             },
             "groups": [
                 {"id": 0, "name": "alder", "status": "Up", "reason": "", "sticks": 2,
-                 "connections": 2, "connections_total": connections_total,
+                 "connections": 2, "max_connections": 2, "queued": 3,
+                 "connections_total": connections_total,
                  "bytes_in": connections_total * 1000, "bytes_out": 0},
                 {"id": 12, "name": "b\u{1b}irch", "status": "Draining", "reason": "drain = true",
                  "sticks": 3, "connections": 1,
@@ -402,7 +409,7 @@ mod tests {
              sticks       5 of 1000000\n\
              \n\
              GROUP  NAME         STATUS    STICKS  CONNECTIONS  REASON\n    \
-                 0  alder        Up             2            2\n   \
+                 0  alder        Up             2            2  3 connections waiting for one of its 2 places\n   \
                 12  b\\u{1b}irch  Draining       3            1  drain = true; 3 keys, 1 connection left, drained in at most 42 s\n   \
                 13               Disabled       0            0  disabled = true; drained"
         );
@@ -417,7 +424,7 @@ mod tests {
             "{shown}"
         );
         assert!(shown.contains("NEW/S    IN/S  OUT/S  REASON"), "{shown}");
-        assert!(shown.contains("    2.0  2.0 kB    0 B\n"), "{shown}");
+        assert!(shown.contains("    2.0  2.0 kB    0 B  3 conn"), "{shown}");
     }
 
     #[test]

@@ -190,6 +190,8 @@ impl Run {
                     reason => reason,
                 };
                 self.statuses.review(group.id, cause, Level::Debug);
+                // Routes go by it even where what this node finds is worse, and stays.
+                self.statuses.enforce();
             }
         }
         if is_news && said.has_caught_up {

@@ -7,8 +7,7 @@ use toml::de::DeValue;
 use super::entry::Entry;
 use super::healthcheck;
 use super::listening::Ports;
-use super::problem::nearest;
-use super::schema::{GroupConfig, GroupId, OnDisabled, ProxyHeader, TargetAddr, UnixPath};
+use super::schema::{GroupConfig, GroupId, OnDisabled, TargetAddr, UnixPath};
 use super::section::Section;
 use super::values;
 
@@ -95,7 +94,7 @@ fn group(
         on_disabled: section.word("on_disabled").unwrap_or(OnDisabled::Keep),
         drain_timeout: section.seconds("drain_timeout"),
         max_connections: section.integer("max_connections"),
-        send_proxy: send_proxy(&section),
+        send_proxy: section.proxy_header("send_proxy").flatten(),
         transparent: transparent(&section, unix),
         healthchecks: healthcheck::healthchecks(&section, unix),
         targets,
@@ -125,20 +124,6 @@ fn transparent(section: &Section<'_>, unix: Option<&UnixPath>) -> bool {
         ));
     }
     transparent
-}
-
-fn send_proxy(section: &Section<'_>) -> Option<ProxyHeader> {
-    let entry = section.get("send_proxy")?;
-    let text = entry.text()?;
-    match text {
-        "off" => None,
-        "v1" => Some(ProxyHeader::V1),
-        "v2" => Some(ProxyHeader::V2),
-        _ => {
-            entry.refuse_word(nearest(text, ["off", "v1", "v2"]));
-            None
-        }
-    }
 }
 
 fn targets(section: &Section<'_>, ports: &Ports) -> BTreeMap<u16, TargetAddr> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::schema::{FallAction, HealthCheck, HttpCheck, HttpMethod, UnixPath};
+use super::schema::{CheckHeader, FallAction, HealthCheck, HttpCheck, HttpMethod, UnixPath};
 use super::section::Section;
 
 /// Health checks of one group.
@@ -35,6 +35,9 @@ fn healthcheck(section: &Section<'_>, unix: Option<&UnixPath>) -> HealthCheck {
         interval,
         timeout: timeout(section, interval),
         port: port(section, unix),
+        send_proxy: section
+            .proxy_header("send_proxy")
+            .map_or(CheckHeader::AsConnections, CheckHeader::Given),
         http: http(section),
     }
 }

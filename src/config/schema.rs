@@ -394,8 +394,31 @@ pub struct HealthCheck {
     pub timeout: Duration,
     /// Port to check in place of the targets' own.
     pub port: Option<u16>,
+    /// PROXY protocol header in front of it.
+    pub send_proxy: CheckHeader,
     /// An HTTP check where any `http_` key is given, a TCP connect otherwise.
     pub http: Option<HttpCheck>,
+}
+
+/// `groups.N.healthchecks[].send_proxy`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckHeader {
+    /// Not given: as in front of the group's connections, but none at a port of the check's own,
+    /// where something else than the proxied service answers.
+    AsConnections,
+    /// As given; `None`: none.
+    Given(Option<ProxyHeader>),
+}
+
+impl HealthCheck {
+    /// The header in front of this check of a group whose connections begin with `of_group`.
+    pub fn header(&self, of_group: Option<ProxyHeader>) -> Option<ProxyHeader> {
+        match (self.send_proxy, self.port) {
+            (CheckHeader::Given(header), _) => header,
+            (CheckHeader::AsConnections, None) => of_group,
+            (CheckHeader::AsConnections, Some(_)) => None,
+        }
+    }
 }
 
 /// `fall_action`

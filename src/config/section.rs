@@ -11,7 +11,7 @@ use super::entry::Entry;
 use super::findings::{Findings, Span};
 use super::problem::{Fault, nearest};
 use super::reference;
-use super::schema::PerSecond;
+use super::schema::{PerSecond, ProxyHeader};
 use super::shown::shown_key;
 use super::words::Words;
 
@@ -50,6 +50,20 @@ impl<'a> Section<'a> {
             path: join(&self.path, name),
             pattern,
         })
+    }
+
+    /// A version of the PROXY protocol's header, or `off`; `None`: not given, or refused.
+    pub fn proxy_header(&self, name: &str) -> Option<Option<ProxyHeader>> {
+        let entry = self.get(name)?;
+        match entry.text()? {
+            "off" => Some(None),
+            "v1" => Some(Some(ProxyHeader::V1)),
+            "v2" => Some(Some(ProxyHeader::V2)),
+            other => {
+                entry.refuse_word(nearest(other, ["off", "v1", "v2"]));
+                None
+            }
+        }
     }
 
     pub fn bool(&self, name: &str, default: bool) -> bool {

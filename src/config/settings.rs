@@ -6,8 +6,13 @@ use std::time::Duration;
 
 use super::kind::seconds;
 use super::reference::{self, Key};
-use super::schema::{Config, GroupConfig, HealthCheck, IpNetwork, IpRange, Peer, TargetAddr};
+use super::schema::{
+    CheckHeader, Config, GroupConfig, HealthCheck, IpNetwork, IpRange, Peer, TargetAddr,
+};
 use super::values;
+
+/// What holds for a check's header where it is not given.
+const AS_CONNECTIONS: &str = "the group's, but off where port is given";
 
 /// One setting of a configuration.
 #[derive(Clone, Debug)]
@@ -206,6 +211,11 @@ pub(super) fn healthcheck(path: &str, check: &HealthCheck) -> Vec<Setting> {
     list.add("interval", time(check.interval));
     list.add("timeout", time(check.timeout));
     list.add("port", or(check.port, "each target's own"));
+    let header = match check.send_proxy {
+        CheckHeader::AsConnections => AS_CONNECTIONS.to_owned(),
+        CheckHeader::Given(header) => or(header, "off"),
+    };
+    list.add("send_proxy", header);
     let http = check.http.as_ref();
     list.add("http_target", or(http.map(|http| &http.target), "none"));
     list.add("http_method", or(http.map(|http| http.method), "none"));

@@ -137,6 +137,11 @@ impl Places {
         max == 0 || self.taken.load(Ordering::Relaxed) < max
     }
 
+    /// Connections that have a place.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Connections that wait.
     pub fn queued(&self) -> u64 {
         self.queued.load(Ordering::Relaxed)
@@ -188,11 +193,11 @@ mod tests {
         assert_eq!([1, 2].map(|at| places.ask(waiter(at))), [Place::Taken; 2]);
         assert!(!places.has_room());
         assert_eq!(places.ask(waiter(3)), Place::Queued);
-        assert_eq!(places.queued(), 1);
+        assert_eq!((places.taken(), places.queued()), (2, 1));
         assert_eq!(places.give_back(), Some(waiter(3)));
         assert_eq!((places.queued(), places.has_room()), (0, false));
         assert_eq!([1, 2].map(|_| places.give_back()), [None; 2]);
-        assert!(places.has_room());
+        assert_eq!((places.taken(), places.has_room()), (0, true));
     }
 
     #[test]
@@ -315,6 +320,6 @@ mod tests {
             .flat_map(|at| (0..200).map(move |n| at * 1000 + n))
             .collect();
         assert_eq!(served, all);
-        assert_eq!((places.lock().taken, places.queued()), (0, 0));
+        assert_eq!((places.taken(), places.queued()), (0, 0));
     }
 }

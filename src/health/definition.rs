@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{HealthCheck, HttpCheck};
+use crate::config::{CheckHeader, HealthCheck, HttpCheck};
 
 /// A check of a group, by the hash of its definition. Shown as 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +21,7 @@ impl CheckId {
             interval,
             timeout,
             port: _,
+            send_proxy: _,
             http: _,
         } = check;
         let mut text = probe_text(check);
@@ -62,6 +63,10 @@ pub fn title(check: &HealthCheck) -> String {
 fn probe_text(check: &HealthCheck) -> String {
     let mut text = String::new();
     put(&mut text, "port", format_args!("{:?}", check.port));
+    // What the group says of its connections is not the check's.
+    if let CheckHeader::Given(header) = check.send_proxy {
+        put(&mut text, "send_proxy", format_args!("{header:?}"));
+    }
     if let Some(http) = &check.http {
         let HttpCheck {
             target,
@@ -111,6 +116,7 @@ mod tests {
             interval: Duration::from_secs(5),
             timeout: Duration::from_millis(2_500),
             port: None,
+            send_proxy: CheckHeader::AsConnections,
             http: None,
         }
     }
@@ -163,5 +169,33 @@ mod tests {
                 assert_eq!(is_another, asks_another, "{edited:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_header_of_the_checks_own_is_another_question_and_the_groups_is_not() {
+        use crate::config::ProxyHeader::{V1, V2};
+        let with = |send_proxy, port| HealthCheck {
+            send_proxy,
+            port,
+            ..tcp()
+        };
+        let as_group = with(CheckHeader::AsConnections, None);
+        let given = [None, Some(V1), Some(V2)].map(|header| with(CheckHeader::Given(header), None));
+        for (at, one) in given.iter().enumerate() {
+            assert_ne!(ProbeId::of(one), ProbeId::of(&as_group));
+            for other in &given[..at] {
+                assert_ne!(CheckId::of(one), CheckId::of(other));
+            }
+        }
+        assert_eq!(as_group.header(Some(V2)), Some(V2));
+        assert_eq!(
+            with(CheckHeader::AsConnections, Some(80)).header(Some(V2)),
+            None
+        );
+        assert_eq!(
+            with(CheckHeader::Given(Some(V1)), Some(80)).header(None),
+            Some(V1)
+        );
+        assert_eq!(with(CheckHeader::Given(None), None).header(Some(V2)), None);
     }
 }

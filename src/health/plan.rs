@@ -49,7 +49,7 @@ pub(super) struct PlannedGroup {
 pub(super) struct PlannedCheck {
     pub id: CheckId,
     pub definition: Arc<HealthCheck>,
-    /// PROXY protocol header in front of it, as in front of the group's connections.
+    /// PROXY protocol header in front of it.
     pub send_proxy: Option<ProxyHeader>,
     /// Each once.
     pub targets: Vec<PlannedTarget>,
@@ -100,7 +100,7 @@ fn planned(group: &GroupConfig) -> PlannedGroup {
         checks.push(PlannedCheck {
             id,
             definition: Arc::new(definition.clone()),
-            send_proxy: group.send_proxy,
+            send_proxy: definition.header(group.send_proxy),
             targets: distinct_targets(group, definition),
         });
     }

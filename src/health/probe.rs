@@ -70,13 +70,13 @@ pub enum Failure {
     #[error("connection refused")]
     Refused,
     /// The handshake was not over in time.
-    #[error("no connection within {} s", .0.as_secs_f64())]
+    #[error("no connection within {} s", to_the_millisecond(.0))]
     NoConnection(Duration),
     /// The way to the target is closed, or something of the kind.
     #[error("cannot connect: {0}")]
     Connect(Errno),
     /// The answer's status had not come in time.
-    #[error("no answer within {} s", .0.as_secs_f64())]
+    #[error("no answer within {} s", to_the_millisecond(.0))]
     NoAnswer(Duration),
     /// The connection was ended before the answer's status.
     #[error("closed the connection without an answer")]
@@ -120,6 +120,22 @@ pub enum NotRun {
     Request(String),
 }
 
+/// Seconds, as they are read.
+fn to_the_millisecond(duration: &Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000.0).round() / 1_000.0
+}
+
+impl NotRun {
+    /// Whether this host may well reach the target at another of its addresses.
+    fn is_of_address(&self) -> bool {
+        match self {
+            NotRun::Local(errno) => *errno == Errno::ADDRNOTAVAIL,
+            NotRun::NoPort(_) | NotRun::NotHere(_) | NotRun::Source(..) => true,
+            NotRun::Request(_) => false,
+        }
+    }
+}
+
 impl Probe {
     /// The check of a target. The target as configured gives the `Host` of requests; the check's
     /// own port, if it has one, takes the place of the target's there.
@@ -148,7 +164,8 @@ impl Probe {
     /// of the source addresses.
     pub fn run(&self, endpoints: &[Endpoint], sources: &Sources) -> Outcome {
         let begun = Instant::now();
-        let mut outcome = Outcome::NotRun(NotRun::Request("no address".to_owned()));
+        let mut failed = None;
+        let mut not_run = NotRun::Request("no address".to_owned());
         for (at, endpoint) in endpoints.iter().enumerate() {
             let left = match at {
                 0 => self.timeout,
@@ -159,16 +176,21 @@ impl Probe {
             if share.is_zero() {
                 break;
             }
-            outcome = match Connection::open(endpoint, share, sources, &self.turn) {
+            match Connection::open(endpoint, share, sources, &self.turn) {
                 Ok(connection) => return self.ask(connection, begun + self.timeout),
-                Err(outcome) => outcome,
-            };
-            // What this host lacks it lacks for the others too.
-            if matches!(outcome, Outcome::NotRun(_)) {
-                break;
+                Err(Outcome::NotRun(why)) => {
+                    let is_of_address = why.is_of_address();
+                    not_run = why;
+                    // Of all else this host has as little for the others.
+                    if !is_of_address {
+                        return Outcome::NotRun(not_run);
+                    }
+                }
+                Err(outcome) => failed = Some(outcome),
             }
         }
-        outcome
+        // Where an address of the target refused, that another was out of reach does not count.
+        failed.unwrap_or(Outcome::NotRun(not_run))
     }
 
     /// Finds out over a connection how its target is.

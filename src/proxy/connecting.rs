@@ -45,10 +45,14 @@ impl Worker {
             .arena
             .get_mut(id)
             .expect("the caller has just met it in the arena");
-        session.answer = Some(answer);
+        let before = session.answer.replace(answer);
         session.attempt = None;
         let cell = self.cells.group(&self.shared.traffic, answer.group);
         session.count_in(cell);
+        // Only now: with nobody left the table might have forgotten what it has just answered by.
+        if let Some(before) = before {
+            self.shared.sticks.abandoned(before.stick, self.now);
+        }
         if self.take_place(id) {
             self.start_connect(id);
         }
@@ -301,7 +305,6 @@ impl Worker {
             return self.reroute(id);
         }
         if let Some(group) = groups.get(answer.group) {
-            group.counters.add_connections(worker, 1);
             if let (Status::Draining, Some(timeout)) = (group.status(), group.drain_timeout) {
                 let check = now + timeout;
                 self.next_drain_check =
@@ -309,6 +312,10 @@ impl Worker {
             }
         }
         let session = self.session(id);
+        // In the generation by which its end is counted: the one in force may not have the group.
+        if let Some(group) = session.generation.groups.get(answer.group) {
+            group.counters.add_connections(worker, 1);
+        }
         session.connected = Some(now);
         session.last_activity = now;
         session.phase = Phase::Relaying;

@@ -169,11 +169,11 @@ impl Worker {
             Phase::FirstMessage { deadline } if deadline <= now => self.first_message_late(id),
             Phase::Waiting { deadline } if deadline <= now => self.end(id, End::Unanswered),
             Phase::Connecting { deadline, .. } if deadline <= now => self.connect_late(id),
-            Phase::Queued { deadline } if deadline <= now => self.queued_too_long(id),
+            Phase::Queued { deadline, .. } if deadline <= now => self.queued_too_long(id),
             Phase::ProxyHeader { deadline }
             | Phase::FirstMessage { deadline }
             | Phase::Waiting { deadline }
-            | Phase::Queued { deadline }
+            | Phase::Queued { deadline, .. }
             | Phase::Connecting { deadline, .. } => {
                 self.wheel.arm(&mut self.arena, id.slot, deadline);
             }
@@ -395,14 +395,15 @@ impl Session {
         let connect_ms = self.connected.map(|at| at.since(self.accepted).as_millis());
         log::info!(
             target: TARGET,
-            "client={} key={key} port={} group={} target={} in={} out={} connect_ms={} \
-             duration_ms={} end={end}",
+            "client={} key={key} port={} group={} target={} in={} out={} queued_ms={} \
+             connect_ms={} duration_ms={} end={end}",
             self.peer,
             self.port,
             OrDash(self.group()),
             OrDash(self.attempt.as_ref().map(|attempt| &attempt.endpoint)),
             self.inward.bytes,
             self.outward.bytes,
+            self.queued.as_millis(),
             OrDash(connect_ms),
             now.since(self.accepted).as_millis(),
         );

@@ -252,7 +252,7 @@ impl Proxy {
         });
         let statuses = Statuses::new(Arc::clone(&shared), handles.clone(), parts.history);
         let statuses = Arc::new(statuses);
-        shared.bound_groups(&shared.generation.load(), None);
+        shared.set_bounds(&shared.generation.load());
         announce(&shared.generation.load(), None, &parts.registry, &statuses);
         let max_pipes = split.pipes / parts.workers;
         let mut threads = Vec::new();
@@ -370,8 +370,9 @@ impl Proxy {
         }
         announce(&generation, Some(old), &self.registry, &self.statuses);
         let generation = Arc::new(generation);
+        self.shared.set_bounds(&generation);
         self.shared.generation.store(Arc::clone(&generation));
-        self.shared.bound_groups(&generation, Some(old));
+        self.shared.lift_bounds(&generation, old);
         self.registry.forget_unused_targets();
     }
 

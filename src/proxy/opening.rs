@@ -242,7 +242,7 @@ impl Worker {
     }
 
     /// Asks the table where a connection goes.
-    fn route(&mut self, id: SessionId) {
+    pub(super) fn route(&mut self, id: SessionId) {
         let session = self.session(id);
         let (port, last) = (session.port, Rc::clone(&session.generation));
         let generation = self.generation_for(port, last);
@@ -315,7 +315,6 @@ impl Worker {
 
     /// The entry changed while its connection was being made: asks again.
     pub(super) fn reroute(&mut self, id: SessionId) {
-        self.release_place(id);
         let session = self.session(id);
         session.answer = None;
         session.target = None;
@@ -373,6 +372,7 @@ pub(super) fn ask(session: &Session, id: SessionId, worker: u32, now: Millis) ->
         client,
         port: session.port,
         groups: &session.generation.groups,
+        place: session.place.as_ref().map(|(group, _)| *group),
         ticket: Ticket {
             worker,
             token: id.to_u64(),

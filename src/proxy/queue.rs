@@ -57,20 +57,31 @@ impl PlaceBoxes {
 }
 
 impl Shared {
-    /// Puts the bounds of a generation's groups in force. Groups that it has no more have none: who
-    /// waits there is to ask again.
-    pub fn bound_groups(&self, generation: &Generation, before: Option<&Generation>) {
-        let bound = |counters: &Arc<GroupCounters>, max| {
-            for waiter in counters.places.set_max(max) {
-                self.places.pass(waiter, counters);
-            }
-        };
-        for group in generation.groups.iter() {
-            bound(&group.counters, group.max_connections);
+    /// Puts the bounds that the groups of a generation have in force. Before it is published: a
+    /// worker that takes it up counts in what it has, and after that whatever it connects needs a
+    /// place; one that has not yet counts in later what needed none before.
+    pub fn set_bounds(&self, generation: &Generation) {
+        let bounded = generation.groups.iter();
+        for group in bounded.filter(|group| group.max_connections.is_some()) {
+            self.set_bound(&group.counters, group.max_connections);
         }
-        let before = before.into_iter().flat_map(|before| before.groups.iter());
-        for gone in before.filter(|group| generation.groups.get(group.id).is_none()) {
-            bound(&gone.counters, None);
+    }
+
+    /// Lifts the bounds that groups of the generation `before` had and those of this one have not.
+    /// After it is published: who waits for a group that is gone is to find that out.
+    pub fn lift_bounds(&self, generation: &Generation, before: &Generation) {
+        let is_bounded = |id| {
+            let group = generation.groups.get(id);
+            group.is_some_and(|group| group.max_connections.is_some())
+        };
+        for group in before.groups.iter().filter(|group| !is_bounded(group.id)) {
+            self.set_bound(&group.counters, None);
+        }
+    }
+
+    fn set_bound(&self, counters: &Arc<GroupCounters>, max: Option<u64>) {
+        for waiter in counters.places.set_max(max) {
+            self.places.pass(waiter, counters);
         }
     }
 }
@@ -83,18 +94,31 @@ impl Worker {
             return false;
         };
         let answer = session.answer.expect("a place is taken for an answer");
+        if session
+            .place
+            .as_ref()
+            .is_some_and(|(group, _)| *group == answer.group)
+        {
+            return true;
+        }
+        // One that it had while it asked again; the answer is another group.
+        self.release_place(id);
+        let since = self.now;
+        let session = self.session(id);
         let Some(group) = session.generation.groups.get(answer.group) else {
             return true; // the connect finds that out and says so
         };
         match group.counters.places.ask(waiter) {
             Place::NotNeeded => true,
             Place::Taken => {
-                session.place = Some(Arc::clone(&group.counters));
+                session.place = Some((group.id, Arc::clone(&group.counters)));
                 true
             }
             Place::Queued => {
-                let deadline = self.now + session.generation.config.queue_timeout;
-                session.phase = Phase::Queued { deadline };
+                // However often it asks again, all its waits together are no longer.
+                let whole = session.generation.config.queue_timeout;
+                let deadline = since + whole.saturating_sub(session.queued);
+                session.phase = Phase::Queued { since, deadline };
                 self.queued += 1;
                 if self.watch_client(id) {
                     self.wheel.arm(&mut self.arena, id.slot, deadline);
@@ -114,19 +138,31 @@ impl Worker {
         let Some(session) = self.arena.get_mut(id) else {
             return;
         };
-        if let Some(group) = session.place.take() {
+        if let Some((_, group)) = session.place.take() {
             return self.give_back(&group);
         }
-        let Phase::Queued { deadline } = session.phase else {
+        if !self.end_wait(id) {
             return;
-        };
-        session.phase = Phase::Waiting { deadline };
-        self.queued -= 1;
+        }
+        let session = self.session(id);
         let group = session.answer.map(|answer| answer.group);
         if let Some(group) = group.and_then(|id| session.generation.groups.get(id)) {
             // One that has passed to it already is given back when it comes.
             group.counters.places.quit(waiter);
         }
+    }
+
+    /// A session waits for a place no longer; false where it did not.
+    fn end_wait(&mut self, id: SessionId) -> bool {
+        let now = self.now;
+        let session = self.session(id);
+        let Phase::Queued { since, .. } = session.phase else {
+            return false;
+        };
+        session.queued += now.since(since);
+        session.phase = Phase::Waiting { deadline: now };
+        self.queued -= 1;
+        true
     }
 
     fn give_back(&self, group: &Arc<GroupCounters>) {
@@ -162,20 +198,21 @@ impl Worker {
         };
         // It may have left the queue and joined it again while this was on its way.
         counters.places.quit(waiter);
-        session.place = Some(counters);
-        session.phase = Phase::Waiting { deadline: self.now };
-        self.queued -= 1;
+        let answer = session.answer.expect("it waits for the answer's group");
+        session.place = Some((answer.group, counters));
         let (port, last) = (session.port, Rc::clone(&session.generation));
+        self.end_wait(id);
         // What was published while it waited holds for it too.
         let in_force = self.generation_for(port, last);
-        let Some(session) = self.arena.get_mut(id) else {
-            return;
-        };
-        let group = session.answer.map(|answer| answer.group);
-        if group.is_none_or(|id| in_force.groups.get(id).is_none()) {
-            return self.ask_again(id);
+        let (groups, sticks) = (&in_force.groups, &self.shared.sticks);
+        if groups.get(answer.group).is_none() || !sticks.still_holds(answer.stick, groups, self.now)
+        {
+            // The answer is older than its stick. Where the table gives the same group again the
+            // place is used; and the old answer counts until then, or with nobody left the table
+            // would forget what it has given.
+            return self.route(id);
         }
-        session.generation = in_force;
+        self.session(id).generation = in_force;
         self.start_connect(id);
     }
 
@@ -184,39 +221,26 @@ impl Worker {
         self.refuse(id, End::GroupFull);
     }
 
-    /// Has those ask the table again whose group serves nobody any more while they wait for it.
+    /// Has those ask the table again whose group serves nobody any more while they wait for it; by
+    /// what routes go by, or they would be sent back to the end of the same queue.
     pub(super) fn reroute_queued(&mut self) {
         if self.queued == 0 {
             return;
         }
         let generation = Rc::clone(&self.generation);
-        let is_usable = |id| {
-            let group = generation.groups.get(id);
-            group.is_some_and(|group| group.status().is_usable())
-        };
         for id in self.arena.ids() {
             if let Some(session) = self.arena.get_mut(id)
                 && matches!(session.phase, Phase::Queued { .. })
-                && session
-                    .answer
-                    .is_some_and(|answer| !is_usable(answer.group))
+                && let Some(answer) = session.answer
+                && !self
+                    .shared
+                    .sticks
+                    .is_served(answer.group, &generation.groups)
             {
-                self.ask_again(id);
+                self.release_place(id);
+                self.route(id);
             }
         }
-    }
-
-    /// Gives up the answer that a session has, and asks for another.
-    fn ask_again(&mut self, id: SessionId) {
-        self.release_place(id);
-        let answer = self
-            .arena
-            .get_mut(id)
-            .and_then(|session| session.answer.take());
-        if let Some(answer) = answer {
-            self.shared.sticks.abandoned(answer.stick, self.now);
-        }
-        self.reroute(id);
     }
 
     /// Counts the connections that groups have had before they were bounded.
@@ -231,15 +255,16 @@ impl Worker {
             return;
         }
         for id in self.arena.ids() {
-            // Who has no target yet either waits for a place, or will ask for one.
+            // Who has no target yet either waits for a place, or will ask for one; but for those whose
+            // target, a Unix socket, is tried again and again.
             if let Some(session) = self.arena.get_mut(id)
                 && session.place.is_none()
-                && session.target.is_some()
+                && (session.target.is_some() || matches!(session.phase, Phase::Connecting { .. }))
                 && let Some(answer) = session.answer
                 && let Some(group) = bounded(answer.group)
             {
                 group.counters.places.count_in();
-                session.place = Some(Arc::clone(&group.counters));
+                session.place = Some((group.id, Arc::clone(&group.counters)));
             }
         }
     }

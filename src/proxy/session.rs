@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -51,7 +51,9 @@ pub struct Session {
     /// The client whose connections it counts in, where those are bounded.
     pub counted_client: Option<ClientIp>,
     /// The group among whose places it has one, where those are bounded.
-    pub place: Option<Arc<GroupCounters>>,
+    pub place: Option<(GroupId, Arc<GroupCounters>)>,
+    /// How long it has waited for places, but for the wait that goes on.
+    pub queued: Duration,
     /// What makes its key besides the address.
     pub message_key: MessageKey,
     /// The table's answer, while this session counts in it.
@@ -158,6 +160,8 @@ pub enum Phase {
     },
     /// Its group has no place for it yet.
     Queued {
+        /// When it began to wait.
+        since: Millis,
         /// When waiting ends.
         deadline: Millis,
     },
@@ -230,6 +234,7 @@ impl Session {
             group_cell: None,
             counted_client: None,
             place: None,
+            queued: Duration::ZERO,
             message_key: MessageKey::None,
             answer: None,
             attempt: None,

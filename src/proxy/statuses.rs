@@ -54,11 +54,17 @@ impl Statuses {
             return;
         };
         if self.tell(&mut self.told(), group, Some(cause), false) {
-            for handle in &self.handles {
-                handle.enforce_statuses();
-            }
+            self.enforce();
         } else {
             log::log!(target: TARGET, level, "{} stays {}: {cause}", group.title(), group.status());
+        }
+    }
+
+    /// Has every worker bring its connections in line with the groups' statuses, and with what routes
+    /// go by. Never waits for a worker.
+    pub fn enforce(&self) {
+        for handle in &self.handles {
+            handle.enforce_statuses();
         }
     }
 

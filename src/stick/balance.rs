@@ -26,6 +26,23 @@ pub(super) struct Balancer {
 }
 
 impl Balancer {
+    /// The group for the new key of a connection that may have a `place` with one already: that one,
+    /// where it may be chosen.
+    pub fn choose_with<'g>(
+        &self,
+        policy: Balance,
+        groups: &'g Groups,
+        (port, place): (u16, Option<GroupId>),
+        key: KeyRef<'_>,
+        now: Millis,
+    ) -> Option<&'g Group> {
+        let placed = place.and_then(|place| {
+            let mut candidates = candidates(groups, port, &[]);
+            candidates.find(|group| group.id == place)
+        });
+        placed.or_else(|| self.choose(policy, groups, port, key, &[], now))
+    }
+
     /// The group for a new key of a connection on the listened `port`, none of `tried`.
     ///
     /// Groups with room for a connection (`max_connections`) are preferred; where none has any, one is
@@ -40,19 +57,10 @@ impl Balancer {
         tried: &[GroupId],
         now: Millis,
     ) -> Option<&'g Group> {
-        let takes_new = |group: &&Group| group.status() == Status::Up && group.serves(port);
-        let ordinary = groups
-            .iter()
-            .filter(takes_new)
-            .any(|group| !group.is_backup());
-        let may_have = |group: &&Group| {
-            group.is_backup() != ordinary && !tried.contains(&group.id) && takes_new(group)
-        };
+        let may_have = candidates(groups, port, tried);
         let has_room = |group: &&Group| group.counters.places.has_room();
-        let needs_room = groups.iter().filter(may_have).any(|group| has_room(&group));
-        let candidates = groups
-            .iter()
-            .filter(|group| may_have(group) && (!needs_room || has_room(group)));
+        let needs_room = may_have.clone().any(|group| has_room(&group));
+        let candidates = may_have.filter(|group| !needs_room || has_room(group));
         match policy {
             Balance::LeastSticks => self.least_loaded(groups, candidates, now, |group| {
                 let sticks = group.counters.sticks();
@@ -153,6 +161,21 @@ impl Balancer {
         }
         Some(chosen)
     }
+}
+
+/// The groups that may be given a new key of a connection on the listened `port`, none of `tried`,
+/// whether they have room for it or not.
+fn candidates<'g>(
+    groups: &'g Groups,
+    port: u16,
+    tried: &[GroupId],
+) -> impl Iterator<Item = &'g Group> + Clone {
+    let takes_new = move |group: &&Group| group.status() == Status::Up && group.serves(port);
+    let mut taking = groups.iter().filter(takes_new);
+    let ordinary = taking.any(|group| !group.is_backup());
+    groups.iter().filter(move |group| {
+        group.is_backup() != ordinary && !tried.contains(&group.id) && takes_new(group)
+    })
 }
 
 fn least<'g>(

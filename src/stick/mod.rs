@@ -51,6 +51,9 @@ pub struct Ask<'a> {
     pub port: u16,
     /// The groups of the generation that the connection read.
     pub groups: &'a Groups,
+    /// The group with which the connection has a place already: a new key is given it, where it
+    /// takes new keys.
+    pub place: Option<GroupId>,
     /// Where a late answer goes.
     pub ticket: Ticket,
     /// The time now.
@@ -146,6 +149,13 @@ pub struct Stale;
 pub trait Sticks: Send + Sync {
     /// Which group a connection goes to.
     fn route(&self, ask: &Ask<'_>) -> Route;
+
+    /// Whether `established` would take the answer now; changes nothing.
+    fn still_holds(&self, stick: StickRef, groups: &Groups, now: Millis) -> bool;
+
+    /// Whether routes send the keys that a group has there: in a cluster by what was agreed on,
+    /// whatever this node finds.
+    fn is_served(&self, group: GroupId, groups: &Groups) -> bool;
 
     /// The target of an answer is connected: the entry becomes active and is held.
     fn established(&self, stick: StickRef, groups: &Groups, now: Millis) -> Result<(), Stale>;

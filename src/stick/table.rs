@@ -170,6 +170,18 @@ impl Table {
         }
     }
 
+    /// The group for a new key.
+    fn choose<'g>(
+        &self,
+        shard: &Shard,
+        ask: &Ask<'g>,
+        key: KeyRef<'_>,
+        now: Millis,
+    ) -> Option<&'g Group> {
+        let (balance, at) = (shard.settings.balance, (ask.port, ask.place));
+        self.balancer.choose_with(balance, ask.groups, at, key, now)
+    }
+
     /// Answers from an entry, or gives it to another group where it no longer binds.
     fn route_known(&self, shard: &mut Shard, slot: u32, ask: &Ask<'_>, now: Millis) -> Route {
         let entry = &shard.slab[slot];
@@ -184,10 +196,7 @@ impl Table {
             return answer(shard, slot, false);
         }
         let key = entry.key();
-        let Some(group) =
-            self.balancer
-                .choose(shard.settings.balance, ask.groups, ask.port, key, &[], now)
-        else {
+        let Some(group) = self.choose(shard, ask, key, now) else {
             return refuse(shard, Refusal::NoGroup);
         };
         shard.assign(slot, group.id, now);
@@ -224,10 +233,7 @@ impl Sticks for Table {
         if let Some(slot) = self.find(&shard, ip_hash, ask, now) {
             return self.route_known(&mut shard, slot, ask, now);
         }
-        let Some(group) =
-            self.balancer
-                .choose(shard.settings.balance, ask.groups, ask.port, key, &[], now)
-        else {
+        let Some(group) = self.choose(&shard, ask, key, now) else {
             return refuse(&mut shard, Refusal::NoGroup);
         };
         if !self.reserve(shard.settings.max_entries) {
@@ -250,6 +256,17 @@ impl Sticks for Table {
         shard.tally.assignments += 1;
         group.counters.sticks.fetch_add(1, Ordering::Relaxed);
         answer(&shard, slot, true)
+    }
+
+    fn still_holds(&self, stick: StickRef, groups: &Groups, _: Millis) -> bool {
+        self.shard_of(stick).is_some_and(|shard| {
+            let slot = shard.current(stick);
+            slot.is_some_and(|slot| usable(groups, shard.slab[slot].group).is_some())
+        })
+    }
+
+    fn is_served(&self, group: GroupId, groups: &Groups) -> bool {
+        usable(groups, group).is_some()
     }
 
     fn established(&self, stick: StickRef, groups: &Groups, now: Millis) -> Result<(), Stale> {

@@ -30,6 +30,7 @@ mod disks;
 mod expiry;
 mod harness;
 mod keepalived;
+mod limits;
 mod many;
 mod members;
 mod migrating;

@@ -109,9 +109,10 @@ fn a_namespace_has_its_own_port_range() {
 #[test]
 fn a_session_line_is_read() {
     let line = "2026-01-01T00:00:00.000Z INFO tcpffee::session client=127.1.2.3:40000 \
-                key=127.1.2.3 port=5280 group=- target=- in=0 out=12 connect_ms=- duration_ms=3 \
-                end=no_group";
+                key=127.1.2.3 port=5280 group=- target=- in=0 out=12 queued_ms=2 connect_ms=- \
+                duration_ms=3 end=no_group";
     let session = Session::parse(line).unwrap();
     assert_eq!((session.group, session.bytes_out), (None, 12));
+    assert_eq!((session.queued_ms, session.connect_ms), (2, None));
     assert_eq!(session.end, "no_group");
 }

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support;
+use support::backend::Unresponsive;
 use support::wait::holds_within;
-use support::{Fleet, Proxy, Settings, client, eventually, http, parallel};
+use support::{Backend, Fleet, Proxy, Settings, client, eventually, http, netns, parallel};
 
 const PORT: u16 = 5280;
 /// Connections one after the other, as fast as one client makes them.
@@ -28,6 +30,16 @@ fn queued(proxy: &Proxy) -> u64 {
 
 fn eventually_queued(proxy: &Proxy, count: u64) {
     eventually("so many wait", || queued(proxy) == count);
+}
+
+/// Connections that have a place with group 0.
+fn taken(proxy: &Proxy) -> u64 {
+    let group = http::json(proxy.statistics(), "/api/v1/groups/0");
+    group["places_taken"].as_u64().unwrap()
+}
+
+fn eventually_taken(proxy: &Proxy, count: u64) {
+    eventually("so many places are taken", || taken(proxy) == count);
 }
 
 /// A connection with its server.
@@ -51,10 +63,11 @@ fn who_finds_a_group_full_waits_and_is_served_when_a_place_is_free() {
     let group = http::json(proxy.statistics(), "/api/v1/groups/0");
     assert_eq!(group["max_connections"], 2);
     let metrics = http::get(proxy.statistics(), "/metrics").text();
-    assert!(
-        metrics.contains("\ntcpffee_group_queued{group=\"0\"} 1\n"),
-        "{metrics}"
-    );
+    for figure in ["queued{group=\"0\"} 1", "places_taken{group=\"0\"} 2"] {
+        let line = format!("\ntcpffee_group_{figure}\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+    assert_eq!(group["places_taken"], 2);
     let health = http::json(proxy.statistics(), "/api/v1/health");
     let warned = "group 0 is full (2 connections, max_connections): 1 more wait, of at most 1024";
     assert!(
@@ -73,7 +86,9 @@ fn who_finds_a_group_full_waits_and_is_served_when_a_place_is_free() {
     assert_eq!(client::read_line(&waits).unwrap(), "g0");
     client::exchange(&waits, b"hello").unwrap();
     client::exchange(&other, b"still here").unwrap();
-    assert_eq!(queued(&proxy), 0);
+    assert_eq!((queued(&proxy), taken(&proxy)), (0, 2));
+    drop((waits, other));
+    eventually_taken(&proxy, 0);
 }
 
 #[test]
@@ -89,6 +104,8 @@ fn who_waits_too_long_is_reset() {
         (session.end.as_str(), session.group),
         ("group_full", Some(0))
     );
+    assert!(session.queued_ms >= 1_000, "{session:?}");
+    assert_eq!(session.connect_ms, None);
     proxy.log.wait("why", |line| {
         line.contains("had no place for it within queue_timeout")
     });
@@ -190,6 +207,8 @@ fn a_crowd_is_served_through_few_places_and_every_place_comes_back() {
     eventually_queued(&proxy, 1);
     drop(all);
     assert_eq!(client::read_line(&waits).unwrap(), "g0");
+    drop(waits);
+    eventually_taken(&proxy, 0);
 }
 
 #[test]
@@ -207,6 +226,10 @@ fn when_as_many_wait_as_may_the_next_one_is_reset() {
     queue.push(waiting(&fleet, 2));
     eventually_queued(&proxy, u64::from(MAX_QUEUED));
     client::exchange(&stays, b"still here").unwrap();
+    queue.into_iter().for_each(client::reset);
+    eventually_queued(&proxy, 0);
+    drop(stays);
+    eventually_taken(&proxy, 0);
 }
 
 #[test]
@@ -284,7 +307,7 @@ fn a_failed_connect_gives_its_place_back() {
     proxy
         .log
         .wait_sessions(5, "all", |session| session.end == "connect_failed");
-    assert_eq!(queued(&proxy), 0);
+    assert_eq!((queued(&proxy), taken(&proxy)), (0, 0));
 }
 
 #[test]
@@ -316,4 +339,261 @@ fn groups_without_a_bound_are_not_concerned() {
         .collect();
     assert!(open.iter().all(|(name, _)| name == "g1"));
     assert_eq!(queued(&proxy), 0);
+}
+
+#[test]
+fn however_a_connection_ends_its_place_is_given_back() {
+    let [closed, silent, closing] = [5281, 5282, 5283];
+    let fleet = Fleet::on_ports(2, &[PORT]);
+    let block = &fleet.block;
+    let at = |group: u8, port: u16| SocketAddr::new(block.backend(group).into(), port);
+    let _silent = Unresponsive::start(at(2, silent));
+    let _closing = Backend::closing("closing", block.backend(3), &[closing]);
+    let portmap = [
+        (PORT, at(0, PORT).to_string()),
+        (closed, at(2, closed).to_string()),
+        (silent, at(2, silent).to_string()),
+        (closing, at(3, closing).to_string()),
+    ];
+    let settings = bounded(&fleet, 2)
+        .ports(&[PORT, closed, silent, closing])
+        .group_ports(0, &portmap)
+        .group_set(1, "disabled", true)
+        .set("connect_timeout", 1)
+        .set("queue_timeout", 1)
+        .set("idle_timeout", 5);
+    let mut proxy = Proxy::start(&settings);
+    let from = |client: u32| block.client(client);
+    let both = |client: u32| [held(&fleet, client), held(&fleet, client)];
+
+    assert_eq!(fleet.served_by(0, PORT), "g0");
+    let finished = client::connect(from(1), fleet.listener(closing)).unwrap();
+    client::drain(&finished);
+    drop(finished);
+    client::reset(held(&fleet, 2));
+    client::expect_reset(from(3), fleet.listener(closed));
+    let late = client::connect(from(4), fleet.listener(silent)).unwrap();
+    let leaves = client::connect(from(5), fleet.listener(silent)).unwrap();
+    eventually_taken(&proxy, 2);
+    client::reset(leaves);
+    client::drain(&late);
+    eventually_taken(&proxy, 0);
+    let idle = both(6);
+    client::reset(waiting(&fleet, 7));
+    client::expect_reset(from(8), fleet.listener(PORT));
+    for stream in &idle {
+        client::drain(stream);
+    }
+    eventually_taken(&proxy, 0);
+    let cut = both(9);
+    let resets = settings.clone().group_set(0, "on_disabled", "reset");
+    proxy.reload_ok(&resets.group_set(0, "disabled", true));
+    for stream in &cut {
+        client::drain(stream);
+    }
+    proxy.reload_ok(&settings);
+    let drained = both(10);
+    let drains = settings.clone().group_set(0, "drain_timeout", 1);
+    proxy.reload_ok(&drains.group_set(0, "drain", true));
+    for stream in &drained {
+        client::drain(stream);
+    }
+    proxy.reload_ok(&settings);
+    let left = both(11);
+    proxy.reload_ok(&settings.clone().without_group(0));
+    drop(left);
+    proxy
+        .log
+        .wait_sessions(2, "of a group that is gone", |session| {
+            session.key == from(11).to_string()
+        });
+    proxy.reload_ok(&settings);
+
+    for end in [
+        "client_finished",
+        "target_finished",
+        "client_reset",
+        "connect_failed",
+        "connect_timeout",
+        "group_full",
+        "idle_timeout",
+        "group_disabled",
+        "drain_timeout",
+    ] {
+        proxy.log.wait_session(end, |session| session.end == end);
+    }
+    let one = |session: &support::Session| session.end == "client_left";
+    proxy.log.wait_sessions(2, "queued and connecting", one);
+    eventually_taken(&proxy, 0);
+    assert_eq!(queued(&proxy), 0);
+}
+
+#[test]
+fn who_finds_no_port_or_has_no_valid_header_leaves_no_place_taken() {
+    netns::in_new_namespace(|| {
+        netns::sysctl("net.ipv4.ip_local_port_range", "40000 40199");
+        let fleet = Fleet::new(1);
+        let block = fleet.block.address(0, 0);
+        let settings = bounded(&fleet, 1_000).set("accept_proxy_from", format!("{block}/16"));
+        let mut proxy = Proxy::start(&settings);
+        let connect = |port: u16| {
+            // Bound below the range: the kernel keeps a bound port from connects of others.
+            let from = SocketAddr::new(fleet.block.client(1), port);
+            client::connect_from(from, fleet.listener(PORT), |_| Ok(()))
+        };
+        let silent = connect(10_000).unwrap();
+        let wrong = connect(10_001).unwrap();
+        (&wrong).write_all(b"hello\r\n").unwrap();
+        client::drain(&wrong);
+        client::drain(&silent);
+        for end in ["proxy_header_invalid", "proxy_header_timeout"] {
+            proxy.log.wait_session(end, |session| session.end == end);
+        }
+        assert_eq!(taken(&proxy), 0);
+        proxy.reload_ok(&bounded(&fleet, 1_000));
+        let served = |port| {
+            let stream = connect(port).ok()?;
+            client::read_line(&stream).ok().map(|_| stream)
+        };
+        let held: Vec<TcpStream> = (10_010..10_400).map_while(served).collect();
+        proxy
+            .log
+            .wait_session("no port", |session| session.end == "no_port");
+        let count = u64::try_from(held.len()).unwrap();
+        eventually_taken(&proxy, count);
+        held.into_iter().for_each(client::reset);
+        eventually_taken(&proxy, 0);
+    });
+}
+
+#[test]
+fn who_has_ended_its_side_in_order_while_it_waits_gets_its_answer() {
+    let fleet = Fleet::new(1);
+    let proxy = Proxy::start(&bounded(&fleet, 1).set("queue_timeout", 60));
+    let stays = held(&fleet, 0);
+    let waits = waiting(&fleet, 1);
+    (&waits).write_all(b"the request").unwrap();
+    waits.shutdown(Shutdown::Write).unwrap();
+    eventually_queued(&proxy, 1);
+    drop(stays);
+    assert_eq!(client::read_to_end(&waits).unwrap(), b"g0\nthe request");
+    let prefix = format!("{}:", fleet.block.client(1));
+    let session = proxy.log.wait_session("the one that waited", |session| {
+        session.client.starts_with(&prefix)
+    });
+    assert_eq!(session.end, "client_finished");
+    assert!(
+        session.connect_ms.unwrap() >= session.queued_ms,
+        "{session:?}"
+    );
+}
+
+/// Two groups of which each has one connection, its only one, and a client that waits for one of
+/// them longer than its stick lives: the settings, who waits, the connections by group, and the
+/// group that is waited for.
+fn outlived(
+    fleet: &Fleet,
+    queue_timeout: u32,
+) -> (Proxy, TcpStream, [Option<TcpStream>; 2], usize) {
+    let settings = bounded(fleet, 1).group_set(1, "max_connections", 1);
+    let settings = settings
+        .set("expiration", 1)
+        .set("queue_timeout", queue_timeout);
+    let proxy = Proxy::start(&settings);
+    let mut open = [None, None];
+    for client in 0..2 {
+        let (name, stream) =
+            client::greet(fleet.block.client(client), fleet.listener(PORT)).unwrap();
+        open[usize::from(name == "g1")] = Some(stream);
+    }
+    let waits = waiting(fleet, 5);
+    let group = support::wait::eventually_some("it waits", || {
+        let of = |group: usize| {
+            http::json(proxy.statistics(), &format!("/api/v1/groups/{group}"))["queued"] == 1
+        };
+        [0, 1].into_iter().find(|&group| of(group))
+    });
+    std::thread::sleep(Duration::from_millis(1_200)); // nothing tells that a stick has lapsed
+    (proxy, waits, open, group)
+}
+
+#[test]
+fn who_has_waited_longer_than_its_stick_lives_is_served_where_it_waited() {
+    let fleet = Fleet::new(2);
+    let (_proxy, waits, mut open, group) = outlived(&fleet, 60);
+    open[group] = None;
+    assert_eq!(client::read_line(&waits).unwrap(), format!("g{group}"));
+}
+
+#[test]
+fn whose_key_has_gone_elsewhere_while_it_waited_follows_it_and_no_server_sees_it_in_vain() {
+    let fleet = Fleet::new(2);
+    let (_proxy, waits, mut open, group) = outlived(&fleet, 60);
+    let other = 1 - group;
+    open[other] = None;
+    let (name, stays) = client::greet(fleet.block.client(5), fleet.listener(PORT)).unwrap();
+    assert_eq!(name, format!("g{other}"));
+    let accepted = fleet.backends[group].accepted();
+    open[group] = None;
+    // The place that it was given is another's now.
+    let (name, _open) = client::greet(fleet.block.client(9), fleet.listener(PORT)).unwrap();
+    assert_eq!(name, format!("g{group}"));
+    drop(stays);
+    assert_eq!(client::read_line(&waits).unwrap(), format!("g{other}"));
+    assert_eq!(fleet.backends[group].accepted(), accepted + 1);
+}
+
+#[test]
+fn all_waits_of_a_client_together_are_no_longer_than_queue_timeout() {
+    let fleet = Fleet::new(2);
+    let (proxy, waits, mut open, group) = outlived(&fleet, 4);
+    open[1 - group] = None;
+    let (_, _stays) = client::greet(fleet.block.client(5), fleet.listener(PORT)).unwrap();
+    std::thread::sleep(Duration::from_millis(1_500)); // most of its time, at the first group
+    open[group] = None;
+    client::drain(&waits);
+    let session = proxy
+        .log
+        .wait_session("in vain", |session| session.end == "group_full");
+    let in_all = 3_900..5_500;
+    assert!(in_all.contains(&session.queued_ms), "{session:?}");
+}
+
+#[test]
+fn bounds_that_come_and_go_while_clients_connect_count_every_connection() {
+    let fleet = Fleet::new(1);
+    let mut proxy = Proxy::start(&fleet.settings);
+    let (is_over, set) = (
+        std::sync::atomic::AtomicBool::new(false),
+        bounded(&fleet, 100_000),
+    );
+    let open: Vec<TcpStream> = std::thread::scope(|scope| {
+        let connect = || {
+            let mut open = Vec::new();
+            for client in 0.. {
+                if is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                open.push(held(&fleet, client % 50));
+                if open.len() > 50 {
+                    open.clear();
+                }
+            }
+            open
+        };
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(connect)).collect();
+        for _ in 0..15 {
+            proxy.reload_ok(&set);
+            proxy.reload_ok(&fleet.settings);
+        }
+        proxy.reload_ok(&set);
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect()
+    });
+    eventually_taken(&proxy, u64::try_from(open.len()).unwrap());
+    drop(open);
+    eventually_taken(&proxy, 0);
 }

@@ -162,6 +162,10 @@ pub struct Session {
     pub bytes_in: u64,
     /// `out=`: bytes to the client.
     pub bytes_out: u64,
+    /// `queued_ms=`
+    pub queued_ms: u64,
+    /// `connect_ms=`, `None` for `-`.
+    pub connect_ms: Option<u64>,
     /// `end=`
     pub end: String,
 }
@@ -182,6 +186,8 @@ impl Session {
             target: given(field("target")?),
             bytes_in: field("in")?.parse().ok()?,
             bytes_out: field("out")?.parse().ok()?,
+            queued_ms: field("queued_ms")?.parse().ok()?,
+            connect_ms: given(field("connect_ms")?).and_then(|ms| ms.parse().ok()),
             end: field("end")?.to_owned(),
         })
     }

@@ -131,7 +131,7 @@ pub static KEYS: &[Key] = &[
         "Listeners also take connections to other hosts' addresses that the packet filter hands them (nftables' `tproxy`): docs/TRANSPARENT.md. Needs CAP_NET_ADMIN or CAP_NET_RAW."),
     key(NewConnections, "bind_source", other("string or array", "an IP address or a range such as \"10.0.0.2-10.0.0.9\", or a list of them (at most 64 addresses, each once)"),
         Toml("[]"), "\"10.0.0.2-10.0.0.9\"",
-        "Addresses of this host that connections to the targets come from, used in turn: each has its own ports towards every target. Without any of a target's family the kernel chooses."),
+        "Addresses of this host that connections to the targets and health checks come from, used in turn: each has its own ports towards every target. Without any of a target's family the kernel chooses."),
 
     // Groups
     key(NewConnections, "groups.N.portmap", other("string or table", "an IP address, a host name or \"unix:/path\", or a table of listened port = \"address:port\" or \"unix:/path\""),
@@ -157,9 +157,9 @@ pub static KEYS: &[Key] = &[
     key(Live, "groups.N.max_connections", integer(1, 10_000_000), InWords("none"), "500",
         "Connections that the group may have at once through this node, those being made included. New keys prefer groups with room; whose group has none waits in its queue, at most 1,024 at a time, for up to `queue_timeout`. A lower bound cuts nobody."),
     key(NewConnections, "groups.N.send_proxy", Kind::Choice(SEND_PROXY), Toml("\"off\""), "\"v2\"",
-        "PROXY protocol header in front of every connection to the targets, health checks included."),
+        "PROXY protocol header in front of every connection to the targets, health checks included but for those at a `port` of their own."),
     key(NewConnections, "groups.N.transparent", Kind::Bool, Toml("false"), "true",
-        "Connect to the targets from the client's own address. Needs CAP_NET_ADMIN or CAP_NET_RAW, and routes that bring the targets' answers back: docs/TRANSPARENT.md. Of a name's addresses those of the client's IP family are used; a client whose address can be used towards none is given another group where its key is new, else reset. Not for Unix sockets. Health checks come from this host's address."),
+        "Connect to the targets from the client's own address. Needs CAP_NET_ADMIN or CAP_NET_RAW, and routes that bring the targets' answers back: docs/TRANSPARENT.md. Of a name's addresses those of the client's IP family are used; a client whose address can be used towards none is given another group where its key is new, else reset. Not for Unix sockets. Health checks come from this host, from `bind_source` where it is given."),
 
     // Health checks
     key(Live, "groups.N.healthchecks[].fall", integer(1, 1000), Toml("3"), "2",
@@ -174,6 +174,8 @@ pub static KEYS: &[Key] = &[
         "What one execution may take before it counts as a failure; at most `interval`."),
     key(Live, "groups.N.healthchecks[].port", PORT, InWords("each target's own"), "8080",
         "Port to check in place of the targets' own. Not where a target is a Unix socket."),
+    key(Live, "groups.N.healthchecks[].send_proxy", Kind::Choice(SEND_PROXY), InWords("that of the group; off where `port` is given"), "\"v1\"",
+        "PROXY protocol header in front of the check."),
     key(Live, "groups.N.healthchecks[].http_target", other("string", "a path that begins with \"/\", with a query or not, other characters percent-encoded as in a URL"),
         Toml("\"/\""), "\"/health\"",
         "Path to ask for. Any `http_` key makes the check an HTTP check."),

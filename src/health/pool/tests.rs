@@ -5,7 +5,7 @@
 use std::net::{SocketAddr, TcpListener};
 
 use super::*;
-use crate::config::{FallAction, HealthCheck, TargetAddr};
+use crate::config::{CheckHeader, FallAction, HealthCheck, TargetAddr};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -19,6 +19,7 @@ fn hanging(listener: &TcpListener) -> (Arc<Probe>, SocketAddr) {
         interval: LONG,
         timeout: LONG,
         port: None,
+        send_proxy: CheckHeader::AsConnections,
         http: Some(crate::config::HttpCheck {
             target: "/".to_owned(),
             method: crate::config::HttpMethod::Get,

@@ -11,7 +11,7 @@ use std::time::Instant;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::*;
-use crate::config::{FallAction, HttpCheck, HttpMethod};
+use crate::config::{CheckHeader, FallAction, HttpCheck, HttpMethod};
 use crate::fault::Fault;
 
 mod sources; // checks from `bind_source`
@@ -34,6 +34,7 @@ fn tcp_check(timeout: Duration) -> HealthCheck {
         interval: timeout,
         timeout,
         port: None,
+        send_proxy: CheckHeader::AsConnections,
         http: None,
     }
 }

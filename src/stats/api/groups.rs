@@ -35,6 +35,9 @@ pub struct Group {
     pub connections: u64,
     /// Connections that it may have at once through this node; null where that is not bounded.
     pub max_connections: Option<u64>,
+    /// Places that are taken now: connections with it, and those being made or about to be, beyond
+    /// the bound where that was lowered; null where that is not bounded.
+    pub places_taken: Option<u64>,
     /// Connections that wait for a place with it now.
     pub queued: u64,
     /// Connections that were given to it, since the start.

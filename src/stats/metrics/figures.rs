@@ -67,6 +67,8 @@ pub struct Group {
     pub max_connections: Option<u64>,
     /// Connections that wait for a place with it.
     pub queued: u64,
+    /// Connections that have one of those places.
+    pub places_taken: u64,
     /// What went to it.
     pub traffic: GroupTraffic,
     /// Its distinct targets.
@@ -164,6 +166,7 @@ impl Group {
             status: group.status(),
             sticks: group.counters.sticks(),
             max_connections: group.max_connections,
+            places_taken: group.counters.places.taken(),
             queued: group.counters.places.queued(),
             traffic: proxy.group(group.id),
             targets: targets

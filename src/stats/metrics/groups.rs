@@ -74,9 +74,16 @@ fn write_places(figures: &Figures, text: &mut Text) {
     .bounded(MAX_SERIES, ["group"], &[], &queued, None);
     let bounded = figures.groups.iter().filter_map(|group| {
         let max = group.max_connections?;
-        Some(([group.id.to_string()], max))
+        Some((group.id.to_string(), max, group.places_taken))
     });
-    let bounds: Vec<_> = bounded.collect();
+    let (bounds, taken): (Vec<_>, Vec<_>) = bounded
+        .map(|(id, max, taken)| (([id.clone()], max), ([id], taken)))
+        .unzip();
+    text.gauge(
+        "tcpffee_group_places_taken",
+        "Connections with a group now, those being made included, where they are bounded.",
+    )
+    .bounded(MAX_SERIES, ["group"], &[], &taken, None);
     text.gauge(
         "tcpffee_group_max_connections",
         "Connections that a group may have at once, where that is bounded.",

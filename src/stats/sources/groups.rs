@@ -67,6 +67,7 @@ impl Sources {
             sticks,
             connections: traffic.connections,
             max_connections: group.max_connections,
+            places_taken: group.max_connections.map(|_| group.counters.places.taken()),
             queued: group.counters.places.queued(),
             connections_total: traffic.connections_total,
             bytes_in: traffic.bytes_in,

@@ -65,6 +65,19 @@ fn equal_loads_go_to_the_lower_id() {
 }
 
 #[test]
+fn who_has_a_place_is_given_its_group_where_that_takes_new_keys() {
+    let cluster = Cluster::new();
+    let groups = cluster.groups([up(1), up(2), up(3).backup(), up(4).status(Status::Draining)]);
+    let choose = |place: Option<u32>| {
+        let (balancer, at) = (Balancer::default(), (PORT, place.map(GroupId)));
+        let chosen = balancer.choose_with(Balance::LeastSticks, &groups, at, key(1), Millis(0));
+        chosen.unwrap().id.0
+    };
+    let places = [None, Some(1), Some(2), Some(3), Some(4), Some(9)];
+    assert_eq!(places.map(choose), [1, 1, 2, 1, 1, 1]);
+}
+
+#[test]
 fn round_robin_spreads_the_turns_of_a_heavy_group() {
     let groups = Cluster::new().groups([up(1).weight(5), up(2), up(3)]);
     let balancer = Balancer::default();

@@ -161,6 +161,7 @@ pub fn ask<'a>(key: KeyRef<'a>, groups: &'a Groups, now: Millis) -> Ask<'a> {
         client: Client::Key(key),
         port: PORT,
         groups,
+        place: None,
         ticket: Ticket {
             worker: 0,
             token: 0,

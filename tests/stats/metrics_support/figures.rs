@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tcpffee::config::{FallAction, GroupId, HealthCheck, HttpCheck, HttpMethod, TargetAddr};
+use tcpffee::config::{
+    CheckHeader, FallAction, GroupId, HealthCheck, HttpCheck, HttpMethod, TargetAddr,
+};
 use tcpffee::groups::Status;
 use tcpffee::health::{CheckId, CheckView, Durations, State, Streak, TargetView};
 use tcpffee::histogram::Histogram;
@@ -90,6 +92,7 @@ fn groups() -> Vec<Group> {
         sticks: 21,
         max_connections: Some(47),
         queued: 48,
+        places_taken: 46,
         traffic,
         targets: vec![target],
     };
@@ -100,6 +103,7 @@ fn groups() -> Vec<Group> {
         sticks: 0,
         max_connections: None,
         queued: 0,
+        places_taken: 3,
         traffic: GroupTraffic::default(),
         targets: Vec::new(),
     };
@@ -134,6 +138,7 @@ fn check() -> CheckView {
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(2),
         port: None,
+        send_proxy: CheckHeader::AsConnections,
         http: Some(http),
     };
     let target = TargetView {

@@ -94,6 +94,11 @@ impl Stage {
         &mut self.nodes[node - 1]
     }
 
+    /// A group's server.
+    pub fn server(&self, group: u32) -> &Backend {
+        &self.servers[usize::try_from(group).expect("few groups")]
+    }
+
     /// The nodes that have a process.
     pub fn running_nodes(&self) -> Vec<usize> {
         let running = self.nodes.iter().filter(|node| node.runs());

@@ -100,3 +100,18 @@ fn targets_of_another_family_are_checked_from_wherever_the_kernel_chooses() {
     assert_eq!(outcome, Outcome::Passed);
     assert_eq!(peers.recv_timeout(PLENTY).unwrap().to_string(), "127.0.0.1");
 }
+
+#[test]
+fn an_address_out_of_this_hosts_reach_hides_neither_anothers_refusal_nor_its_answer() {
+    let list = sources(&[ELSEWHERE, "::1"]);
+    let out_of_reach: SocketAddr = "192.0.2.1:9".parse().unwrap();
+    let listener = TcpListener::bind("[::1]:0").unwrap();
+    let there = listener.local_addr().unwrap();
+    let probe = probe(&tcp_check(PLENTY), there);
+    let run = |addresses: [SocketAddr; 2]| probe.run(&addresses.map(Endpoint::Ip), &list);
+    assert_eq!(run([out_of_reach, there]), Outcome::Passed);
+    drop(listener);
+    for addresses in [[out_of_reach, there], [there, out_of_reach]] {
+        assert_eq!(run(addresses), Outcome::Failed(Failure::Refused));
+    }
+}

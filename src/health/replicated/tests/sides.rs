@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{FallAction, HealthCheck};
+use crate::config::{CheckHeader, FallAction, HealthCheck};
 use crate::health::replicated::command::MAX_CHECKS;
 use crate::health::replicated::dissent::Dissent;
 use crate::health::replicated::{heads, speech};
@@ -132,6 +132,7 @@ fn a_node_says_that_it_has_long_been_of_another_opinion_than_those_that_are_aliv
         interval: Duration::from_secs(2),
         timeout: Duration::from_secs(1),
         port: None,
+        send_proxy: CheckHeader::AsConnections,
         http: None,
     };
     let mut log = Log::all_passing(3);

@@ -121,7 +121,7 @@ function showFigures({ figures, trends, ended }, series, group) {
   say(figures[2], rate(series.in.now, bytes));
   say(figures[3], rate(series.out.now, bytes));
   say(trends[0], trend(series.sticks));
-  say(trends[1], trend(series.connections));
+  say(trends[1], [placesOf(group), trend(series.connections)].filter(Boolean).join(", "));
   say(trends[2], `${bytes(group.bytes_in)} total`);
   say(trends[3], `${bytes(group.bytes_out)} total`);
   const failed = ["connect_failed", "connect_timeout", "target_reset", "target_lost"]
@@ -129,6 +129,14 @@ function showFigures({ figures, trends, ended }, series, group) {
     .map((reason) => `${reason.replaceAll("_", " ")} ${count(group.ended[reason])}`);
   say(ended, failed.length > 0 ? `Since the start: ${failed.join(", ")}` : "");
   show(ended, failed.length > 0);
+}
+
+/** How many connections a group may have, where that is bounded, and how many wait for a place. */
+function placesOf({ max_connections: most, queued }) {
+  if (most === null) {
+    return "";
+  }
+  return queued === 0 ? `of ${count(most)}` : `of ${count(most)}, ${count(queued)} waiting`;
 }
 
 function trend(series) {

@@ -133,7 +133,7 @@ impl Node {
         best.map(|(_, _, group)| group)
     }
 
-    fn is_usable(&self, group: GroupId, groups: &Groups) -> bool {
+    pub(super) fn is_usable(&self, group: GroupId, groups: &Groups) -> bool {
         let agreed = self.replica.agreed_ref();
         match agreed.groups.get(&group) {
             Some(known) => known.status.is_usable(),

@@ -45,6 +45,24 @@ impl Sticks for Node {
         }
     }
 
+    fn still_holds(&self, stick: StickRef, _: &Groups, _: Millis) -> bool {
+        let Some(mut shard) = self.shard_behind(stick) else {
+            return false;
+        };
+        let Some(entry) = shard.current(stick).cloned() else {
+            return false;
+        };
+        let record = shard.get(stick.slot);
+        record.is_some_and(|record| self.may_begin(record.key.as_ref(), &entry, self.outside.now()))
+    }
+
+    fn is_served(&self, group: GroupId, groups: &Groups) -> bool {
+        match self.decides_alone() {
+            true => self.is_usable(group, groups),
+            false => self.replica.agreed_ref().is_usable(group),
+        }
+    }
+
     fn established(&self, stick: StickRef, _: &Groups, _: Millis) -> Result<(), Stale> {
         let now = self.outside.now();
         let mut shard = self.shard_behind(stick).ok_or(Stale)?;
@@ -374,7 +392,10 @@ impl Node {
                 let group = match known.filter(|entry| entry.is_alone()) {
                     _ if is_put_off => None,
                     Some(given_alone) => Some(self.propose_again(given_alone.group)),
-                    None => self.propose_group(ask.groups, ask.port, key, Some(ask.now)),
+                    None => {
+                        let at = (ask.port, ask.place);
+                        self.propose_group(ask.groups, at, key, Some(ask.now))
+                    }
                 };
                 *none = Some(super::record::Asking {
                     waiters: vec![waiter],
@@ -399,21 +420,23 @@ impl Node {
         Waiter {
             ticket: ask.ticket,
             port: ask.port,
+            place: ask.place,
             until: self.outside.now().plus(patience_ms),
         }
     }
 
-    /// The group for a new key, asked for `now`, or again after that; until the log has answered it counts as one of the group's sticks.
+    /// The group for a new key that is asked for on a port, with a place or without, `now`, or again
+    /// after that; until the log has answered it counts as one of the group's sticks.
     pub(super) fn propose_group(
         &self,
         groups: &Groups,
-        port: u16,
+        at: (u16, Option<GroupId>),
         key: KeyRef<'_>,
         now: Option<Millis>,
     ) -> Option<GroupId> {
         let now = self.balancer.time(now);
         let balance = self.policy.load().balance;
-        let group = self.balancer.choose(balance, groups, port, key, &[], now)?;
+        let group = self.balancer.choose_with(balance, groups, at, key, now)?;
         group.counters.sticks.fetch_add(1, Ordering::Relaxed);
         Some(group.id)
     }

@@ -160,10 +160,11 @@ impl Node {
         let now = self.outside.now();
         let mut asking = asking;
         asking.waiters.retain(|waiter| now < waiter.until);
-        let Some(port) = asking.waiters.first().map(|waiter| waiter.port) else {
+        let first = asking.waiters.first();
+        let Some(at) = first.map(|waiter| (waiter.port, waiter.place)) else {
             return;
         };
-        let chosen = self.groups(|groups| self.propose_group(groups, port, key.as_ref(), None));
+        let chosen = self.groups(|groups| self.propose_group(groups, at, key.as_ref(), None));
         let group = chosen.flatten();
         if group.is_none() && !self.may_have_entry(key) {
             for waiter in asking.waiters {

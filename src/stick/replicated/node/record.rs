@@ -82,6 +82,8 @@ pub(super) struct Asking {
 pub(super) struct Waiter {
     pub ticket: Ticket,
     pub port: u16,
+    /// The group with which it has a place already.
+    pub place: Option<GroupId>,
     /// When it waits no longer.
     pub until: NodeTime,
 }

@@ -888,6 +888,7 @@ fn ask(key: u32, token: u64, groups: &Groups) -> Ask<'_> {
         }),
         port: PORT,
         groups,
+        place: None,
         ticket: Ticket { worker: 0, token },
         now: Millis(0),
     }
