@@ -304,12 +304,12 @@ impl Worker {
         {
             return self.reroute(id);
         }
-        if let Some(group) = groups.get(answer.group) {
-            if let (Status::Draining, Some(timeout)) = (group.status(), group.drain_timeout) {
-                let check = now + timeout;
-                self.next_drain_check =
-                    Some(self.next_drain_check.map_or(check, |next| next.min(check)));
-            }
+        if let Some(group) = groups.get(answer.group)
+            && let (Status::Draining, Some(timeout)) = (group.status(), group.drain_timeout)
+        {
+            let check = now + timeout;
+            self.next_drain_check =
+                Some(self.next_drain_check.map_or(check, |next| next.min(check)));
         }
         let session = self.session(id);
         // In the generation by which its end is counted: the one in force may not have the group.
