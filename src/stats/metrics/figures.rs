@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock::Millis;
 use crate::config::GroupId;
 use crate::groups::{self, Status};
 use crate::health::{self, CheckView, Durations};
@@ -69,6 +70,8 @@ pub struct Group {
     pub queued: u64,
     /// Connections that have one of those places.
     pub places_taken: u64,
+    /// Seconds for which its share of new keys goes on rising, where it may start slowly.
+    pub slow_start_seconds_left: Option<u64>,
     /// What went to it.
     pub traffic: GroupTraffic,
     /// Its distinct targets.
@@ -93,6 +96,8 @@ pub struct Rest {
     pub is_healthy: bool,
     /// When the process started, in seconds since 1970.
     pub started_unix_seconds: f64,
+    /// Now, by the process's clock.
+    pub now: Millis,
     /// Attempts to put another configuration in force.
     pub reloads: Reloads,
     /// Saves of the stick table.
@@ -136,7 +141,9 @@ impl Figures {
             totals: proxy.totals(),
             ports: proxy.ports(),
             ended_without_group: End::ALL.map(|end| proxy.ended_without_group(end)),
-            groups: groups.map(|group| Group::of(group, proxy)).collect(),
+            groups: groups
+                .map(|group| Group::of(group, proxy, rest.now))
+                .collect(),
             other_groups: proxy.other_groups(&generation),
             sticks: table.counts(),
             max_sticks: table.settings().max_entries as u64,
@@ -148,7 +155,7 @@ impl Figures {
 }
 
 impl Group {
-    fn of(group: &groups::Group, proxy: &proxy::View) -> Group {
+    fn of(group: &groups::Group, proxy: &proxy::View, now: Millis) -> Group {
         // Several ports may lead to one target, which is counted once.
         let targets: BTreeMap<String, u64> = group
             .targets()
@@ -168,6 +175,10 @@ impl Group {
             max_connections: group.max_connections,
             places_taken: group.counters.places.taken(),
             queued: group.counters.places.queued(),
+            slow_start_seconds_left: group.slow_start.map(|_| {
+                let left = group.slow_start_left(now).unwrap_or_default();
+                left.as_secs_f64().ceil() as u64
+            }),
             traffic: proxy.group(group.id),
             targets: targets
                 .into_iter()

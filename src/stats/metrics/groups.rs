@@ -89,6 +89,15 @@ fn write_places(figures: &Figures, text: &mut Text) {
         "Connections that a group may have at once, where that is bounded.",
     )
     .bounded(MAX_SERIES, ["group"], &[], &bounds, None);
+    let rising = figures.groups.iter().filter_map(|group| {
+        let left = group.slow_start_seconds_left?;
+        Some(([group.id.to_string()], left))
+    });
+    text.gauge(
+        "tcpffee_group_slow_start_seconds",
+        "Seconds for which the share of new keys of a group goes on rising, where it has slow_start.",
+    )
+    .bounded(MAX_SERIES, ["group"], &[], &rising.collect::<Vec<_>>(), None);
 }
 
 fn write_connections(figures: &Figures, traffics: &[Traffic<'_>], text: &mut Text) {

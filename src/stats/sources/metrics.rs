@@ -10,6 +10,7 @@ impl Sources {
     pub fn metrics(&self) -> String {
         let parts = &self.parts;
         let rest = Rest {
+            now: parts.clock.now(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             is_healthy: self.health().status == api::HealthStatus::Ok,
             started_unix_seconds: unix_seconds(self.started),

@@ -93,6 +93,7 @@ fn groups() -> Vec<Group> {
         max_connections: Some(47),
         queued: 48,
         places_taken: 46,
+        slow_start_seconds_left: Some(49),
         traffic,
         targets: vec![target],
     };
@@ -104,6 +105,7 @@ fn groups() -> Vec<Group> {
         max_connections: None,
         queued: 0,
         places_taken: 3,
+        slow_start_seconds_left: None,
         traffic: GroupTraffic::default(),
         targets: Vec::new(),
     };
@@ -179,6 +181,7 @@ fn rest() -> Rest {
         journal_failures: 54,
     };
     Rest {
+        now: tcpffee::clock::Millis(1_000_000),
         version: "1.2.3".to_owned(),
         is_healthy: true,
         started_unix_seconds: 1_700_000_000.5,

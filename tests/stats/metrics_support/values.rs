@@ -58,6 +58,7 @@ fn every_figure_is_where_it_belongs() {
         ("tcpffee_group_max_connections", &[("group", "1")], 47.0),
         ("tcpffee_group_places_taken", &[("group", "1")], 46.0),
         ("tcpffee_group_queued", &[("group", "1")], 48.0),
+        ("tcpffee_group_slow_start_seconds", &[("group", "1")], 49.0),
         ("tcpffee_group_connections", &[("group", "1")], 22.0),
         ("tcpffee_group_connections_total", &[("group", "1")], 23.0),
         (
