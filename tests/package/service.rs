@@ -1,7 +1,10 @@
 //! The service under a real systemd: what systemd hears of it, and what it does about it.
 
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use crate::deb;
@@ -77,6 +80,34 @@ fn a_changed_file_takes_effect_by_systemctl_reload_port_80_included() {
     assert_eq!(machine.ask(1, 80).unwrap(), "alder");
     let status = machine.service("StatusText");
     assert!(status.contains("refused"), "{status}");
+}
+
+/// The sandbox lets the service reach a socket below /run, and the user decides who may.
+#[test]
+fn the_service_reaches_a_unix_socket_that_its_user_may_write_to() {
+    let Some(machine) = installed() else { return };
+    let path = machine.path("/run/server.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream.unwrap().write_all(b"by unix\n");
+        }
+    });
+    let allow = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    let file = "/etc/tcpffee/tcpffee.toml";
+    let to_socket = "portmap = \"unix:/run/server.sock\"";
+    machine.replace(file, "portmap = \"127.0.0.11\"", to_socket);
+    for other in ["[groups.1]\n", "[groups.2]\n"] {
+        machine.replace(file, other, &format!("{other}disabled = true\n"));
+    }
+    allow(0o600);
+    machine.ok("systemctl reload tcpffee");
+    assert!(machine.ask(1, 5280).is_err());
+    let journal = machine.journal();
+    let said = "does not answer at unix:/run/server.sock: Permission denied";
+    assert!(journal.contains(said), "{journal}");
+    allow(0o666);
+    assert_eq!(machine.ask(1, 5280).unwrap(), "by unix");
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Peer {
 }
 
 /// nginx's sections for an HTTP server that says who the client is, by its header.
-fn nginx_says_who(place: SocketAddr) -> String {
+fn nginx_says_who(place: impl std::fmt::Display) -> String {
     format!(
         "http {{ access_log off;
             client_body_temp_path DIRECTORY/body; proxy_temp_path DIRECTORY/proxy;
@@ -250,5 +250,38 @@ fn between_two_haproxies_the_clients_address_and_unique_id_arrive() {
         let client = stream.local_addr().unwrap();
         let id = format!("id-{}-{}", client.ip(), client.port());
         assert_eq!(ask(&stream), format!("{client} {entrance}{id}"));
+    }
+}
+
+/// nginx at a Unix socket learns of the client by its header, and checks of both kinds pass there.
+#[test]
+fn nginx_at_a_unix_socket_knows_the_client() {
+    if !real::has_all(&NGINX) {
+        return;
+    }
+    let block = Block::claim();
+    let place = real::directory();
+    let socket = format!("unix:{}", place.path().join("nginx.sock").display());
+    let _nginx = Peer::nginx(&nginx_says_who(&socket), &[]);
+    eventually("nginx listens", || place.path().join("nginx.sock").exists());
+    for version in ["v1", "v2"] {
+        let settings = before(&block, version).group_set(0, "portmap", socket.clone());
+        let proxy = Proxy::start(&settings);
+        for number in 0..10 {
+            let to = block.listener(PORT);
+            let stream = client::connect(block.client(number), to).unwrap();
+            let expected = format!("{} {to}", stream.local_addr().unwrap());
+            assert_eq!(ask(&stream), expected, "{version}");
+        }
+        eventually("both checks have passed", || {
+            let checks = support::http::json(proxy.statistics(), "/api/v1/healthchecks");
+            let checks = checks.as_array().unwrap();
+            let passed = |check: &serde_json::Value| {
+                let target = &check["targets"][0];
+                assert_eq!(target["target"], socket.as_str());
+                target["passed"].as_u64() > Some(1) && target["failed"] == 0
+            };
+            checks.len() == 2 && checks.iter().all(passed)
+        });
     }
 }

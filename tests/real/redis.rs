@@ -174,3 +174,60 @@ fn each_client_finds_its_value_again_on_either_port() {
         .map(|server| server.number(&setting.block, "DBSIZE", ":"));
     assert_eq!(keys, [20, 20]);
 }
+
+/// Servers that listen at Unix sockets and nowhere else.
+#[test]
+fn redis_benchmark_runs_whole_over_unix_sockets() {
+    if !real::has_all(PROGRAMS) {
+        return;
+    }
+    let block = Block::claim();
+    let mut settings = Settings::new(&block).ports(&PORTS);
+    let mut servers = Vec::new();
+    for id in 0..2 {
+        let directory = real::directory();
+        let socket = directory.path().join("redis.sock");
+        let program = real::find("redis-server", "redis-server");
+        let mut command = real::command(&program, real::User::Same);
+        command
+            .args(["--port", "0", "--save", "", "--appendonly", "no"])
+            .args(["--daemonize", "no", "--unixsocketperm", "777"])
+            .arg("--unixsocket")
+            .arg(&socket)
+            .arg("--dir")
+            .arg(directory.path());
+        let server = Server::start(command, directory.path(), &[]);
+        support::eventually("redis listens", || socket.exists());
+        settings = settings.group_set(id, "portmap", format!("unix:{}", socket.display()));
+        servers.push((server, directory));
+    }
+    let proxy = Proxy::start(&settings);
+    let to = block.listener(PORTS[0]);
+    let requests = support::scaled("3000", "100000");
+    let report = benchmark(
+        to,
+        &["-n", requests, "-t", "set,get", "-c", "30", "-d", "5000"],
+    );
+    assert!(
+        report.contains("\"SET\"") && report.contains("\"GET\""),
+        "{report}"
+    );
+    for number in 1..=20 {
+        let from = block.client(number);
+        let set = format!("SET mine{number} value{number}");
+        assert!(command(from, to, &set).starts_with("+OK"));
+        let get = format!("GET mine{number}");
+        let got = command(from, block.listener(PORTS[1]), &get);
+        assert!(got.contains(&format!("\r\nvalue{number}\r\n")), "{got}");
+    }
+    let sessions = proxy.log.wait_sessions(90, "of the clients", |_| true);
+    let by_target = |id: usize| {
+        let target = format!("unix:{}", servers[id].1.path().join("redis.sock").display());
+        sessions
+            .iter()
+            .filter(move |s| s.target.as_ref() == Some(&target))
+            .count()
+    };
+    assert!(by_target(0) > 0 && by_target(1) > 0);
+    assert_eq!(by_target(0) + by_target(1), sessions.len());
+}
