@@ -568,16 +568,16 @@ fn who_has_ended_its_side_in_order_while_it_waits_gets_its_answer() {
     );
 }
 
-/// Two groups of which each has one connection, its only one, and a client that waits for one of
-/// them longer than its stick lives: the settings, who waits, the connections by group, and the
-/// group that is waited for.
+/// Two groups of which each has one connection, its only one, and two of a client that wait for one
+/// of them longer than its stick lives, in which neither may be sent elsewhere for want of room: who
+/// waits, the connections by group, and the group that is waited for.
 fn outlived(
     fleet: &Fleet,
     queue_timeout: u32,
-) -> (Proxy, TcpStream, [Option<TcpStream>; 2], usize) {
+) -> (Proxy, [TcpStream; 2], [Option<TcpStream>; 2], usize) {
     let settings = bounded(fleet, 1).group_set(1, "max_connections", 1);
     let settings = settings
-        .set("expiration", 1)
+        .set("expiration", 2)
         .set("queue_timeout", queue_timeout);
     let proxy = Proxy::start(&settings);
     let mut open = [None, None];
@@ -586,21 +586,23 @@ fn outlived(
             client::greet(fleet.block.client(client), fleet.listener(PORT)).unwrap();
         open[usize::from(name == "g1")] = Some(stream);
     }
+    let of = |group: usize, count: u64| {
+        http::json(proxy.statistics(), &format!("/api/v1/groups/{group}"))["queued"] == count
+    };
     let waits = waiting(fleet, 5);
     let group = support::wait::eventually_some("it waits", || {
-        let of = |group: usize| {
-            http::json(proxy.statistics(), &format!("/api/v1/groups/{group}"))["queued"] == 1
-        };
-        [0, 1].into_iter().find(|&group| of(group))
+        [0, 1].into_iter().find(|&group| of(group, 1))
     });
-    std::thread::sleep(Duration::from_millis(1_200)); // nothing tells that a stick has lapsed
-    (proxy, waits, open, group)
+    let another = waiting(fleet, 5);
+    eventually("it waits behind", || of(group, 2));
+    std::thread::sleep(Duration::from_millis(2_200)); // nothing tells that a stick has lapsed
+    (proxy, [waits, another], open, group)
 }
 
 #[test]
 fn who_has_waited_longer_than_its_stick_lives_is_served_where_it_waited() {
     let fleet = Fleet::new(2);
-    let (_proxy, waits, mut open, group) = outlived(&fleet, 60);
+    let (_proxy, [waits, _another], mut open, group) = outlived(&fleet, 60);
     open[group] = None;
     assert_eq!(client::read_line(&waits).unwrap(), format!("g{group}"));
 }
@@ -608,7 +610,7 @@ fn who_has_waited_longer_than_its_stick_lives_is_served_where_it_waited() {
 #[test]
 fn whose_key_has_gone_elsewhere_while_it_waited_follows_it_and_no_server_sees_it_in_vain() {
     let fleet = Fleet::new(2);
-    let (_proxy, waits, mut open, group) = outlived(&fleet, 60);
+    let (_proxy, [waits, _another], mut open, group) = outlived(&fleet, 60);
     let other = 1 - group;
     open[other] = None;
     let (name, stays) = client::greet(fleet.block.client(5), fleet.listener(PORT)).unwrap();
@@ -626,16 +628,16 @@ fn whose_key_has_gone_elsewhere_while_it_waited_follows_it_and_no_server_sees_it
 #[test]
 fn all_waits_of_a_client_together_are_no_longer_than_queue_timeout() {
     let fleet = Fleet::new(2);
-    let (proxy, waits, mut open, group) = outlived(&fleet, 4);
+    let (proxy, [waits, _another], mut open, group) = outlived(&fleet, 6);
     open[1 - group] = None;
     let (_, _stays) = client::greet(fleet.block.client(5), fleet.listener(PORT)).unwrap();
-    std::thread::sleep(Duration::from_millis(1_500)); // most of its time, at the first group
+    std::thread::sleep(Duration::from_millis(2_500)); // most of its time, at the first group
     open[group] = None;
     client::drain(&waits);
     let session = proxy
         .log
         .wait_session("in vain", |session| session.end == "group_full");
-    let in_all = 3_900..5_500;
+    let in_all = 5_900..8_500;
     assert!(in_all.contains(&session.queued_ms), "{session:?}");
 }
 

@@ -174,7 +174,9 @@ fn a_client_of_another_family_is_reset_counted_and_named() {
         .bind(&[v6, fleet.block.proxy().into()])
         .ports(&[port])
         .group_ports(0, &[(port, target.clone())])
-        .group_set(0, "transparent", true);
+        .group_set(0, "transparent", true)
+        // The place of who is reset is free again.
+        .group_set(0, "max_connections", 1);
     let proxy = Proxy::start(&settings);
     client::expect_reset(v6, SocketAddr::new(v6, port));
     let session = proxy.log.wait_session("the one refused", |_| true);
