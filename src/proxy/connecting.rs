@@ -31,6 +31,9 @@ use super::worker::Worker;
 /// none, within these.
 const CROWDED_PAUSE_MS: (u64, u64) = (2, 200);
 
+/// Groups of this host that refuse at once, one after the other, that one connection tries in a turn.
+const FAILED_IN_A_TURN: usize = 8;
+
 const GIVE_MORE: &str = "give more addresses (bind_source), or widen net.ipv4.ip_local_port_range";
 
 static TARGET_FAILED: RateLimit = RateLimit::new();
@@ -53,8 +56,22 @@ impl Worker {
         if let Some(before) = before {
             self.shared.sticks.abandoned(before.stick, self.now);
         }
-        if self.take_place(id) {
-            self.start_connect(id);
+        if !self.take_place(id) {
+            return;
+        }
+        let failed = self.session(id).tried.len();
+        match failed > 0 && failed.is_multiple_of(FAILED_IN_A_TURN) {
+            true => self.connect_in_the_next_turn(id),
+            false => self.start_connect(id),
+        }
+    }
+
+    /// Lets others have their turn before the next of many groups is tried.
+    fn connect_in_the_next_turn(&mut self, id: SessionId) {
+        let (deadline, begun) = (self.now, Instant::now());
+        self.session(id).phase = Phase::Connecting { deadline, begun };
+        if self.watch_client(id) {
+            self.wheel.arm(&mut self.arena, id.slot, deadline);
         }
     }
 
@@ -338,11 +355,14 @@ impl Worker {
         self.relay(id);
     }
 
-    /// The time for the connect to an address is over, or a Unix socket is to be tried again.
+    /// The time for the connect to an address is over, or a Unix socket is to be tried again, or it is
+    /// the turn of another group.
     pub(super) fn connect_late(&mut self, id: SessionId) {
         let (now, session) = (self.now, self.session(id));
-        if let Some(attempt) = &session.attempt
-            && let (None, Endpoint::Unix(path)) = (&session.target, &attempt.endpoint)
+        let Some(attempt) = &session.attempt else {
+            return self.start_connect(id);
+        };
+        if let (None, Endpoint::Unix(path)) = (&session.target, &attempt.endpoint)
             && let Phase::Connecting { begun, .. } = session.phase
             && now < attempt.deadline
         {
