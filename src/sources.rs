@@ -31,7 +31,7 @@ pub struct Turns {
 /// Targets that are remembered to be exhausted.
 const MAX_EXHAUSTED: usize = 64;
 /// How long they are. Until then one source is tried for each connection, instead of all.
-const EXHAUSTED_FOR: Duration = Duration::from_millis(100);
+const EXHAUSTED_FOR: Duration = Duration::from_millis(500);
 
 impl Turns {
     /// Begins at this one of any sources.
@@ -166,10 +166,10 @@ mod tests {
         turns.note_exhausted(target, Millis(5));
         assert_eq!(tried(&mut turns, target, 50), [c]);
         assert_eq!(tried(&mut turns, other, 50), [a, b, c]);
-        assert_eq!(tried(&mut turns, target, 104), [b]);
-        assert_eq!(tried(&mut turns, target, 105), [c, a, b]);
+        assert_eq!(tried(&mut turns, target, 504), [b]);
+        assert_eq!(tried(&mut turns, target, 505), [c, a, b]);
         for port in 1..=200 {
-            turns.note_exhausted(SocketAddr::new(a, port), Millis(105));
+            turns.note_exhausted(SocketAddr::new(a, port), Millis(505));
         }
         assert_eq!(turns.exhausted.len(), MAX_EXHAUSTED);
     }

@@ -20,7 +20,7 @@ pub enum Subject {
 }
 
 /// Names one session of one worker for as long as it lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId {
     /// Slot of the arena.
     pub slot: u32,

@@ -213,7 +213,8 @@ impl Worker {
         match fault {
             Some(fault) => {
                 if fault == Fault::Local(Errno::ADDRNOTAVAIL) {
-                    self.sources.note_exhausted(address, self.now);
+                    let now = self.shared.clock.now(); // the search took its time
+                    self.sources.note_exhausted(address, now);
                 }
                 Err(fault)
             }

@@ -4,13 +4,13 @@
 //! A place that is given back may pass to a session of another worker. It lies in that worker's box
 //! until its loop turns; should the session be gone by then, it is given back once more.
 
+use std::cmp::Reverse;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mio::Waker;
 
-use crate::clock::Millis;
 use crate::groups::{GroupCounters, Place, Waiter};
 use crate::stick::{AfterFailure, candidates};
 
@@ -126,7 +126,7 @@ impl Worker {
                 let whole = session.generation.config.queue_timeout;
                 let deadline = since + whole.saturating_sub(session.queued);
                 session.phase = Phase::Queued { since, deadline };
-                self.queued += 1;
+                self.queued.insert(id);
                 self.next_look_for_room.get_or_insert(since + LOOK_FOR_ROOM);
                 if self.watch_client(id) {
                     self.wheel.arm(&mut self.arena, id.slot, deadline);
@@ -169,7 +169,7 @@ impl Worker {
         };
         session.queued += now.since(since);
         session.phase = Phase::Waiting { deadline: now };
-        self.queued -= 1;
+        self.queued.remove(&id);
         true
     }
 
@@ -232,11 +232,11 @@ impl Worker {
     /// Has those ask the table again whose group serves nobody any more while they wait for it; by
     /// what routes go by, or they would be sent back to the end of the same queue.
     pub(super) fn reroute_queued(&mut self) {
-        if self.queued == 0 {
+        if self.queued.is_empty() {
             return;
         }
         let generation = Rc::clone(&self.generation);
-        for id in self.arena.ids() {
+        for id in self.queued.iter().copied().collect::<Vec<_>>() {
             if let Some(session) = self.arena.get_mut(id)
                 && matches!(session.phase, Phase::Queued { .. })
                 && let Some(answer) = session.answer
@@ -257,49 +257,55 @@ impl Worker {
         if self.next_look_for_room.is_none_or(|at| at > self.now) {
             return;
         }
-        self.next_look_for_room = (self.queued > 0).then(|| self.now + LOOK_FOR_ROOM);
+        self.next_look_for_room = (!self.queued.is_empty()).then(|| self.now + LOOK_FOR_ROOM);
         let generation = Rc::clone(&self.generation);
-        let bounded = generation.groups.iter();
-        let free = bounded.map(|group| group.counters.places.free());
+        let groups = generation.groups.iter();
         // No more than find room: in a cluster they have their places when the log has agreed.
-        let most = free.fold(0, u64::saturating_add);
-        if most == 0 || self.queued == 0 {
+        let mut free = groups
+            .map(|group| group.counters.places.free())
+            .fold(0, u64::saturating_add);
+        if free == 0 || self.queued.is_empty() {
             return;
         }
-        let mut waiting: Vec<(Millis, SessionId)> = Vec::new();
-        for id in self.arena.ids() {
+        let mut waiting: Vec<(Duration, SessionId)> = Vec::new();
+        for &id in &self.queued {
             if let Some(session) = self.arena.get_mut(id)
                 && let Phase::Queued { since, .. } = session.phase
                 && let Some(answer) = session.answer
                 && self.shared.sticks.is_movable(answer)
             {
-                waiting.push((since, id));
+                waiting.push((session.queued + self.now.since(since), id));
             }
         }
-        waiting.sort_unstable_by_key(|&(since, _)| since);
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        for (_, id) in waiting.into_iter().take(most) {
-            self.move_to_room(id);
+        waiting.sort_unstable_by_key(|&(waited, _)| Reverse(waited));
+        for (_, id) in waiting {
+            if self.move_to_room(id) {
+                free -= 1;
+            }
+            if free == 0 {
+                return;
+            }
         }
     }
 
-    /// Has a session whose key is new leave the queue for a group with room, where there is one.
-    fn move_to_room(&mut self, id: SessionId) {
+    /// Has a session whose key is new leave the queue for a group with room; false: there is none.
+    fn move_to_room(&mut self, id: SessionId) -> bool {
         let (worker, now) = (self.index as u32, self.now);
         let Some(session) = self.arena.get_mut(id) else {
-            return;
+            return false;
         };
-        let Some(answer) = session.answer else { return };
+        let Some(answer) = session.answer else {
+            return false;
+        };
         let mut passed_over = session.tried.clone();
         passed_over.push(answer.group);
         let (port, last) = (session.port, Rc::clone(&session.generation));
         // What was published while it waited holds for it too.
         let in_force = self.generation_for(port, last);
-        let mut others = candidates(&in_force.groups, port, &passed_over);
-        if !others.any(|group| group.counters.places.has_room()) {
-            return;
+        let others = candidates(&in_force.groups, port, &passed_over);
+        if !others.iter().any(|group| group.counters.places.has_room()) {
+            return false;
         }
-        drop(others);
         self.release_place(id);
         let session = self
             .arena
@@ -315,6 +321,7 @@ impl Worker {
             // Another connection of the key has been given its answer just now.
             AfterFailure::Reset => self.route(id),
         }
+        true
     }
 
     /// Counts the connections that groups have had before they were bounded.

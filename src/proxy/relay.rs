@@ -477,7 +477,8 @@ impl Direction {
 
 /// Whether nothing but the end of the stream can follow these bytes.
 fn is_last_read(from: &Side, len: usize, buffer_len: usize) -> bool {
-    from.end_in_sight && !from.urgent && !from.is_reset && len < buffer_len
+    let may_be_short = from.urgent || from.is_unix;
+    from.end_in_sight && !may_be_short && !from.is_reset && len < buffer_len
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! the batch of events, take orders and answers from other threads, give everybody on the ready
 //! list one turn, fire timers, and only then let emptied slots be used again.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -169,7 +169,7 @@ pub struct Worker {
     /// The time of this turn.
     pub(super) now: Millis,
     /// Sessions that wait for a place with their group.
-    pub(super) queued: usize,
+    pub(super) queued: HashSet<SessionId>,
     /// Whose turn it is among the source addresses of `bind_source`.
     pub(super) sources: Turns,
     /// When connections of Draining groups are to be looked at next.
@@ -199,7 +199,7 @@ impl Worker {
             cells: WorkerCells::new(index),
             turn_bytes: TURN_BYTES.0,
             now,
-            queued: 0,
+            queued: HashSet::new(),
             sources: Turns::from(index),
             next_drain_check: None,
             next_look_for_room: None,

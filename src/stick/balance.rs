@@ -26,8 +26,8 @@ pub(super) struct Balancer {
 }
 
 impl Balancer {
-    /// The group for the new key of a connection that may have a `place` with one already: that one,
-    /// where it may be chosen.
+    /// The group for the new key of a connection that may have a `place` with one already: that
+    /// one, where it may be chosen.
     pub fn choose_with<'g>(
         &self,
         policy: Balance,
@@ -37,17 +37,18 @@ impl Balancer {
         now: Millis,
     ) -> Option<&'g Group> {
         let placed = place.and_then(|place| {
-            let mut candidates = candidates(groups, port, &[]);
-            candidates.find(|group| group.id == place)
+            let candidates = candidates(groups, port, &[]);
+            candidates.into_iter().find(|group| group.id == place)
         });
         placed.or_else(|| self.choose(policy, groups, port, key, &[], now))
     }
 
     /// The group for a new key of a connection on the listened `port`, none of `tried`.
     ///
-    /// Groups with room for a connection (`max_connections`) are preferred; where none has any, one is
-    /// chosen as if all had. Backup groups are candidates only while no other group is, whether tried or not: a
-    /// connection that failed on every ordinary group does not spill over to the backups.
+    /// Groups with room for a connection (`max_connections`) are preferred; where none has any, one
+    /// is chosen as if all had. Backup groups are candidates only while no other group is, whether
+    /// tried or not: a connection that failed on every ordinary group does not spill over to the
+    /// backups.
     pub fn choose<'g>(
         &self,
         policy: Balance,
@@ -57,10 +58,19 @@ impl Balancer {
         tried: &[GroupId],
         now: Millis,
     ) -> Option<&'g Group> {
-        let may_have = candidates(groups, port, tried);
-        let has_room = |group: &&Group| group.counters.places.has_room();
-        let needs_room = may_have.clone().any(|group| has_room(&group));
-        let candidates = may_have.filter(|group| !needs_room || has_room(group));
+        let mut candidates = candidates(groups, port, tried);
+        // Each is asked once: other workers take and give back places meanwhile.
+        let mut with_room = 0;
+        for at in 0..candidates.len() {
+            if candidates[at].counters.places.has_room() {
+                candidates[with_room] = candidates[at];
+                with_room += 1;
+            }
+        }
+        if with_room > 0 {
+            candidates.truncate(with_room);
+        }
+        let candidates = candidates.iter().copied();
         match policy {
             Balance::LeastSticks => self.least_loaded(groups, candidates, now, |group| {
                 let sticks = group.counters.sticks();
@@ -112,7 +122,8 @@ impl Balancer {
             .allowances
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let whole: u64 = candidates.clone().map(|group| group.parts(now)).sum();
+        let parts = candidates.clone().map(|group| group.parts(now));
+        let whole = parts.sum::<u64>().max(1);
         for group in candidates.clone().filter(starts_slowly) {
             let share = u128::from(group.parts(now)) * u128::from(WHOLE_KEY) / u128::from(whole);
             let allowance = allowances.entry(group.id).or_insert(0);
@@ -164,18 +175,16 @@ impl Balancer {
 }
 
 /// The groups that may be given a new key of a connection on the listened `port`, none of `tried`,
-/// whether they have room for it or not.
-pub fn candidates<'g>(
-    groups: &'g Groups,
-    port: u16,
-    tried: &[GroupId],
-) -> impl Iterator<Item = &'g Group> + Clone {
-    let takes_new = move |group: &&Group| group.status() == Status::Up && group.serves(port);
-    let mut taking = groups.iter().filter(takes_new);
-    let ordinary = taking.any(|group| !group.is_backup());
-    groups.iter().filter(move |group| {
-        group.is_backup() != ordinary && !tried.contains(&group.id) && takes_new(group)
-    })
+/// whether they have room for it or not; ascending.
+pub fn candidates<'g>(groups: &'g Groups, port: u16, tried: &[GroupId]) -> Vec<&'g Group> {
+    let takes_new = |group: &&Group| group.status() == Status::Up && group.serves(port);
+    let mut candidates: Vec<&Group> = groups.iter().filter(takes_new).collect();
+    let ordinary = candidates.iter().any(|group| !group.is_backup());
+    let mut tried = tried.to_vec();
+    tried.sort_unstable();
+    candidates
+        .retain(|group| group.is_backup() != ordinary && tried.binary_search(&group.id).is_err());
+    candidates
 }
 
 fn least<'g>(

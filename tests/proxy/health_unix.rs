@@ -18,7 +18,7 @@ use support::health::{changes, story, wait_change};
 use support::{Block, Proxy, Settings, eventually, http};
 
 const PORT: u16 = 5280;
-const QUICK: &str = "interval = 0.3\ntimeout = 0.3\nfall = 2\nrise = 2";
+const QUICK: &str = "interval = 0.5\ntimeout = 0.5\nfall = 3\nrise = 2";
 
 /// An HTTP server at a path, which is well. Dropping it leaves its file behind, as an end by a
 /// signal does.
@@ -103,7 +103,7 @@ fn a_unix_target_falls_and_rises_with_its_server_and_stays_out_over_a_restart() 
     drop(server);
     let line = wait_change(&proxy, 0, 0, "Up -> Disabled");
     let title = format!("health check HTTP GET /health at {place}");
-    let refused = "has failed 2 times in a row: connection refused";
+    let refused = "has failed 3 times in a row: connection refused";
     assert!(line.ends_with(&format!("{title} {refused}")), "{line}");
     assert_eq!(target(&proxy)["state"], "failing");
     fs::remove_file(&path).unwrap();

@@ -89,8 +89,8 @@ pub struct Target {
     /// The target, as the configuration has it.
     #[schema(example = "192.0.2.7:5280")]
     pub target: String,
-    /// Where connections to it begin now: an address, of a name with several the one that answered
-    /// last, or its Unix socket; null while its name does not resolve, or where it would be this
+    /// Where connections to it begin now: an address, of a name with several the one after that
+    /// which failed last, or its Unix socket; null while its name does not resolve, or where it would be this
     /// proxy itself.
     pub address: Option<String>,
     /// Connects that it did not take, since the start.

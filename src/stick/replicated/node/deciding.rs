@@ -60,8 +60,10 @@ impl Sticks for Node {
         let Some(mut shard) = self.shard_behind(answer.stick) else {
             return false;
         };
+        // Without a lease nothing is agreed on, and nodes that are cut off pick alike.
+        let is_agreed = self.lease.until(self.outside.now()).is_some() && !self.decides_alone();
         let entry = shard.current(answer.stick);
-        entry.is_some_and(|entry| entry.is_movable_by(answer))
+        is_agreed && entry.is_some_and(|entry| entry.is_movable_by(answer) && !entry.is_alone())
     }
 
     fn is_served(&self, group: GroupId, groups: &Groups) -> bool {
