@@ -171,3 +171,67 @@ fn all_waits_together_are_no_longer_than_queue_timeout() {
     stage.group_of(1, node);
     stage.assert_kept();
 }
+
+/// Both groups full at a node: the streams by group.
+fn both_full(stage: &Stage, node: usize) -> [Option<TcpStream>; 2] {
+    let mut open: [Option<TcpStream>; 2] = [None, None];
+    for key in 1..=2 {
+        let stream = connect(stage, key, node);
+        let group: usize = client::read_line(&stream).unwrap().parse().unwrap();
+        open[group] = Some(stream);
+    }
+    assert!(open.iter().all(Option::is_some), "one each");
+    open
+}
+
+/// The group that a client waits for at a node.
+fn waits_for(stage: &Stage, node: usize) -> u32 {
+    eventually_some("it waits", || {
+        (0..2).find(|&group| queued(stage, node, group) == 1)
+    })
+}
+
+#[test]
+fn a_new_client_that_waits_gets_whichever_group_has_room_and_has_it_everywhere() {
+    let Some(mut stage) = running(2) else {
+        return;
+    };
+    for (key, node) in [(10, stage.leader()), (11, stage.follower())] {
+        let mut open = both_full(&stage, node);
+        let waits = connect(&stage, key, node);
+        let other = 1 - waits_for(&stage, node);
+        open[other as usize] = None;
+        assert_eq!(client::read_line(&waits).unwrap(), other.to_string());
+        for elsewhere in ALL.into_iter().filter(|&at| at != node) {
+            assert_eq!(stage.group_of(key, elsewhere), other);
+        }
+        drop((waits, open));
+        eventually("every place is back", || {
+            (0..2).all(|group| figure(&stage, node, group, "places_taken") == 0)
+        });
+        // Who had the places before is new again, so that one comes to each group.
+        stage.pass(EXPIRATION * 2);
+    }
+    stage.assert_kept();
+}
+
+#[test]
+fn a_client_that_is_served_through_another_node_waits_for_its_group_alone() {
+    let Some(mut stage) = running(2) else {
+        return;
+    };
+    let (node, elsewhere) = (stage.follower(), stage.leader());
+    let mut open = both_full(&stage, node);
+    let waits = connect(&stage, 10, node);
+    let group = waits_for(&stage, node);
+    let served = connect(&stage, 10, elsewhere);
+    assert_eq!(client::read_line(&served).unwrap(), group.to_string());
+    open[1 - group as usize] = None;
+    // It looks ten times a second whether the other group has room.
+    stage.pass(Duration::from_secs(1));
+    open[group as usize] = None;
+    assert_eq!(client::read_line(&waits).unwrap(), group.to_string());
+    drop((waits, served, open));
+    stage.group_of(10, node);
+    stage.assert_kept();
+}
