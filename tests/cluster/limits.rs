@@ -235,3 +235,28 @@ fn a_client_that_is_served_through_another_node_waits_for_its_group_alone() {
     stage.group_of(10, node);
     stage.assert_kept();
 }
+
+/// Nodes that are cut off from every leader pick alike, whoever has room at which of them.
+#[test]
+fn without_a_leader_who_waits_stays_with_the_group_that_all_would_give_it() {
+    let cut_off = plan(2).set("no_quorum", "assign").set("no_quorum_after", 1);
+    let Some(mut stage) = Stage::new(3, 2, cut_off) else {
+        return;
+    };
+    stage.start(&ALL);
+    let node = stage.follower();
+    let mut open = both_full(&stage, node);
+    stage.cut_off(&[node]);
+    eventually("it knows", || !stage.node(node).is_healthy());
+    let waits = connect(&stage, 10, node);
+    let group = waits_for(&stage, node);
+    open[1 - group as usize] = None;
+    stage.pass(Duration::from_secs(1));
+    assert_eq!(queued(&stage, node, group), 1);
+    open[group as usize] = None;
+    assert_eq!(client::read_line(&waits).unwrap(), group.to_string());
+    drop((waits, open));
+    stage.heal();
+    stage.group_of(1, node);
+    stage.assert_kept();
+}
