@@ -31,7 +31,7 @@ use super::worker::Worker;
 /// none, within these.
 const CROWDED_PAUSE_MS: (u64, u64) = (2, 200);
 
-/// Groups of this host that refuse at once, one after the other, that one connection tries in a turn.
+/// Groups that one connection tries in a turn, where they refuse at once, one after the other.
 const FAILED_IN_A_TURN: usize = 8;
 
 const GIVE_MORE: &str = "give more addresses (bind_source), or widen net.ipv4.ip_local_port_range";

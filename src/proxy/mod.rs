@@ -1,7 +1,8 @@
 //! The proxy: workers, listeners, sessions and the relay between them.
 //!
 //! ```text
-//! accept (acceptor) → key, route (opening) → connect (connecting) → relay, close (established, relay)
+//! accept (acceptor) → key, route (opening) → connect (connecting)
+//!     → relay, close (established, relay)
 //! ```
 //!
 //! [`Proxy`] is the handle of the rest of the program. Each `worker` runs its own event loop over

@@ -165,8 +165,8 @@ pub trait Sticks: Send + Sync {
     /// The target of an answer is connected: the entry becomes active and is held.
     fn established(&self, stick: StickRef, groups: &Groups, now: Millis) -> Result<(), Stale>;
 
-    /// The target of an answer could not be connected. `tried` names every group that this
-    /// connection failed to reach, the last one included.
+    /// The target of an answer could not be connected, or its group stays full and another has room.
+    /// `tried` names every group that this connection failed to reach, and the one of the answer.
     fn connect_failed(&self, ask: &Ask<'_>, answer: Answer, tried: &[GroupId]) -> AfterFailure;
 
     /// The connection ended before its target was connected, by no fault of the target.
