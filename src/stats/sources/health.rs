@@ -101,6 +101,11 @@ fn told(what: Happened) -> &'static str {
              in use (no_port): give more addresses (bind_source), or widen \
              net.ipv4.ip_local_port_range"
         }
+        Happened::Lack => {
+            "clients were reset in the last minute because this host could not connect to a target \
+             (local_error): for want of descriptors or memory, or of an address of bind_source; the \
+             log says which"
+        }
         Happened::NoPlace => {
             "clients were reset in the last minute because their group had no place for them \
              (group_full, queue_full): raise groups.N.max_connections, or add groups"

@@ -126,6 +126,7 @@ impl Sources {
             Happened::AcceptPause => proxy.accept_pauses(),
             Happened::LinesLost => crate::logging::lines_lost(),
             Happened::NoPort => proxy.ended(End::NoPort),
+            Happened::Lack => proxy.ended(End::LocalError),
             Happened::NoPlace => proxy.ended(End::GroupFull) + proxy.ended(End::QueueFull),
         };
         self.recently().note(count, Instant::now());

@@ -16,15 +16,18 @@ pub enum Happened {
     NoPort,
     /// Connections ended because their group had no place for them.
     NoPlace,
+    /// Connections ended for what this host lacked.
+    Lack,
 }
 
 impl Happened {
     /// All of them, in the order of their counts.
-    pub const ALL: [Happened; 4] = [
+    pub const ALL: [Happened; 5] = [
         Happened::AcceptPause,
         Happened::LinesLost,
         Happened::NoPort,
         Happened::NoPlace,
+        Happened::Lack,
     ];
 }
 
@@ -78,15 +81,15 @@ mod tests {
         let count = |of: Happened, count: u64| move |what| if what == of { count } else { 0 };
         let happened = |recently: &Recently, now| Happened::ALL.map(|what| recently.has(what, now));
         recently.note(|_| 0, start);
-        assert_eq!(happened(&recently, start), [false; 4]);
+        assert_eq!(happened(&recently, start), [false; Happened::ALL.len()]);
         for (at, what) in Happened::ALL.into_iter().enumerate() {
             let mut recently = Recently::default();
             recently.note(count(what, 1), after(1));
             recently.note(count(what, 1), after(30));
-            let mut expected = [false; 4];
+            let mut expected = [false; Happened::ALL.len()];
             expected[at] = true;
             assert_eq!(happened(&recently, after(60)), expected);
-            assert_eq!(happened(&recently, after(61)), [false; 4]);
+            assert_eq!(happened(&recently, after(61)), [false; Happened::ALL.len()]);
         }
     }
 }

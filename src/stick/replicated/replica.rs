@@ -48,7 +48,7 @@ pub struct Seen {
     pub group: GroupId,
     /// The version: the index of its creation, reassignment or latest move.
     pub version: Index,
-    /// When it expires; `LogTime(u64::MAX)` while a node holds it.
+    /// When it expires; [`HELD`] while a node holds it.
     pub expires: LogTime,
     /// Nothing has been connected on it yet: whose connection made it, or who was given it as well
     /// where that one has given up. No other node may go by it without asking.
@@ -56,6 +56,9 @@ pub struct Seen {
     /// An operator has removed it; it is gone once every node knows.
     pub removed: bool,
 }
+
+/// When an entry expires that a node holds: not as long as that goes on.
+pub const HELD: LogTime = LogTime(u64::MAX);
 
 impl Replica {
     /// Empty, before the log's first entry. Groups have their counters from `registry`.

@@ -8,7 +8,7 @@ use crate::clock::Millis;
 use crate::config::{GroupId, NoQuorum};
 use crate::groups::Groups;
 use crate::stick::replicated::command::{Op, Wanted};
-use crate::stick::replicated::replica::Seen;
+use crate::stick::replicated::replica::{HELD, Seen};
 use crate::stick::{
     AfterFailure, Answer, Ask, Client, Key, KeyRef, Refusal, Route, Stale, StickRef, Sticks,
 };
@@ -318,7 +318,11 @@ impl Node {
         }
         match self.replica.look(key) {
             Some(mut seen) if seen.version == entry.version => {
-                seen.expires = seen.expires.max(entry.expires);
+                // The log's answer may be newer than the replica. That the entry was held when it was
+                // given says nothing of now: a connection may have waited for long since then.
+                if entry.expires != HELD || mutation::is(Mutation::TrustsOldHolds) {
+                    seen.expires = seen.expires.max(entry.expires);
+                }
                 self.holds(&seen, now)
             }
             Some(seen) if seen.version > entry.version => false,

@@ -11,6 +11,8 @@ pub(super) enum Mutation {
     HitsWhileMoving,
     /// Lets bytes flow without a last look at the entry.
     BeginsUnchecked,
+    /// Takes an entry that was held when it was given for one that never expires.
+    TrustsOldHolds,
     /// Gives groups without asking anybody.
     SkipsTheLog,
     /// Never tells that connections are open.

@@ -23,6 +23,7 @@ const STORMY: Odds = Odds {
     connect_fails_percent: 8,
     leaves_percent: 8,
     lost_answer_percent: 2,
+    queues_percent: 15,
 };
 
 fn seeds() -> std::ops::Range<u64> {
@@ -88,10 +89,11 @@ fn faults_put_in_on_purpose_are_found() {
     // Where each is known to show, to begin with.
     for (fault, from) in [
         (Mutation::HitsWithoutLease, 19),
-        (Mutation::HitsProvisional, 15),
-        (Mutation::HitsWhileMoving, 66),
-        (Mutation::BeginsUnchecked, 230),
-        (Mutation::SkipsTheLog, 0),
+        (Mutation::HitsProvisional, 83),
+        (Mutation::HitsWhileMoving, 166),
+        (Mutation::BeginsUnchecked, 239),
+        (Mutation::TrustsOldHolds, 229),
+        (Mutation::SkipsTheLog, 1),
         (Mutation::HoldsNothing, 0),
     ] {
         let mut odds = STORMY;

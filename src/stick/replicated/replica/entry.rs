@@ -2,8 +2,8 @@
 
 use tcpffee_raft::ids::{Index, LogTime};
 
-use super::Seen;
 use super::members::Members;
+use super::{HELD, Seen};
 use crate::config::GroupId;
 use crate::stick::{ClientIp, Key, KeyRef};
 
@@ -145,7 +145,7 @@ impl Entry {
             group: self.group,
             version: self.version,
             expires: match self.is_held() {
-                true => LogTime(u64::MAX),
+                true => HELD,
                 false => self.expires,
             },
             made_by: match self.is_provisional() {

@@ -5,7 +5,7 @@
 //!
 //! What Raft itself guarantees is simulated in the Raft crate; here it is taken as given.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -54,6 +54,8 @@ pub struct Odds {
     /// Clients that leave before their target is connected.
     pub leaves_percent: u64,
     pub lost_answer_percent: u64,
+    /// Clients that wait for a place with their group, some for longer than an entry lives.
+    pub queues_percent: u64,
 }
 
 /// What a node has on its way out.
@@ -115,6 +117,10 @@ struct Host {
     down_until: u64,
     slow_until: u64,
     sessions: BTreeMap<u64, Session>,
+    /// Those that wait for a place with the group of their answer.
+    queued: BTreeSet<u64>,
+    /// Answers that are older than their stick, kept until the next one has come.
+    kept: BTreeMap<u64, Answer>,
 }
 
 /// A connection.
@@ -267,6 +273,8 @@ impl World {
             down_until: 0,
             slow_until: 0,
             sessions: BTreeMap::new(),
+            queued: BTreeSet::new(),
+            kept: BTreeMap::new(),
         }
     }
 
@@ -295,6 +303,7 @@ impl World {
             connect_fails_percent: 0,
             leaves_percent: 0,
             lost_answer_percent: 0,
+            queues_percent: 0,
         };
         for _ in 0..(10_000 / STEP_MS) {
             self.step();
@@ -711,7 +720,7 @@ impl World {
             ) => {
                 self.connect(number, ticket.token, key, answer, (tried, reroutes));
             }
-            (Some(Session::Waiting { .. }), _) => self.history.refused += 1,
+            (Some(Session::Waiting { .. }), _) => self.refused(number, ticket.token),
             (other, route) => {
                 if let Some(session) = other {
                     self.hosts[number].sessions.insert(ticket.token, session);
@@ -731,10 +740,21 @@ impl World {
         answer: Answer,
         (tried, reroutes): (Vec<GroupId>, u8),
     ) {
+        let mut takes = self.rng.gap(20);
+        let host = &mut self.hosts[number];
+        match host.kept.remove(&token) {
+            // Only now: with nobody left the log would be told to forget what it has just given.
+            Some(before) => host.node.abandoned(before.stick, Millis(0)),
+            None if self.rng.percent(self.odds.queues_percent) => {
+                takes = self.rng.between(10, 2 * EXPIRATION_MS);
+                host.queued.insert(token);
+            }
+            None => {}
+        }
         let session = Session::Connecting {
             key,
             answer,
-            until: self.now + self.rng.gap(20),
+            until: self.now + takes,
             fails: self.rng.percent(self.odds.connect_fails_percent),
             tried,
             reroutes,
@@ -748,9 +768,10 @@ impl World {
             return;
         };
         let groups = Arc::clone(&self.hosts[number].groups);
+        let was_queued = self.hosts[number].queued.remove(&token);
         let host = &self.hosts[number];
         match session {
-            Session::Waiting { .. } => self.history.refused += 1,
+            Session::Waiting { .. } => self.refused(number, token),
             Session::Open { answer, visit, .. } => {
                 host.node.closed(answer.stick, Millis(0));
                 // On a node that is cut off the cluster knows of no activity after that.
@@ -758,6 +779,52 @@ impl World {
             }
             Session::Connecting { answer, .. } if self.rng.percent(self.odds.leaves_percent) => {
                 self.hosts[number].node.abandoned(answer.stick, Millis(0));
+            }
+            Session::Connecting {
+                key,
+                answer,
+                mut tried,
+                reroutes,
+                ..
+            } if was_queued => {
+                let node = Arc::clone(&self.hosts[number].node);
+                if self.rng.percent(30) && node.is_movable(answer) {
+                    // Another group has room, and its own has none still.
+                    let mut passed_over = tried.clone();
+                    passed_over.push(answer.group);
+                    let asked = ask(key, token, &groups);
+                    match node.connect_failed(&asked, answer, &passed_over) {
+                        AfterFailure::Moved(answer) => {
+                            self.connect(number, token, key, answer, (tried, reroutes));
+                        }
+                        AfterFailure::Reset => self.route(number, token, key, (tried, reroutes)),
+                        AfterFailure::Wait(_) => {
+                            let waiting = Session::Waiting {
+                                key,
+                                until: now + 8_000,
+                                tried,
+                                reroutes,
+                            };
+                            self.hosts[number].sessions.insert(token, waiting);
+                        }
+                    }
+                } else if node.still_holds(answer.stick, &groups, Millis(0)) {
+                    tried.clear();
+                    let connecting = Session::Connecting {
+                        key,
+                        answer,
+                        until: now,
+                        fails: false,
+                        tried,
+                        reroutes,
+                    };
+                    self.hosts[number].sessions.insert(token, connecting);
+                    self.due(number, token);
+                } else {
+                    // It has its place, and asks again.
+                    self.hosts[number].kept.insert(token, answer);
+                    self.route(number, token, key, (tried, reroutes));
+                }
             }
             Session::Connecting {
                 key,
@@ -834,9 +901,14 @@ impl World {
     fn route(&mut self, number: usize, token: u64, key: u32, tries: (Vec<GroupId>, u8)) {
         let host = &self.hosts[number];
         let groups = Arc::clone(&host.groups);
-        match host.node.route(&ask(key, token, &groups)) {
+        let place = host.kept.get(&token).map(|answer| answer.group);
+        let asked = Ask {
+            place,
+            ..ask(key, token, &groups)
+        };
+        match host.node.route(&asked) {
             Route::Group(answer) => self.connect(number, token, key, answer, tries),
-            Route::Refuse(_) => self.history.refused += 1,
+            Route::Refuse(_) => self.refused(number, token),
             Route::Wait(_) => {
                 let until = self.now + 8_000;
                 let (tried, reroutes) = tries;
@@ -848,6 +920,15 @@ impl World {
                 };
                 self.hosts[number].sessions.insert(token, waiting);
             }
+        }
+    }
+
+    /// A connection ends without a group.
+    fn refused(&mut self, number: usize, token: u64) {
+        self.history.refused += 1;
+        let host = &mut self.hosts[number];
+        if let Some(kept) = host.kept.remove(&token) {
+            host.node.abandoned(kept.stick, Millis(0));
         }
     }
 
