@@ -215,13 +215,13 @@ fn a_failing_check_shows_its_target_and_its_last_results() {
     let Some(mut browser) = open() else { return };
     let fleet = Fleet::new(1);
     let ward = Ward::start(fleet.block.backend(0));
-    let keys = "interval = 0.1\ntimeout = 0.1\nfall = 2\nrise = 2\nfall_action = \"Disabled\"";
+    let keys = "interval = 1\ntimeout = 1\nfall = 2\nrise = 2\nfall_action = \"Disabled\"";
     let settings = fleet.settings.clone().check(0, &health::http(keys));
     let _proxy = Proxy::start(&settings);
     ward.wait_asked(3);
     open_dashboard(&mut browser, &fleet);
     let check = "[data-group=\"0\"] .check";
-    browser.wait_text(&format!("{check} h4"), "HTTP /health every 100 ms");
+    browser.wait_text(&format!("{check} h4"), "HTTP /health every 1 s");
     browser.wait_text(
         &format!("{check} .place"),
         &format!("{}", fleet.block.backend(0)),

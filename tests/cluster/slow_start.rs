@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::cluster::{Answer, Habits, Plan, Stage, probe};
-use crate::support::eventually;
+use crate::support::{eventually, scaled};
 
 const ALL: [usize; 3] = [1, 2, 3];
 /// The group that starts slowly. It has the weight 2 and the others 1 each: half of the new keys.
@@ -188,7 +188,8 @@ fn divergence(seen: f64, due: f64) -> f64 {
 
 #[test]
 fn the_share_rises_on_every_node_and_a_killed_leader_changes_nothing() {
-    let Some(mut rising) = Rising::begin(Duration::from_secs(40)) else {
+    let over = Duration::from_secs(scaled(20, 40));
+    let Some(mut rising) = Rising::begin(over) else {
         return;
     };
     for node in ALL {
