@@ -25,14 +25,13 @@ fn of_networks(top: &Section<'_>, config: &Config) {
              deny"
         ));
     }
-    let families = [false, true].map(|is_ipv4| {
-        let denied = config.deny.iter().filter(|network| is_everybody(network));
-        denied
-            .map(|network| network.address.is_ipv4())
-            .any(|family| family == is_ipv4)
-    });
+    let is_of = |network: &IpNetwork, is_ipv4| network.address.is_ipv4() == is_ipv4;
+    let denies_all = |is_ipv4| {
+        let mut denied = config.deny.iter();
+        denied.any(|network| is_everybody(network) && is_of(network, is_ipv4))
+    };
     let Some(entry) = top.get("deny") else { return };
-    match families {
+    match [denies_all(false), denies_all(true)] {
         [true, true] => entry.warn("nobody is served"),
         [true, false] => entry.warn("no IPv6 client is served"),
         [false, true] => entry.warn("no IPv4 client is served"),

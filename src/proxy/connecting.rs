@@ -61,14 +61,14 @@ impl Worker {
         }
         let failed = self.session(id).tried.len();
         match failed > 0 && failed.is_multiple_of(FAILED_IN_A_TURN) {
-            true => self.connect_in_the_next_turn(id),
+            // Others have their turn before the next of many groups is tried.
+            true => self.connect_at(id, self.now, Instant::now()),
             false => self.start_connect(id),
         }
     }
 
-    /// Lets others have their turn before the next of many groups is tried.
-    fn connect_in_the_next_turn(&mut self, id: SessionId) {
-        let (deadline, begun) = (self.now, Instant::now());
+    /// Connects not now, but at this time; `begun`: when it first tried.
+    fn connect_at(&mut self, id: SessionId, deadline: Millis, begun: Instant) {
         self.session(id).phase = Phase::Connecting { deadline, begun };
         if self.watch_client(id) {
             self.wheel.arm(&mut self.arena, id.slot, deadline);
@@ -165,11 +165,8 @@ impl Worker {
                 let waited_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(most);
                 let pause = Duration::from_millis((waited_ms / 2).clamp(least, most));
                 let attempt = session.attempt.as_ref().expect("a connect has begun");
-                let deadline = (now + pause).min(attempt.deadline);
-                session.phase = Phase::Connecting { deadline, begun };
-                if self.watch_client(id) {
-                    self.wheel.arm(&mut self.arena, id.slot, deadline);
-                }
+                let next = (now + pause).min(attempt.deadline);
+                self.connect_at(id, next, begun);
             }
             Err(fault) => self.connect_failed(id, fault),
         }
