@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use support::yardstick::Yardstick;
 use support::{Backend, Block, Proxy, Settings, eventually, process};
 
 const PORT: u16 = 5280;
@@ -68,8 +69,10 @@ fn measure(checks: usize, keys: &str, answers_http: bool, most_cpu: f64) -> Resu
         arrivals.len() == checks && arrivals.values().all(|times| times.len() >= count)
     };
     eventually("every check has come twice", || rounds(2));
+    let yardstick = Yardstick::begin();
     let (cpu, begun) = (process::cpu_seconds(proxy.pid()), Instant::now());
     eventually("every check has come ten times", || rounds(10));
+    let late = yardstick.lateness().as_secs_f64() / INTERVAL.as_secs_f64();
     let share = (process::cpu_seconds(proxy.pid()) - cpu) / begun.elapsed().as_secs_f64();
     let arrivals = arrivals.lock().unwrap();
     let mut errors: Vec<f64> = arrivals
@@ -93,7 +96,8 @@ fn measure(checks: usize, keys: &str, answers_http: bool, most_cpu: f64) -> Resu
         .count();
     println!(
         "{checks} checks a second: pace off by {:.4} at most; single intervals off by {:.4} \
-         (median), {:.4} (99 %), {:.4} (most); {threads} threads, {:.1} % of a core",
+         (median), {:.4} (99 %), {:.4} (most), a thread that sleeps by {late:.4} (99 %); {threads} \
+         threads, {:.1} % of a core",
         errors[errors.len() - 1],
         gaps[gaps.len() / 2],
         gaps[gaps.len() * 99 / 100],
@@ -105,7 +109,8 @@ fn measure(checks: usize, keys: &str, answers_http: bool, most_cpu: f64) -> Resu
     let holds = [
         (!turned, "a check failed"),
         (errors[errors.len() - 1] < 0.1, "the pace is off"),
-        (ninety_nine < 0.1, "single intervals are off"),
+        // Scheduler, checking thread and server are woken one after the other.
+        (ninety_nine < 0.1 + 3.0 * late, "single intervals are off"),
         // On a busy machine quick checks are not all quick.
         (
             threads <= checks / 10,
@@ -135,6 +140,6 @@ fn read_request(mut stream: &TcpStream) {
 fn checks_by_the_thousand_keep_their_pace_with_few_threads() {
     // The servers' listeners are this process's own.
     tcpffee::proxy::raise_limit();
-    run(1_000, "", false, 0.5);
-    run(1_000, "http_target = \"/\"", true, 1.2);
+    run(1_000, "", false, 0.8);
+    run(1_000, "http_target = \"/\"", true, 1.6);
 }

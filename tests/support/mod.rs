@@ -24,6 +24,7 @@ pub mod proxy;
 pub mod settings;
 pub mod traffic;
 pub mod wait;
+pub mod yardstick;
 
 pub use backend::{Backend, Job};
 pub use block::Block;
