@@ -7,6 +7,7 @@ use super::section::Section;
 pub(super) fn warn(top: &Section<'_>, config: &Config) {
     of_networks(top, config);
     of_places(top, config);
+    of_waits(top, config);
 }
 
 fn of_networks(top: &Section<'_>, config: &Config) {
@@ -62,6 +63,23 @@ fn of_places(top: &Section<'_>, config: &Config) {
                  (max_connections)"
             ));
         }
+    }
+}
+
+/// Waits in which a client's stick may expire.
+fn of_waits(top: &Section<'_>, config: &Config) {
+    let is_bounded = config
+        .groups
+        .iter()
+        .any(|group| group.max_connections.is_some());
+    let given = top.get("queue_timeout").or(top.get("expiration"));
+    if let Some(entry) = given.filter(|_| is_bounded && config.queue_timeout > config.expiration) {
+        entry.warn(format!(
+            "a client may wait for a place longer ({} s, queue_timeout) than its stick lives ({} s, \
+             expiration), and be sent to another group then",
+            config.queue_timeout.as_secs_f64(),
+            config.expiration.as_secs_f64()
+        ));
     }
 }
 

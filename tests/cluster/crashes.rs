@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::{Habits, Plan, Stage};
+use crate::support::scaled;
 
 const ALL: [usize; 3] = [1, 2, 3];
 
@@ -62,13 +63,14 @@ fn a_power_cut_of_all_nodes_forgets_no_key() {
     else {
         return;
     };
-    stage.work(Habits::new(2_000, &ALL));
+    let keys = scaled(500, 2_000);
+    stage.work(Habits::new(keys, &ALL));
     stage.rounds(0);
     // In the middle of it: what was answered last counts as well.
     stage.kill(&ALL);
     stage.rest();
     stage.start(&ALL);
-    let answers = stage.ask_everyone(Habits::new(2_000, &ALL));
+    let answers = stage.ask_everyone(Habits::new(keys, &ALL));
     let unserved: Vec<_> = answers
         .iter()
         .filter(|answer| !answer.is_served())

@@ -286,6 +286,11 @@ fn what_is_hardly_meant_is_warned_about() {
             "groups.9.max_connections: never reached: all groups together have at most 100",
         ),
         (
+            "queue_timeout = 30.5\n[groups.9]\nportmap = \"10.0.0.9\"\nmax_connections = 5",
+            "queue_timeout: a client may wait for a place longer (30.5 s, queue_timeout) than its \
+             stick lives (2.5 s, expiration), and be sent to another group then",
+        ),
+        (
             r#"bind_source = "::1""#,
             "groups.0.portmap: no address of bind_source is of the IP family of 10.0.0.1:80",
         ),

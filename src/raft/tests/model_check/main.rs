@@ -41,7 +41,7 @@ fn two_candidates_after_forming_with_a_crash() {
             ..NOTHING
         },
         sights: &[Sight::Leader],
-        depth: 13,
+        depth: 12,
         long_depth: 16,
     });
 }
@@ -58,7 +58,7 @@ fn commands_under_one_leader() {
             ..NOTHING
         },
         sights: &[Sight::AppliedTwice],
-        depth: 12,
+        depth: 11,
         long_depth: 16,
     });
 }
@@ -76,7 +76,7 @@ fn a_leader_deposed_between_two_commands() {
             ..NOTHING
         },
         sights: &[Sight::OldLeader, Sight::ChangeAfterCommit],
-        depth: 11,
+        depth: 10,
         long_depth: 15,
     });
 }
@@ -94,7 +94,7 @@ fn logs_that_differ_at_one_place() {
             ..NOTHING
         },
         sights: &[Sight::Overwritten],
-        depth: 12,
+        depth: 11,
         long_depth: 16,
     });
 }
@@ -110,7 +110,7 @@ fn an_earlier_terms_command_on_a_majority() {
             ..NOTHING
         },
         sights: &[Sight::CommittedLater, Sight::Overwritten],
-        depth: 14,
+        depth: 13,
         long_depth: 20,
     });
 }
@@ -128,7 +128,7 @@ fn leadership_handed_over_with_heartbeats() {
             ..NOTHING
         },
         sights: &[Sight::OldLeader],
-        depth: 12,
+        depth: 11,
         long_depth: 16,
     });
 }

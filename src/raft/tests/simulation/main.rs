@@ -10,7 +10,7 @@ use world::runs::{Runs, quiet_panics};
 use world::trace::Trace;
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_000;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     match std::env::var(name) {
