@@ -15,7 +15,7 @@ pub fn skip(reason: &str) {
 
 /// The package file.
 pub fn package() -> Option<PathBuf> {
-    named_by("TESTS_PACKAGE", "packaging/deb --profile dev", |path| {
+    named_by("TESTS_PACKAGE", "packaging/deb --profile quick", |path| {
         path.is_file()
     })
 }
