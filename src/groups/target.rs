@@ -68,7 +68,9 @@ impl Target {
     pub fn endpoint(&self) -> Option<Endpoint> {
         match &self.location {
             Location::At(address) => Some(Endpoint::Ip(*address)),
-            Location::AtOneOf(addresses) => Some(Endpoint::Ip(addresses[self.preferred(addresses)])),
+            Location::AtOneOf(addresses) => {
+                Some(Endpoint::Ip(addresses[self.preferred(addresses)]))
+            }
             Location::AtUnix(path) => Some(Endpoint::Unix(path.clone())),
             Location::Unresolved | Location::OwnListener => None,
         }

@@ -263,13 +263,6 @@ impl Session {
         ClientIp::new(self.peer.ip(), self.generation.config.key_ipv6_prefix)
     }
 
-    /// Whether its group sees the client's own address.
-    pub fn is_transparent(&self) -> bool {
-        let group = self.answer.map(|answer| answer.group);
-        let group = group.and_then(|group| self.generation.groups.get(group));
-        group.is_some_and(|group| group.transparent)
-    }
-
     /// The slice of the key, where it has one.
     pub fn slice(&self) -> Option<&[u8]> {
         match &self.message_key {
