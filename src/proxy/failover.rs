@@ -175,7 +175,7 @@ impl Worker {
                 true
             }
             AfterFailure::Wait(_) => {
-                self.await_answer(id);
+                self.await_answer(id, true);
                 true
             }
             AfterFailure::Reset => false,

@@ -34,6 +34,7 @@ mod proxy_header;
 mod queue;
 mod refusal;
 mod relay;
+mod routes;
 mod session;
 mod shared;
 mod side;

@@ -157,6 +157,8 @@ pub enum Phase {
     Waiting {
         /// When waiting ends.
         deadline: Millis,
+        /// It is asked to move the key to another group.
+        is_move: bool,
     },
     /// Its group has no place for it yet.
     Queued {
@@ -221,7 +223,10 @@ impl Session {
         now: Millis,
     ) -> Session {
         Session {
-            phase: Phase::Waiting { deadline: now },
+            phase: Phase::Waiting {
+                deadline: now,
+                is_move: false,
+            },
             client: Side::client(client),
             target: None,
             inward: Direction::default(),

@@ -15,6 +15,8 @@ use crate::config::Config;
 use crate::fault::Fault;
 use crate::sys;
 
+use super::routes;
+
 /// A configuration asks for transparent proxying, and this process may not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum TransparentError {
@@ -60,6 +62,9 @@ pub fn check(config: &Config) -> Result<(), TransparentError> {
 pub struct Client {
     /// Its address and port.
     pub address: SocketAddr,
+    /// A PROXY protocol header named it: no packet has come from there, so that anything may stand in
+    /// it.
+    pub is_named: bool,
 }
 
 impl Client {
@@ -88,12 +93,26 @@ impl Client {
     /// Where its connection to `target` comes from.
     ///
     /// # Errors
-    /// A [`Fault::Source`] where no packet to the target can come from its address. For an IPv4
-    /// loopback address towards another host connect(2) says so itself.
+    /// A [`Fault::Source`] where no packet to the target can come from its address, or none of the
+    /// target's would come back here. For an IPv4 loopback address towards another host connect(2)
+    /// says so itself.
     pub fn source_towards(self, target: SocketAddr) -> Result<SocketAddr, Fault> {
         let ip = self.address.ip().to_canonical();
         let unseen = Fault::Source(ip, Errno::INVAL);
-        self.in_family_of(target).ok_or(unseen)
+        let source = self.in_family_of(target).ok_or(unseen)?;
+        let is_unseen = match ip {
+            // The kernel would take the address of the interface instead.
+            IpAddr::V4(v4) => self.is_named && routes::is_broadcast(v4)?,
+            // The kernel sends what nobody will answer.
+            IpAddr::V6(v6) if v6.is_loopback() || v6.is_unicast_link_local() => {
+                routes::lead_away(target)?
+            }
+            IpAddr::V6(_) => false,
+        };
+        match is_unseen {
+            true => Err(unseen),
+            false => Ok(source),
+        }
     }
 }
 
@@ -103,6 +122,10 @@ fn is_a_hosts(address: SocketAddr) -> bool {
         // 0.0.0.0 would be taken for any address of this host's own.
         (IpAddr::V4(v4), _) => {
             !(v4.octets()[0] == 0 || v4.is_multicast() || v4 == Ipv4Addr::BROADCAST)
+        }
+        // A PROXY protocol header does not tell the link of a link-local address.
+        (IpAddr::V6(v6), SocketAddr::V6(scoped)) if v6.is_unicast_link_local() => {
+            scoped.scope_id() != 0
         }
         (IpAddr::V6(v6), _) => !(v6.is_unspecified() || v6.is_multicast()),
     }
@@ -150,10 +173,12 @@ mod tests {
             ("255.255.255.255:5", "198.51.100.1:80", None),
             ("[::]:5", "[2001:db8::2]:80", None),
             ("[ff02::1]:5", "[2001:db8::2]:80", None),
+            ("[fe80::1]:5", "[fe80::2%3]:80", None),
         ] {
             let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
             let named = Client {
                 address: address(client),
+                is_named: true,
             };
             assert_eq!(
                 named.in_family_of(address(target)),

@@ -29,6 +29,7 @@ impl<'g> Upstream<'g> {
         let group = generation.groups.get(session.answer?.group)?;
         let client = Client {
             address: session.peer,
+            is_named: session.proxied.is_some(),
         };
         Some(Upstream {
             generation,
