@@ -118,11 +118,11 @@ fn an_address_out_of_this_hosts_reach_hides_neither_anothers_refusal_nor_its_ans
 
 #[test]
 fn where_no_source_has_a_port_one_is_tried_whichever_check_or_connection_found_that_out() {
-    let (address, peers) = peers();
-    let list = sources(&[ELSEWHERE, "127.0.0.2"]);
     let not_here = Outcome::NotRun(NotRun::NotHere(ELSEWHERE.parse().unwrap()));
     // The machine may be elsewhere for as long as it is remembered.
-    loop {
+    let list = loop {
+        let (address, peers) = peers();
+        let list = sources(&[ELSEWHERE, "127.0.0.2"]);
         let begun = Instant::now();
         let found = list.connect(address, 0, |source| Err::<(), _>(Fault::NoPort(source)));
         found.unwrap_err();
@@ -132,11 +132,11 @@ fn where_no_source_has_a_port_one_is_tried_whichever_check_or_connection_found_t
             assert_eq!(first, not_here, "the second was tried too");
             assert_eq!(probe.run(&[address.into()], &list), Outcome::Passed);
             assert_eq!(peers.recv_timeout(PLENTY).unwrap().to_string(), "127.0.0.2");
-            break;
+            break list;
         }
-    }
+    };
     // Another target has ports of its own.
-    let (other, peers) = self::peers();
+    let (other, peers) = peers();
     let outcome = probe(&tcp_check(PLENTY), other).run(&[other.into()], &list);
     assert_eq!(outcome, Outcome::Passed);
     assert_eq!(peers.recv_timeout(PLENTY).unwrap().to_string(), "127.0.0.2");
