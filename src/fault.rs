@@ -10,8 +10,11 @@ use rustix::io::Errno;
 pub enum Fault {
     /// The target's, or the way's to it: another group may do better.
     Target(Errno),
-    /// This host's: no descriptor, port or memory. Says nothing about the target.
+    /// This host's: no descriptor or memory. Says nothing about the target.
     Local(Errno),
+    /// This host's: towards the target every port is in use of this source address (`bind_source`),
+    /// or of the one that the kernel would choose. Says nothing about the target.
+    NoPort(Option<IpAddr>),
     /// This host's: the source address (`bind_source`, or the client's where the group is
     /// transparent) is not one of its own, or not one from which the target can be reached. Says
     /// nothing about the target.
@@ -26,12 +29,30 @@ impl Fault {
             | Errno::NFILE
             | Errno::NOBUFS
             | Errno::NOMEM
-            | Errno::ADDRNOTAVAIL
             | Errno::ADDRINUSE
             | Errno::AGAIN => Fault::Local(error),
+            Errno::ADDRNOTAVAIL => Fault::NoPort(None),
             // Among these are the answers of routes that are set to blackhole, unreachable or
             // prohibit, and of packet filters: the way to this target is closed, no other's.
             _ => Fault::Target(error),
+        }
+    }
+
+    /// The same of a connect from an address that was not the kernel's to choose.
+    pub fn of_connect_from(source: IpAddr, error: Errno) -> Fault {
+        match error {
+            Errno::ADDRNOTAVAIL => Fault::NoPort(Some(source)),
+            // Such as from a loopback address to another host.
+            Errno::INVAL => Fault::Source(source, error),
+            _ => Fault::of(error),
+        }
+    }
+
+    /// What the system said.
+    pub fn errno(self) -> Errno {
+        match self {
+            Fault::Target(error) | Fault::Local(error) | Fault::Source(_, error) => error,
+            Fault::NoPort(_) => Errno::ADDRNOTAVAIL,
         }
     }
 }
@@ -63,15 +84,19 @@ mod tests {
 
     #[test]
     fn local_want_is_never_the_targets_fault() {
-        for error in [
-            Errno::MFILE,
-            Errno::NFILE,
-            Errno::NOBUFS,
-            Errno::NOMEM,
-            Errno::ADDRNOTAVAIL,
-        ] {
+        let source = "192.0.2.1".parse().expect("an IP");
+        for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
             assert_eq!(Fault::of(error), Fault::Local(error));
+            assert_eq!(Fault::of_connect_from(source, error), Fault::Local(error));
         }
+        let no_port = Errno::ADDRNOTAVAIL;
+        assert_eq!(Fault::of(no_port), Fault::NoPort(None));
+        assert_eq!(
+            Fault::of_connect_from(source, no_port),
+            Fault::NoPort(Some(source))
+        );
+        let unusable = Fault::Source(source, Errno::INVAL);
+        assert_eq!(Fault::of_connect_from(source, Errno::INVAL), unusable);
         for error in [
             Errno::ACCESS,
             Errno::INVAL,

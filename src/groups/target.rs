@@ -15,11 +15,11 @@ pub struct Target {
     pub configured: TargetAddr,
     /// What is counted of it, whatever the generation.
     pub state: Arc<TargetState>,
-    place: Place,
+    location: Location,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum Location {
     At(SocketAddr),
     /// The addresses of a name that has several.
     AtOneOf(Arc<[SocketAddr]>),
@@ -34,10 +34,10 @@ impl Target {
         Target {
             configured: state.configured.clone(),
             state,
-            place: match addresses {
-                [] => Place::Unresolved,
-                [address] => Place::At(*address),
-                several => Place::AtOneOf(Arc::from(several)),
+            location: match addresses {
+                [] => Location::Unresolved,
+                [address] => Location::At(*address),
+                several => Location::AtOneOf(Arc::from(several)),
             },
         }
     }
@@ -45,7 +45,7 @@ impl Target {
     /// A target that is a Unix socket.
     pub fn unix(state: Arc<TargetState>, path: UnixPath) -> Target {
         Target {
-            place: Place::AtUnix(path),
+            location: Location::AtUnix(path),
             ..Target::new(state, &[])
         }
     }
@@ -59,24 +59,26 @@ impl Target {
     /// A target that is one of this proxy's own listeners: never connected to.
     pub fn own_listener(state: Arc<TargetState>) -> Target {
         Target {
-            place: Place::OwnListener,
+            location: Location::OwnListener,
             ..Target::new(state, &[])
         }
     }
 
     /// Where to connect to first, if anywhere.
     pub fn endpoint(&self) -> Option<Endpoint> {
-        match &self.place {
-            Place::At(address) => Some(Endpoint::Ip(*address)),
-            Place::AtOneOf(addresses) => Some(Endpoint::Ip(addresses[self.preferred(addresses)])),
-            Place::AtUnix(path) => Some(Endpoint::Unix(path.clone())),
-            Place::Unresolved | Place::OwnListener => None,
+        match &self.location {
+            Location::At(address) => Some(Endpoint::Ip(*address)),
+            Location::AtOneOf(addresses) => {
+                Some(Endpoint::Ip(addresses[self.preferred(addresses)]))
+            }
+            Location::AtUnix(path) => Some(Endpoint::Unix(path.clone())),
+            Location::Unresolved | Location::OwnListener => None,
         }
     }
 
     /// Whether there is somewhere to connect to.
     pub fn has_endpoint(&self) -> bool {
-        !matches!(self.place, Place::Unresolved | Place::OwnListener)
+        !matches!(self.location, Location::Unresolved | Location::OwnListener)
     }
 
     /// Of the addresses: the first to connect to among those that `suit`.
@@ -112,10 +114,10 @@ impl Target {
 
     /// The addresses, in the order of the look-up; none of a Unix socket.
     pub fn addresses(&self) -> &[SocketAddr] {
-        match &self.place {
-            Place::At(address) => std::slice::from_ref(address),
-            Place::AtOneOf(addresses) => addresses,
-            Place::AtUnix(_) | Place::Unresolved | Place::OwnListener => &[],
+        match &self.location {
+            Location::At(address) => std::slice::from_ref(address),
+            Location::AtOneOf(addresses) => addresses,
+            Location::AtUnix(_) | Location::Unresolved | Location::OwnListener => &[],
         }
     }
 
@@ -125,7 +127,7 @@ impl Target {
 
     /// Whether it is one of this proxy's own listeners.
     pub fn is_own_listener(&self) -> bool {
-        matches!(self.place, Place::OwnListener)
+        matches!(self.location, Location::OwnListener)
     }
 }
 

@@ -106,7 +106,7 @@ pub enum NotRun {
     /// No descriptor, port or memory.
     #[error("{0}")]
     Local(Errno),
-    /// Every port of this address of `bind_source`, and of those before it, is in use.
+    /// Every port of this address of `bind_source`, and of all others a moment ago, is in use.
     #[error("bind_source: no port of {0} is left for connections to the target")]
     NoPort(IpAddr),
     /// This address of `bind_source` is not one of this host's.

@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 
 use crate::config::UnixPath;
 use crate::fault::{Fault, is_connected_to_itself};
-use crate::sys;
+use crate::sources;
 
 use super::transparent;
 
@@ -53,8 +53,7 @@ impl Source {
 
     fn bind(self, socket: &OwnedFd) -> Result<(), Fault> {
         match self {
-            Source::Own(address) => sys::bind_without_port(socket, SocketAddr::new(address, 0))
-                .map_err(|error| Fault::Source(address, error)),
+            Source::Own(address) => sources::bind(socket, address),
             Source::Client(client) => transparent::bind(socket, client).map_err(Fault::Local),
         }
     }
@@ -63,7 +62,7 @@ impl Source {
 /// Starts a non-blocking connect. With `data_follows` the handshake's last segment waits for the
 /// client's bytes that are at hand and travels with them (TCP_QUICKACK off, tcp(7)): one segment
 /// less for each connection. `source`: the address to connect from, where it is not the kernel's to
-/// choose; its port is chosen once the target is known, so that each target can have every port.
+/// choose.
 pub fn start(
     target: SocketAddr,
     source: Option<Source>,
@@ -86,11 +85,8 @@ pub fn start(
     }
     match (rustix::net::connect(&socket, &target), source) {
         (Ok(()) | Err(Errno::INPROGRESS | Errno::INTR), _) => {}
-        // Such as from a loopback address to another host.
-        (Err(Errno::INVAL), Some(source)) => {
-            return Err(Fault::Source(source.ip(), Errno::INVAL));
-        }
-        (Err(error), _) => return Err(Fault::of(error)),
+        (Err(error), Some(source)) => return Err(Fault::of_connect_from(source.ip(), error)),
+        (Err(error), None) => return Err(Fault::of(error)),
     }
     if !is_established(&socket) {
         Ok(Started::Pending(socket))

@@ -14,7 +14,8 @@ pub struct Counters {
     pub slice_timeouts: Count,
     /// Connects that failed by the target's fault.
     pub connect_failures: Count,
-    /// Entries of new keys moved to another group: after a failed connect, or from a full one.
+    /// Entries of new keys moved to another group: from one that could not be connected or cannot
+    /// see the client (`transparent`), and from a full one.
     pub moves: Count,
     /// Turns that found the bound on held bytes reached.
     pub buffer_pressure: Count,

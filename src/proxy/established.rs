@@ -167,12 +167,12 @@ impl Worker {
         match session.phase {
             Phase::ProxyHeader { deadline } if deadline <= now => self.proxy_header_late(id),
             Phase::FirstMessage { deadline } if deadline <= now => self.first_message_late(id),
-            Phase::Waiting { deadline } if deadline <= now => self.end(id, End::Unanswered),
+            Phase::Waiting { deadline, .. } if deadline <= now => self.end(id, End::Unanswered),
             Phase::Connecting { deadline, .. } if deadline <= now => self.connect_late(id),
             Phase::Queued { deadline, .. } if deadline <= now => self.queued_too_long(id),
             Phase::ProxyHeader { deadline }
             | Phase::FirstMessage { deadline }
-            | Phase::Waiting { deadline }
+            | Phase::Waiting { deadline, .. }
             | Phase::Queued { deadline, .. }
             | Phase::Connecting { deadline, .. } => {
                 self.wheel.arm(&mut self.arena, id.slot, deadline);

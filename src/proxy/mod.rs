@@ -1,7 +1,7 @@
 //! The proxy: workers, listeners, sessions and the relay between them.
 //!
 //! ```text
-//! accept (acceptor) → key, route (opening) → connect (connecting)
+//! accept (acceptor) → key, route (opening) → connect (connecting, failover)
 //!     → relay, close (established, relay)
 //! ```
 //!
@@ -23,6 +23,7 @@ mod early_data;
 mod ending;
 mod enforce;
 mod established;
+mod failover;
 mod generation;
 mod held_total;
 mod limits;
@@ -33,12 +34,14 @@ mod proxy_header;
 mod queue;
 mod refusal;
 mod relay;
+mod routes;
 mod session;
 mod shared;
 mod side;
 mod statuses;
 mod traffic;
 mod transparent;
+mod upstream;
 mod view;
 mod wheel;
 mod worker;

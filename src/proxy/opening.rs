@@ -79,8 +79,10 @@ impl Worker {
 
     /// The client is known by its header: what came behind that is its first message.
     pub(super) fn client_is_known(&mut self, id: SessionId) {
-        let deadline = self.now;
-        self.session(id).phase = Phase::Waiting { deadline };
+        self.session(id).phase = Phase::Waiting {
+            deadline: self.now,
+            is_move: false,
+        };
         if !self.admit_client(id) {
             return;
         }
@@ -255,15 +257,16 @@ impl Worker {
         session.generation = generation;
         let route = self.shared.sticks.route(&ask(session, id, worker, now));
         match route {
-            Route::Wait(_) => self.await_answer(id),
+            Route::Wait(_) => self.await_answer(id, false),
             answered => self.follow(id, answered),
         }
     }
 
-    pub(super) fn await_answer(&mut self, id: SessionId) {
+    /// Waits for the table's answer to a ticket; `is_move`: it is to be another group than before.
+    pub(super) fn await_answer(&mut self, id: SessionId, is_move: bool) {
         let config = &self.generation.config;
         let deadline = self.now + config.no_quorum_after + config.connect_timeout;
-        self.session(id).phase = Phase::Waiting { deadline };
+        self.session(id).phase = Phase::Waiting { deadline, is_move };
         if self.watch_client(id) {
             self.wheel.arm(&mut self.arena, id.slot, deadline);
         }
@@ -274,11 +277,10 @@ impl Worker {
     pub(super) fn answered(&mut self, id: SessionId, route: Route) {
         match self.arena.get_mut(id) {
             Some(Session {
-                phase: Phase::Waiting { .. },
-                tried,
+                phase: Phase::Waiting { is_move, .. },
                 ..
             }) => {
-                if !tried.is_empty() && matches!(route, Route::Group(_)) {
+                if *is_move && matches!(route, Route::Group(_)) {
                     self.counters().moves.add(1);
                 }
                 self.follow(id, route);

@@ -168,7 +168,10 @@ impl Worker {
             return false;
         };
         session.queued += now.since(since);
-        session.phase = Phase::Waiting { deadline: now };
+        session.phase = Phase::Waiting {
+            deadline: now,
+            is_move: false,
+        };
         self.queued.remove(&id);
         true
     }
@@ -316,8 +319,11 @@ impl Worker {
         let asked = ask(session, id, worker, now);
         let sticks = &self.shared.sticks;
         match sticks.connect_failed(&asked, answer, &passed_over) {
-            AfterFailure::Moved(answer) => self.connect(id, answer),
-            AfterFailure::Wait(_) => self.await_answer(id),
+            AfterFailure::Moved(answer) => {
+                self.counters().moves.add(1);
+                self.connect(id, answer);
+            }
+            AfterFailure::Wait(_) => self.await_answer(id, true),
             // Another connection of the key has been given its answer just now.
             AfterFailure::Reset => self.route(id),
         }

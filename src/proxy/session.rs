@@ -157,6 +157,8 @@ pub enum Phase {
     Waiting {
         /// When waiting ends.
         deadline: Millis,
+        /// It is asked to move the key to another group.
+        is_move: bool,
     },
     /// Its group has no place for it yet.
     Queued {
@@ -221,7 +223,10 @@ impl Session {
         now: Millis,
     ) -> Session {
         Session {
-            phase: Phase::Waiting { deadline: now },
+            phase: Phase::Waiting {
+                deadline: now,
+                is_move: false,
+            },
             client: Side::client(client),
             target: None,
             inward: Direction::default(),
@@ -261,13 +266,6 @@ impl Session {
     /// The client's address as keys use it.
     pub fn client_ip(&self) -> ClientIp {
         ClientIp::new(self.peer.ip(), self.generation.config.key_ipv6_prefix)
-    }
-
-    /// Whether its group sees the client's own address.
-    pub fn is_transparent(&self) -> bool {
-        let group = self.answer.map(|answer| answer.group);
-        let group = group.and_then(|group| self.generation.groups.get(group));
-        group.is_some_and(|group| group.transparent)
     }
 
     /// The slice of the key, where it has one.

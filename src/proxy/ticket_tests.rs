@@ -24,6 +24,8 @@ struct LateTable {
     is_stale: AtomicBool,
     /// The one group's keys are given to others.
     is_unserved: AtomicBool,
+    /// Keys may be moved.
+    are_new: AtomicBool,
 }
 
 impl LateTable {
@@ -46,6 +48,14 @@ impl LateTable {
         places.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn give(&self, ask: &Ask<'_>) -> Ticket {
+        self.tickets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(ask.ticket);
+        ask.ticket
+    }
+
     fn ticket(&self) -> Ticket {
         let mut ticket = None;
         wait_for("a ticket", || {
@@ -66,11 +76,7 @@ impl Sticks for LateTable {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(ask.place);
-        self.tickets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(ask.ticket);
-        Route::Wait(ask.ticket)
+        Route::Wait(self.give(ask))
     }
     fn still_holds(&self, _: StickRef, _: &Groups, _: Millis) -> bool {
         !self.is_stale.load(Ordering::SeqCst)
@@ -85,9 +91,12 @@ impl Sticks for LateTable {
         self.note("established");
         Ok(())
     }
-    fn connect_failed(&self, _: &Ask<'_>, _: Answer, _: &[GroupId]) -> AfterFailure {
+    fn connect_failed(&self, ask: &Ask<'_>, _: Answer, _: &[GroupId]) -> AfterFailure {
         self.note("connect_failed");
-        AfterFailure::Reset
+        match self.are_new.load(Ordering::SeqCst) {
+            true => AfterFailure::Wait(self.give(ask)),
+            false => AfterFailure::Reset,
+        }
     }
     fn abandoned(&self, _: StickRef, _: Millis) {
         self.note("abandoned");
@@ -203,13 +212,17 @@ impl Rig {
     }
 
     fn answer() -> Route {
+        Rig::answer_of(0)
+    }
+
+    fn answer_of(group: u32) -> Route {
         let stick = StickRef {
             shard: 0,
             slot: 0,
             version: 1,
         };
         Route::Group(Answer {
-            group: GroupId(0),
+            group: GroupId(group),
             stick,
             created: true,
         })
@@ -340,6 +353,38 @@ fn who_waits_is_sent_elsewhere_by_what_routes_go_by_alone() {
     let _ticket = rig.table.ticket();
     assert_eq!(rig.counters().places.queued(), 0);
     drop((served, waits, next));
+    rig.proxy.quit();
+}
+
+#[test]
+fn an_answer_counts_as_a_move_where_one_was_asked_for() {
+    let mut rig = Rig::new("");
+    let there = rig.server.local_addr().expect("address");
+    let ended = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let gone = ended.local_addr().expect("address");
+    drop(ended);
+    let port = rig.address.port();
+    rig.reload(Rig::parse(&format!(
+        "bind_addr = \"127.0.0.1\"\nports = [{port}]\nexpiration = 10\n\
+         [groups.0.portmap]\n{port} = \"{gone}\"\n[groups.1.portmap]\n{port} = \"{there}\"\n"
+    )));
+    rig.table.are_new.store(true, Ordering::SeqCst);
+    let answer = |group| {
+        let completer = rig.proxy.completer();
+        completer.complete(rig.table.ticket(), Rig::answer_of(group));
+    };
+    let connect = || TcpStream::connect(rig.address).expect("connect");
+    let first = connect();
+    answer(1);
+    let (served, _) = rig.server.accept().expect("accept");
+    assert_eq!(rig.proxy.view().totals().moves, 0, "its first group");
+    let second = connect();
+    answer(0); // it refuses
+    answer(1);
+    let (moved, _) = rig.server.accept().expect("accept");
+    assert!(rig.table.has("connect_failed"));
+    assert_eq!(rig.proxy.view().totals().moves, 1);
+    drop((first, served, second, moved));
     rig.proxy.quit();
 }
 

@@ -12,7 +12,10 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Config;
+use crate::fault::Fault;
 use crate::sys;
+
+use super::routes;
 
 /// A configuration asks for transparent proxying, and this process may not do it.
 #[derive(Debug, thiserror::Error)]
@@ -54,30 +57,77 @@ pub fn check(config: &Config) -> Result<(), TransparentError> {
     })
 }
 
-/// Where a connection to `target` comes from when its client is `client`; `None` where no packet
-/// to it can come from that address: the families differ, or it is no single host's.
-pub fn source(client: SocketAddr, target: SocketAddr) -> Option<SocketAddr> {
-    let ip = client.ip().to_canonical();
-    let is_a_hosts = match ip {
-        // 0.0.0.0 would be taken for any address of this host's own.
-        IpAddr::V4(v4) => !(v4.octets()[0] == 0 || v4.is_multicast() || v4 == Ipv4Addr::BROADCAST),
-        IpAddr::V6(v6) => !(v6.is_unspecified() || v6.is_multicast()),
-    };
-    if !is_a_hosts {
-        return None;
+/// A client whose own address a target is to see.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// A PROXY protocol header named it: no packet has come from there, so that anything may stand in
+    /// it.
+    pub is_named: bool,
+}
+
+impl Client {
+    /// Its address as it is in the IP family of `target`, without a port; `None`: the families
+    /// differ, or it is no single host's.
+    pub fn in_family_of(self, target: SocketAddr) -> Option<SocketAddr> {
+        let ip = self.address.ip().to_canonical();
+        if !is_a_hosts(self.address) {
+            return None;
+        }
+        match (ip, target, target.ip().to_canonical()) {
+            (IpAddr::V4(_), SocketAddr::V4(_), _) => Some(SocketAddr::new(ip, 0)),
+            // An IPv4 target written as an IPv6 address.
+            (IpAddr::V4(v4), SocketAddr::V6(_), IpAddr::V4(_)) => {
+                Some(SocketAddr::new(v4.to_ipv6_mapped().into(), 0))
+            }
+            (IpAddr::V6(_), SocketAddr::V6(_), IpAddr::V6(_)) => {
+                let mut source = self.address; // with the scope of a link-local address
+                source.set_port(0);
+                Some(source)
+            }
+            _ => None,
+        }
     }
-    match (ip, target, target.ip().to_canonical()) {
-        (IpAddr::V4(_), SocketAddr::V4(_), _) => Some(SocketAddr::new(ip, 0)),
-        // An IPv4 target written as an IPv6 address.
-        (IpAddr::V4(v4), SocketAddr::V6(_), IpAddr::V4(_)) => {
-            Some(SocketAddr::new(v4.to_ipv6_mapped().into(), 0))
+
+    /// Where its connection to `target` comes from.
+    ///
+    /// # Errors
+    /// A [`Fault::Source`] where no packet to the target can come from its address, or none of the
+    /// target's would come back here. For an IPv4 loopback address towards another host connect(2)
+    /// says so itself.
+    pub fn source_towards(self, target: SocketAddr) -> Result<SocketAddr, Fault> {
+        let ip = self.address.ip().to_canonical();
+        let unseen = Fault::Source(ip, Errno::INVAL);
+        let source = self.in_family_of(target).ok_or(unseen)?;
+        let is_unseen = match ip {
+            // The kernel would take the address of the interface instead.
+            IpAddr::V4(v4) => self.is_named && routes::is_broadcast(v4)?,
+            // The kernel sends what nobody will answer.
+            IpAddr::V6(v6) if v6.is_loopback() || v6.is_unicast_link_local() => {
+                routes::lead_away(target)?
+            }
+            IpAddr::V6(_) => false,
+        };
+        match is_unseen {
+            true => Err(unseen),
+            false => Ok(source),
         }
-        (IpAddr::V6(_), SocketAddr::V6(_), IpAddr::V6(_)) => {
-            let mut source = client; // with the scope of a link-local address
-            source.set_port(0);
-            Some(source)
+    }
+}
+
+/// Whether an address can be that of one host.
+fn is_a_hosts(address: SocketAddr) -> bool {
+    match (address.ip().to_canonical(), address) {
+        // 0.0.0.0 would be taken for any address of this host's own.
+        (IpAddr::V4(v4), _) => {
+            !(v4.octets()[0] == 0 || v4.is_multicast() || v4 == Ipv4Addr::BROADCAST)
         }
-        _ => None,
+        // A PROXY protocol header does not tell the link of a link-local address.
+        (IpAddr::V6(v6), SocketAddr::V6(scoped)) if v6.is_unicast_link_local() => {
+            scoped.scope_id() != 0
+        }
+        (IpAddr::V6(v6), _) => !(v6.is_unspecified() || v6.is_multicast()),
     }
 }
 
@@ -123,10 +173,15 @@ mod tests {
             ("255.255.255.255:5", "198.51.100.1:80", None),
             ("[::]:5", "[2001:db8::2]:80", None),
             ("[ff02::1]:5", "[2001:db8::2]:80", None),
+            ("[fe80::1]:5", "[fe80::2%3]:80", None),
         ] {
             let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+            let named = Client {
+                address: address(client),
+                is_named: true,
+            };
             assert_eq!(
-                source(address(client), address(target)),
+                named.in_family_of(address(target)),
                 expected.map(address),
                 "{client} to {target}"
             );

@@ -31,7 +31,8 @@ pub struct Totals {
     pub slice_timeouts: u64,
     /// Connects that failed by the target's fault.
     pub connect_failures: u64,
-    /// Entries of new keys moved to another group: after a failed connect, or from a full one.
+    /// Entries of new keys moved to another group: from one that could not be connected or cannot
+    /// see the client (`transparent`), and from a full one.
     pub moves: u64,
     /// Turns that found the bound on held bytes reached.
     pub buffer_pressure: u64,

@@ -18,7 +18,6 @@ use mio::event::Event;
 use mio::{Events, Poll, Waker};
 
 use crate::clock::Millis;
-use crate::sources::Turns;
 use crate::stick::{Route, Ticket};
 use crate::watchdog::Pulse;
 
@@ -171,7 +170,7 @@ pub struct Worker {
     /// Sessions that wait for a place with their group.
     pub(super) queued: HashSet<SessionId>,
     /// Whose turn it is among the source addresses of `bind_source`.
-    pub(super) sources: Turns,
+    pub(super) source_turn: usize,
     /// When connections of Draining groups are to be looked at next.
     pub(super) next_drain_check: Option<Millis>,
     /// When it is looked next whether those who wait for a place find one elsewhere.
@@ -200,7 +199,7 @@ impl Worker {
             turn_bytes: TURN_BYTES.0,
             now,
             queued: HashSet::new(),
-            sources: Turns::from(index),
+            source_turn: index,
             next_drain_check: None,
             next_look_for_room: None,
             orders: seat.orders,

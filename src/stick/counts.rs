@@ -13,7 +13,8 @@ pub struct Counts {
     pub hits: u64,
     /// Valid entries given another group because theirs was Disabled or gone.
     pub reassignments: u64,
-    /// Provisional entries moved to another group: after a failed connect, or from a full one.
+    /// Provisional entries moved to another group: from one that could not be connected or cannot
+    /// see the client (`transparent`), and from a full one.
     pub moves: u64,
     /// Entries that expired: swept, or found expired by a connection of their key.
     pub expiries: u64,

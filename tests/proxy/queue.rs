@@ -185,7 +185,7 @@ fn a_new_client_that_waits_gets_whichever_group_has_room_first() {
             .group_set(1, "max_connections", 1)
             .set("workers", workers)
             .set("queue_timeout", 600);
-        let proxy = Proxy::start(&settings);
+        let mut proxy = Proxy::start(&settings);
         let mut held = both_full(&fleet).map(Some);
         let (new, waits_for) = waiting_for(&fleet, &proxy, 2, [0, 0]);
         let other = 1 - waits_for;
@@ -196,6 +196,15 @@ fn a_new_client_that_waits_gets_whichever_group_has_room_first() {
         drop(new);
         assert_eq!(fleet.served_by(2, PORT), name);
         assert_eq!(queued(&proxy), 0);
+        // It was a move.
+        let metrics = http::get(proxy.statistics(), "/metrics").text();
+        let moves = "tcpffee_stick_moves_total 1\n";
+        assert!(metrics.contains(moves), "{metrics}");
+        drop(held);
+        assert_eq!(proxy.stop(), 0);
+        proxy.log.wait("the end says so too", |line| {
+            line.contains(" 1 moves to another group")
+        });
     }
 }
 

@@ -220,15 +220,67 @@ fn the_client_is_who_a_proxy_header_names_or_nobody() {
             let last = *seen(&fleet.backends[0]).last().unwrap();
             assert_eq!(last, expected.parse::<IpAddr>().unwrap());
         }
-        // An address that no host has: 0.0.0.0 would be taken for this host's own.
-        let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5));
-        let to = SocketAddr::from(([198, 51, 100, 9], 80));
-        let header = proxy_protocol::v1(proxy_protocol::Addresses::new(nobody, to));
-        assert_eq!(client::drain(&send(&header)), (0, StreamEnd::Reset));
-        proxy
-            .log
-            .wait_session("the one refused", |s| s.end == "not_transparent");
+        // Addresses that no host has: for most of them the kernel would take this host's own.
+        netns::ip("address add 192.0.2.1/24 broadcast 192.0.2.255 dev lo").unwrap();
+        for nobody in [
+            [0, 0, 0, 0],
+            [0, 1, 2, 3],
+            [224, 0, 0, 1],
+            [255, 255, 255, 255],
+            BROADCAST,
+        ] {
+            assert_eq!(
+                client::drain(&send(&named(nobody))),
+                (0, StreamEnd::Reset),
+                "{nobody:?}"
+            );
+            let shown = format!("{}:5", Ipv4Addr::from(nobody));
+            let session = proxy
+                .log
+                .wait_session("the one refused", |session| session.client == shown);
+            assert_eq!(session.end, "not_transparent");
+        }
         assert_eq!(fleet.backends[0].accepted(), 2);
+        assert!(!proxy.log.text().contains("does not answer"));
+        // Next to it there is a host.
+        netns::ip("route add local 192.0.2.254 dev lo").unwrap();
+        let stream = send(&named([192, 0, 2, 254]));
+        assert_eq!(client::read_line(&stream).unwrap(), "g0");
+    });
+}
+
+/// The broadcast address of a network of the tests' hosts.
+const BROADCAST: [u8; 4] = [192, 0, 2, 255];
+
+/// A header that names this client.
+fn named(client: [u8; 4]) -> Vec<u8> {
+    let client = SocketAddr::from((client, 5));
+    let to = SocketAddr::from(([198, 51, 100, 9], 80));
+    proxy_protocol::v1(proxy_protocol::Addresses::new(client, to))
+}
+
+#[test]
+fn a_header_that_names_a_broadcast_address_leads_a_new_key_to_another_group() {
+    netns::in_new_namespace(|| {
+        netns::ip("address add 192.0.2.1/24 broadcast 192.0.2.255 dev lo").unwrap();
+        let fleet = Fleet::new(2);
+        let front = fleet.block.client(0);
+        let settings = transparent(&fleet)
+            .set("accept_proxy_from", format!("{front}/32"))
+            .set("balance", "round-robin")
+            .group_set(0, "weight", 100);
+        let proxy = Proxy::start(&settings);
+        let stream = client::connect(front, fleet.listener(PORT)).unwrap();
+        (&stream).write_all(&named(BROADCAST)).unwrap();
+        assert_eq!(client::read_line(&stream).unwrap(), "g1");
+        let metrics = http::get(proxy.statistics(), "/metrics").text();
+        assert!(
+            metrics.contains("tcpffee_stick_moves_total 1\n"),
+            "{metrics}"
+        );
+        assert_eq!(fleet.backends[0].accepted(), 0);
+        let group = http::json(proxy.statistics(), "/api/v1/groups/0");
+        assert_eq!(group["targets"][0]["connect_failures"], 0);
     });
 }
 

@@ -10,7 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::Command;
 use std::time::Duration;
 
@@ -211,6 +211,77 @@ fn the_server_sees_the_client_once_the_guides_rules_bring_its_answers_back() {
     for session in &ends[2..] {
         assert_eq!(session.end, "client_finished", "{session:?}");
     }
+}
+
+#[test]
+fn clients_that_no_other_host_can_answer_are_reset_or_go_to_a_group_that_takes_them() {
+    let Some(network) = Network::new() else {
+        return;
+    };
+    network.answers_arrive();
+    network.client.ip("address add fe80::c/64 dev eth0 nodad");
+    network.proxy.ip("address add fe80::1/64 dev lan0 nodad");
+    let [_, server] = network.serve(PORT);
+    let beside = SocketAddr::new(proxies()[1], 7000);
+    let _beside = network
+        .proxy
+        .run(move || Backend::echo("beside", beside.ip(), &[beside.port()]));
+    let target = SocketAddr::new(servers()[1], PORT).to_string();
+    let block = Block::claim();
+    // Port 5280 leads to two groups, 5281 to the transparent one alone.
+    let settings = settings(&block)
+        .ports(&[PORT, 5281])
+        .group_ports(0, &[(PORT, target.clone()), (5281, target.clone())])
+        .group_set(0, "transparent", true)
+        .group_ports(1, &[(PORT, beside.to_string())])
+        .set("balance", "round-robin")
+        .group_set(0, "weight", 100);
+    let proxy = network.start(&settings);
+    let here = IpAddr::from(Ipv6Addr::LOCALHOST);
+    let ask_here = |port| {
+        network
+            .proxy
+            .run(move || client::ask(here, SocketAddr::new(here, port)))
+    };
+    let ask_on_link = |port: u16| {
+        network.client.run(move || {
+            let [from, to] = [("fe80::c%eth0", 0), ("fe80::1%eth0", port)]
+                .map(|address| address.to_socket_addrs().unwrap().next().unwrap());
+            let stream = client::connect_from(from, to, |_| Ok(()))?;
+            client::read_line(&stream)
+        })
+    };
+    for (client, ask) in [
+        ("[::1]:", &ask_here as &dyn Fn(u16) -> io::Result<String>),
+        ("[fe80::c%", &ask_on_link),
+    ] {
+        let reset = ask(5281).unwrap_err();
+        assert!(client::is_reset(&reset), "{client}: {reset}");
+        let session = proxy.log.wait_session("the one refused", |session| {
+            session.client.starts_with(client) && session.port == 5281
+        });
+        assert_eq!(session.end, "not_transparent", "{client}");
+        assert_eq!(ask(PORT).unwrap(), "beside", "{client}");
+    }
+    let statistics = proxy.statistics();
+    let metrics = network
+        .proxy
+        .run(move || support::http::get(statistics, "/metrics").text());
+    for figure in [
+        "tcpffee_stick_moves_total 2",
+        &format!("tcpffee_target_connect_failures_total{{group=\"0\",target=\"{target}\"}} 0"),
+    ] {
+        assert!(metrics.contains(&format!("{figure}\n")), "{metrics}");
+    }
+    proxy.log.wait("who, and where to", |line| {
+        line.contains("is reset") && line.contains(&target) && line.contains("(transparent)")
+    });
+    // Nobody is blamed, and who can be answered is served.
+    assert!(!proxy.log.text().contains("does not answer"));
+    assert_eq!(server.accepted(), 0);
+    let to = SocketAddr::new(proxies()[1], 5281);
+    let (name, _) = network.greet(clients()[1], to).unwrap();
+    assert_eq!(name, server.name());
 }
 
 #[test]

@@ -14,8 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFla
 use crate::config::UnixPath;
 use crate::endpoint::Endpoint;
 use crate::fault::{Fault, is_connected_to_itself};
-use crate::sources::Sources;
-use crate::sys;
+use crate::sources::{self, Sources};
 
 use super::{Failure, NotRun, Outcome};
 
@@ -24,19 +23,24 @@ use super::{Failure, NotRun, Outcome};
 pub(super) struct Connection(OwnedFd);
 
 impl Connection {
-    /// Connects within `timeout`, or says what came of it. From the next of the source addresses,
-    /// by `turn`, that has a port left, as connections of clients come.
+    /// Connects within `timeout`, or says what came of it; from where connections of clients come.
+    /// `turn`: whose turn it is among the source addresses.
     pub fn open(
         endpoint: &Endpoint,
         timeout: Duration,
         sources: &Sources,
         turn: &AtomicUsize,
     ) -> Result<Connection, Outcome> {
-        match endpoint {
-            Endpoint::Unix(path) => to_unix(path, timeout).map_err(|fault| judge(fault, timeout)),
-            Endpoint::Ip(address) => to_ip(*address, timeout, sources.towards(*address), turn),
-        }
-        .map(Connection)
+        let connected = match endpoint {
+            Endpoint::Unix(path) => to_unix(path, timeout),
+            Endpoint::Ip(address) => {
+                let turn = turn.fetch_add(1, Ordering::Relaxed);
+                sources.connect(*address, turn, |source| to_ip(*address, timeout, source))
+            }
+        };
+        connected
+            .map(Connection)
+            .map_err(|fault| judge(fault, timeout))
     }
 
     /// Sends all, in one piece where there is room for it.
@@ -90,34 +94,8 @@ fn wait(socket: &OwnedFd, events: PollFlags, deadline: Instant) -> Result<(), Er
     }
 }
 
-/// Connects to an address from the next source that can, or from where the kernel chooses.
-fn to_ip(
-    address: SocketAddr,
-    timeout: Duration,
-    sources: &[IpAddr],
-    turn: &AtomicUsize,
-) -> Result<OwnedFd, Outcome> {
-    let mut not_run = None;
-    for _ in sources {
-        let source = sources[turn.fetch_add(1, Ordering::Relaxed) % sources.len()];
-        match to_ip_from(address, timeout, Some(source)) {
-            Err(Fault::Local(Errno::ADDRNOTAVAIL)) => not_run = Some(NotRun::NoPort(source)),
-            Err(Fault::Source(_, error)) => not_run = not_run.or(Some(unusable(source, error))),
-            settled => return settled.map_err(|fault| judge(fault, timeout)),
-        }
-    }
-    match not_run {
-        Some(why) => Err(Outcome::NotRun(why)),
-        None => to_ip_from(address, timeout, None).map_err(|fault| judge(fault, timeout)),
-    }
-}
-
 /// Connects to an address from a source, or from where the kernel chooses.
-fn to_ip_from(
-    address: SocketAddr,
-    timeout: Duration,
-    source: Option<IpAddr>,
-) -> Result<OwnedFd, Fault> {
+fn to_ip(address: SocketAddr, timeout: Duration, source: Option<IpAddr>) -> Result<OwnedFd, Fault> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -125,14 +103,12 @@ fn to_ip_from(
     let socket = stream(family, SocketFlags::NONBLOCK)?;
     sockopt::set_tcp_nodelay(&socket, true).map_err(Fault::Local)?;
     if let Some(source) = source {
-        sys::bind_without_port(&socket, SocketAddr::new(source, 0))
-            .map_err(|error| Fault::Source(source, error))?;
+        sources::bind(&socket, source)?;
     }
     match (connect_to_ip(&socket, address, timeout), source) {
         (Ok(()), _) => not_itself(socket, address, source.is_some()),
-        // Such as from a loopback address to another host.
-        (Err(Errno::INVAL), Some(source)) => Err(Fault::Source(source, Errno::INVAL)),
-        (Err(error), _) => Err(Fault::of(error)),
+        (Err(error), Some(source)) => Err(Fault::of_connect_from(source, error)),
+        (Err(error), None) => Err(Fault::of(error)),
     }
 }
 
@@ -202,18 +178,12 @@ pub(super) fn not_itself(
 /// What a failed connect says of the target, if anything.
 pub(super) fn judge(fault: Fault, timeout: Duration) -> Outcome {
     match fault {
-        Fault::Local(errno) => Outcome::NotRun(NotRun::Local(errno)),
-        Fault::Source(source, errno) => Outcome::NotRun(unusable(source, errno)),
+        Fault::NoPort(Some(source)) => Outcome::NotRun(NotRun::NoPort(source)),
+        Fault::Local(_) | Fault::NoPort(None) => Outcome::NotRun(NotRun::Local(fault.errno())),
+        Fault::Source(source, Errno::ADDRNOTAVAIL) => Outcome::NotRun(NotRun::NotHere(source)),
+        Fault::Source(source, errno) => Outcome::NotRun(NotRun::Source(source, errno)),
         Fault::Target(Errno::CONNREFUSED) => Outcome::Failed(Failure::Refused),
         Fault::Target(Errno::TIMEDOUT) => Outcome::Failed(Failure::NoConnection(timeout)),
         Fault::Target(errno) => Outcome::Failed(Failure::Connect(errno)),
-    }
-}
-
-/// Why a source address could not be connected from.
-fn unusable(source: IpAddr, errno: Errno) -> NotRun {
-    match errno {
-        Errno::ADDRNOTAVAIL => NotRun::NotHere(source),
-        errno => NotRun::Source(source, errno),
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! `cargo test -p tcpffee-raft --features mutations --test mutations`
 
-// The world is that of the simulation's tests, which use more of it.
 #[path = "simulation/world/mod.rs"]
-#[allow(dead_code)]
+#[allow(
+    dead_code,
+    reason = "the world is that of the simulation's tests, which use more of it"
+)]
 mod world;
 
 use std::process::Command;

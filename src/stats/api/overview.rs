@@ -80,7 +80,8 @@ pub struct Sticks {
     pub hits: u64,
     /// Valid entries given another group because theirs was Disabled or gone.
     pub reassignments: u64,
-    /// Entries of new keys moved to another group: after a failed connect, or from a full one.
+    /// Entries of new keys moved to another group: from one that could not be connected or cannot
+    /// see the client (`transparent`), and from a full one.
     pub moves: u64,
     /// Entries that expired.
     pub expiries: u64,

@@ -153,7 +153,7 @@ fn write_sticks(figures: &Figures, text: &mut Text) {
         ),
         (
             "tcpffee_stick_moves_total",
-            "Entries of new keys moved to another group: after a failed connect, or from a full one.",
+            "Entries of new keys moved to another group: from one that could not be connected or cannot see the client (transparent), and from a full one.",
             sticks.moves,
         ),
         (

@@ -115,3 +115,29 @@ fn an_address_out_of_this_hosts_reach_hides_neither_anothers_refusal_nor_its_ans
         assert_eq!(run(addresses), Outcome::Failed(Failure::Refused));
     }
 }
+
+#[test]
+fn where_no_source_has_a_port_one_is_tried_whichever_check_or_connection_found_that_out() {
+    let not_here = Outcome::NotRun(NotRun::NotHere(ELSEWHERE.parse().unwrap()));
+    // The machine may be elsewhere for as long as it is remembered.
+    let list = loop {
+        let (address, peers) = peers();
+        let list = sources(&[ELSEWHERE, "127.0.0.2"]);
+        let begun = Instant::now();
+        let found = list.connect(address, 0, |source| Err::<(), _>(Fault::NoPort(source)));
+        found.unwrap_err();
+        let probe = probe(&tcp_check(PLENTY), address);
+        let first = probe.run(&[address.into()], &list);
+        if begun.elapsed() < Duration::from_millis(400) {
+            assert_eq!(first, not_here, "the second was tried too");
+            assert_eq!(probe.run(&[address.into()], &list), Outcome::Passed);
+            assert_eq!(peers.recv_timeout(PLENTY).unwrap().to_string(), "127.0.0.2");
+            break list;
+        }
+    };
+    // Another target has ports of its own.
+    let (other, peers) = peers();
+    let outcome = probe(&tcp_check(PLENTY), other).run(&[other.into()], &list);
+    assert_eq!(outcome, Outcome::Passed);
+    assert_eq!(peers.recv_timeout(PLENTY).unwrap().to_string(), "127.0.0.2");
+}
