@@ -44,6 +44,8 @@ impl Fault {
             Errno::ADDRNOTAVAIL => Fault::NoPort(Some(source)),
             // Such as from a loopback address to another host.
             Errno::INVAL => Fault::Source(source, error),
+            // The socket is tied to the link of its address, and the target is on another one.
+            Errno::NETUNREACH if is_link_local(source) => Fault::Source(source, error),
             _ => Fault::of(error),
         }
     }
@@ -55,6 +57,10 @@ impl Fault {
             Fault::NoPort(_) => Errno::ADDRNOTAVAIL,
         }
     }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// TCP allows a socket to connect to itself when its own ephemeral port is the target's and
@@ -97,6 +103,16 @@ mod tests {
         );
         let unusable = Fault::Source(source, Errno::INVAL);
         assert_eq!(Fault::of_connect_from(source, Errno::INVAL), unusable);
+        let out_of_reach = Errno::NETUNREACH;
+        assert_eq!(
+            Fault::of_connect_from(source, out_of_reach),
+            Fault::Target(out_of_reach)
+        );
+        let of_a_link = "fe80::1".parse().expect("an IP");
+        assert_eq!(
+            Fault::of_connect_from(of_a_link, out_of_reach),
+            Fault::Source(of_a_link, out_of_reach)
+        );
         for error in [
             Errno::ACCESS,
             Errno::INVAL,

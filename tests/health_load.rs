@@ -63,13 +63,13 @@ fn measure(checks: usize, keys: &str, answers_http: bool, most_cpu: f64) -> Resu
             }
         }));
     }
+    let yardstick = Yardstick::begin();
     let proxy = Proxy::start(&settings);
     let rounds = |count: usize| {
         let arrivals = arrivals.lock().unwrap();
         arrivals.len() == checks && arrivals.values().all(|times| times.len() >= count)
     };
     eventually("every check has come twice", || rounds(2));
-    let yardstick = Yardstick::begin();
     let (cpu, begun) = (process::cpu_seconds(proxy.pid()), Instant::now());
     eventually("every check has come ten times", || rounds(10));
     let late = yardstick.lateness().as_secs_f64() / INTERVAL.as_secs_f64();

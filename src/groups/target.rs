@@ -92,8 +92,22 @@ impl Target {
         in_turn.copied().find(|&address| suits(address))
     }
 
+    /// Connections to come do not begin with `failed`, which did not take one.
+    pub fn pass_over(&self, failed: SocketAddr) {
+        let addresses = self.addresses();
+        let preferred = &self.state.preferred;
+        let seen = preferred.load(Ordering::Relaxed);
+        if let Some(at) = addresses.iter().position(|&address| address == failed)
+            && seen % addresses.len() == at
+        {
+            // Where another connection has moved it meanwhile, that stands.
+            let (next, order) = ((at + 1) % addresses.len(), Ordering::Relaxed);
+            let _ = preferred.compare_exchange(seen, next, order, order);
+        }
+    }
+
     /// Of the addresses: the one to connect to once `failed` has not taken the connection, among
-    /// those that `suit`. Connections to come do not begin with `failed` either.
+    /// those that `suit`.
     pub fn next_after(
         &self,
         failed: SocketAddr,
@@ -101,13 +115,6 @@ impl Target {
     ) -> Option<SocketAddr> {
         let addresses = self.addresses();
         let at = addresses.iter().position(|&address| address == failed)?;
-        let preferred = &self.state.preferred;
-        let seen = preferred.load(Ordering::Relaxed);
-        if seen % addresses.len() == at {
-            // Where another connection has moved it meanwhile, that stands.
-            let (next, order) = ((at + 1) % addresses.len(), Ordering::Relaxed);
-            let _ = preferred.compare_exchange(seen, next, order, order);
-        }
         let in_turn = addresses[at + 1..].iter().chain(&addresses[..at]);
         in_turn.copied().find(|&address| suits(address))
     }

@@ -57,6 +57,12 @@ impl Worker {
             Fault::Local(_) => return None,
         }
         let failed = attempt.address()?;
+        // That this client cannot be seen there, or has no port left, says nothing of others.
+        let is_clients =
+            matches!(fault, Fault::NoPort(_) | Fault::Source(..)) && upstream.client.is_some();
+        if !is_clients {
+            upstream.target.pass_over(failed);
+        }
         let next = upstream.next_after(failed)?;
         if attempt.addresses_left <= 1 || now >= attempt.deadline {
             return None;

@@ -306,6 +306,8 @@ impl Worker {
                     Refusal::Barred => End::Barred,
                     Refusal::Unreached => {
                         return match self.session(id).attempt.as_ref().map(|tried| tried.end) {
+                            // Failed connects have been told of already.
+                            Some(End::NotTransparent) => self.refuse(id, End::NotTransparent),
                             Some(end) => self.end(id, end),
                             // It was to leave a full group's queue, and its key is not new any more.
                             None => self.reroute(id),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use mio::Waker;
 
-use crate::groups::{GroupCounters, Place, Waiter};
+use crate::groups::{GroupCounters, Place, Status, Waiter};
 use crate::stick::{AfterFailure, candidates};
 
 use super::End;
@@ -263,6 +263,7 @@ impl Worker {
         self.next_look_for_room = (!self.queued.is_empty()).then(|| self.now + LOOK_FOR_ROOM);
         let generation = Rc::clone(&self.generation);
         let groups = generation.groups.iter();
+        let groups = groups.filter(|group| group.status() == Status::Up);
         // No more than find room: in a cluster they have their places when the log has agreed.
         let mut free = groups
             .map(|group| group.counters.places.free())

@@ -95,8 +95,9 @@ fn a_wiped_node_gets_many_entries_by_snapshot_while_keys_are_assigned() {
         "{} connections were served",
         served.len()
     );
+    // Other clusters share the machine.
     assert!(
-        longest < Duration::from_secs(3),
+        longest < Duration::from_secs(5),
         "one waited for {longest:?}"
     );
     for key in 0..300 {

@@ -125,15 +125,15 @@ fn a_server_whose_handshakes_hang_falls() {
 
 #[test]
 fn a_server_that_flaps_at_every_check_changes_as_rise_and_fall_say() {
-    for (fall, rise, expected_changes) in [(1, 1, 20), (2, 1, 0), (1, 2, 1)] {
+    for (fall, rise, expected_changes) in [(1, 1, 10), (2, 1, 0), (1, 2, 1)] {
         let fleet = Fleet::on_ports(1, &[PORT]);
         let ward = Ward::start(fleet.block.backend(0));
-        ward.play(&"-+".repeat(10));
-        let keys = format!("interval = 0.15\ntimeout = 0.15\nfall = {fall}\nrise = {rise}");
+        ward.play(&"-+".repeat(5));
+        let keys = format!("interval = 0.5\ntimeout = 0.5\nfall = {fall}\nrise = {rise}");
         let proxy = Proxy::start(&fleet.settings.clone().check(0, &http(&keys)));
         // After the script every check passes: with a rise of 2 the group comes back.
         let last = usize::from(rise == 2);
-        eventually("the script is over", || ward.count() > 24);
+        eventually("the script is over", || ward.count() > 13);
         eventually("all is told", || {
             changes(&proxy, 0).len() >= expected_changes + last
         });
@@ -326,7 +326,8 @@ fn a_file_that_cannot_be_saved_at_the_end_is_told_by_the_exit() {
 #[test]
 fn damaged_and_foreign_state_files_are_set_aside_and_the_proxy_starts() {
     let fleet = Fleet::on_ports(1, &[PORT]);
-    let settings = fleet.settings.clone().check(0, &http(QUICK));
+    let check = http("interval = 1\ntimeout = 1\nfall = 1\nrise = 1");
+    let settings = fleet.settings.clone().check(0, &check);
     let ward = Ward::start(fleet.block.backend(0));
     ward.set_well(false);
     let mut proxy = Proxy::start(&settings);

@@ -322,14 +322,14 @@ fn the_environments_http_proxy_is_not_for_checks() {
     let settings = fleet
         .settings
         .clone()
-        .check(0, &http("interval = 0.1\nfall = 1"));
+        .check(0, &http("interval = 1\nfall = 1"));
     let nowhere = format!("http://{}:9", fleet.block.address(9, 9));
     let proxy = Proxy::builder(&settings)
         .env("HTTP_PROXY", &nowhere)
         .env("http_proxy", &nowhere)
         .env("ALL_PROXY", &nowhere)
         .start();
-    ward.wait_asked(5);
+    ward.wait_asked(3);
     assert!(changes(&proxy, 0).is_empty(), "{}", proxy.log.text());
 }
 

@@ -117,7 +117,7 @@ fn an_address_out_of_this_hosts_reach_hides_neither_anothers_refusal_nor_its_ans
 }
 
 #[test]
-fn where_no_source_has_a_port_one_is_tried_whichever_check_or_connection_found_that_out() {
+fn where_no_source_had_a_port_a_moment_ago_one_is_tried_and_not_all() {
     let not_here = Outcome::NotRun(NotRun::NotHere(ELSEWHERE.parse().unwrap()));
     // The machine may be elsewhere for as long as it is remembered.
     let list = loop {
