@@ -750,6 +750,30 @@ fn health_checks_by_tcp_begin_as_the_groups_connections_do() {
 }
 
 #[test]
+fn a_check_with_a_header_or_a_port_of_its_own_does_not_send_its_groups() {
+    const PAGE: u16 = 5290;
+    let block = Block::claim();
+    let (_backend, received) = recorder(&block, &[PORT]);
+    let (sender, at_page) = channel();
+    let _page = Backend::start("page", block.backend(0), &[PAGE], move |conn| {
+        let mut all = Vec::new();
+        let _ = (&*conn.stream).read_to_end(&mut all);
+        let _ = sender.send(all);
+    });
+    let settings = Settings::new(&block)
+        .ports(&[PORT])
+        .group(0, block.backend(0))
+        .group_set(0, "send_proxy", "v2")
+        .check(0, "interval = 0.1\nsend_proxy = \"v1\"")
+        .check(0, &format!("interval = 0.1\nport = {PAGE}"));
+    let _proxy = Proxy::start(&settings);
+    for _ in 0..3 {
+        assert_eq!(received.recv_timeout(PATIENCE).unwrap().1, LOCAL_V1);
+        assert_eq!(at_page.recv_timeout(PATIENCE).unwrap(), b"");
+    }
+}
+
+#[test]
 fn health_checks_by_http_ask_behind_a_header() {
     let block = Block::claim();
     let (sender, received) = channel();
