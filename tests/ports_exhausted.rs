@@ -15,14 +15,24 @@ const PORT: u16 = 5280;
 
 #[test]
 fn a_socket_that_connects_to_itself_is_a_refused_connect() {
+    meets_itself(None);
+    meets_itself(Some("127.9.0.1"));
+}
+
+/// Connects to this host where nobody listens, from `bind_source` where it is given.
+fn meets_itself(source: Option<&str>) {
     netns::in_new_namespace(|| {
         // With two ports to choose from, connects to one of them meet themselves half the time.
         netns::sysctl("net.ipv4.ip_local_port_range", "40000 40001");
         let block = Block::claim();
-        let settings = Settings::new(&block)
-            .ports(&[PORT])
-            .group_ports(0, &[(PORT, "127.0.0.1:40000".to_owned())]);
-        let proxy = Proxy::start(&settings);
+        let settings = Settings::new(&block).ports(&[PORT]).group_ports(
+            0,
+            &[(PORT, format!("{}:40000", source.unwrap_or("127.0.0.1")))],
+        );
+        let proxy = Proxy::start(&match source {
+            Some(source) => settings.set("bind_source", source),
+            None => settings,
+        });
         for client in 0..40 {
             let from = SocketAddr::new(block.client(0), 10_000 + client);
             let stream = client::connect_from(from, block.listener(PORT), |_| Ok(()));

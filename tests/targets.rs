@@ -258,16 +258,22 @@ fn a_source_that_this_host_does_not_hold_is_refused_at_start_and_reload() {
         let settings = Settings::new(&block)
             .ports(&[PORT])
             .group(0, block.backend(0));
-        let elsewhere = settings.clone().set("bind_source", "192.0.2.7");
-        let expected = "bind_source: this host does not hold 192.0.2.7";
-        let (code, text) = Proxy::builder(&elsewhere).expect_failure();
-        assert!(code != 0 && text.contains(expected), "{code}: {text}");
+        let refused = ["192.0.2.7", "2001:db8::7"].map(|source| {
+            let expected = format!("bind_source: this host does not hold {source}");
+            (settings.clone().set("bind_source", source), expected)
+        });
+        for (elsewhere, expected) in &refused {
+            let (code, text) = Proxy::builder(elsewhere).expect_failure();
+            assert!(code != 0 && text.contains(expected), "{code}: {text}");
+        }
         let mut proxy = Proxy::start(&settings);
-        let answer = proxy.reload(&elsewhere);
-        assert_ne!(answer.code, 0, "{answer:?}");
-        proxy
-            .log
-            .wait("the reload is refused", |line| line.contains(expected));
+        for (elsewhere, expected) in &refused {
+            let answer = proxy.reload(elsewhere);
+            assert_ne!(answer.code, 0, "{answer:?}");
+            proxy
+                .log
+                .wait("the reload is refused", |line| line.contains(expected));
+        }
         assert_eq!(
             client::ask(block.client(0), block.listener(PORT)).unwrap(),
             "g0"
@@ -286,7 +292,7 @@ fn a_source_that_is_gone_is_named_and_the_others_serve() {
             .ports(&[PORT])
             .set("bind_source", "192.0.2.7-192.0.2.8")
             .group(0, block.backend(0));
-        let proxy = Proxy::start(&settings);
+        let mut proxy = Proxy::start(&settings);
         netns::ip("address del 192.0.2.8/32 dev lo").unwrap();
         for client in 0..4 {
             let answer = client::ask(block.client(client), block.listener(PORT));
@@ -301,6 +307,122 @@ fn a_source_that_is_gone_is_named_and_the_others_serve() {
         proxy.log.wait("the one that is gone is named", |line| {
             line.contains("from 192.0.2.8 (bind_source)")
         });
+        // It is asked for again when the key is another one.
+        proxy.reload_ok(&settings.set("connect_timeout", 4));
+    });
+}
+
+#[test]
+fn without_any_source_left_a_connection_ends_with_local_error_and_no_target_is_blamed() {
+    netns::in_new_namespace(|| {
+        netns::ip("address add 192.0.2.7/32 dev lo").unwrap();
+        let block = Block::claim();
+        let _servers = [0, 1].map(|at| Backend::echo("g", block.backend(at), &[PORT]));
+        let settings = Settings::new(&block)
+            .ports(&[PORT])
+            .set("bind_source", "192.0.2.7")
+            .group(0, block.backend(0))
+            .group(1, block.backend(1));
+        let proxy = Proxy::start(&settings);
+        netns::ip("address del 192.0.2.7/32 dev lo").unwrap();
+        client::expect_reset(block.client(0), block.listener(PORT));
+        let session = proxy.log.wait_session("the one in vain", |_| true);
+        assert_eq!(session.end, "local_error");
+        let groups = support::http::json(proxy.statistics(), "/api/v1/groups");
+        for group in 0..2 {
+            assert_eq!(groups[group]["targets"][0]["connect_failures"], 0);
+        }
+        eventually("the warning", || {
+            let health = support::http::json(proxy.statistics(), "/api/v1/health");
+            health["warnings"].to_string().contains("(local_error)")
+        });
+    });
+}
+
+#[test]
+fn a_source_that_cannot_reach_a_target_is_named_and_is_this_hosts_fault() {
+    netns::in_new_namespace(|| {
+        for words in [
+            "link add far type veth peer name away",
+            "address add 198.51.100.1/24 dev far",
+            "link set far up",
+        ] {
+            netns::ip(words).unwrap();
+        }
+        let block = Block::claim();
+        let source = block.address(9, 1);
+        let settings = Settings::new(&block)
+            .ports(&[PORT])
+            .set("bind_source", source.to_string())
+            .group_set(0, "portmap", "198.51.100.2");
+        let proxy = Proxy::start(&settings);
+        // No packet leaves this host from a loopback address.
+        client::expect_reset(block.client(0), block.listener(PORT));
+        let session = proxy.log.wait_session("the one in vain", |_| true);
+        assert_eq!(session.end, "local_error");
+        proxy.log.wait("the source is named", |line| {
+            line.contains(&format!("from {source} (bind_source)"))
+        });
+        let group = support::http::json(proxy.statistics(), "/api/v1/groups/0");
+        assert_eq!(group["targets"][0]["connect_failures"], 0);
+    });
+}
+
+#[test]
+fn a_reload_changes_where_new_connections_come_from_and_no_open_one() {
+    let block = Block::claim();
+    let server = Backend::echo("g0", block.backend(0), &[PORT]);
+    let settings = Settings::new(&block)
+        .ports(&[PORT])
+        .group(0, block.backend(0));
+    let sources = [1, 2].map(|at| block.address(9, at).to_string());
+    let from = |at: usize| settings.clone().set("bind_source", sources[at].clone());
+    let mut proxy = Proxy::start(&from(0));
+    let (_, open) = client::greet(block.client(0), block.listener(PORT)).unwrap();
+    for next in [from(1), settings.clone(), from(0)] {
+        proxy.reload_ok(&next);
+        let answer = client::ask(block.client(1), block.listener(PORT));
+        assert_eq!(answer.unwrap(), "g0");
+    }
+    let arrivals = server.arrivals().into_iter();
+    let seen: Vec<String> = arrivals.map(|(peer, _)| peer.ip().to_string()).collect();
+    let kernels = "127.0.0.1".to_owned();
+    let [one, other] = sources;
+    assert_eq!(seen, [one.clone(), other, kernels, one]);
+    client::exchange(&open, b"still here").unwrap();
+}
+
+#[test]
+fn sources_are_of_either_ip_family_and_for_a_family_without_any_the_kernel_chooses() {
+    netns::in_new_namespace(|| {
+        for last in [5, 7, 8] {
+            netns::ip(&format!("address add fd00::{last}/128 dev lo nodad")).unwrap();
+        }
+        let block = Block::claim();
+        let six: IpAddr = "fd00::5".parse().unwrap();
+        let by_six = Backend::echo("six", six, &[PORT]);
+        let by_four = Backend::echo("four", block.backend(0), &[5281]);
+        let portmap = [
+            (PORT, format!("[{six}]:{PORT}")),
+            (5281, format!("{}:5281", block.backend(0))),
+        ];
+        let settings = Settings::new(&block)
+            .ports(&[PORT, 5281])
+            .set("workers", 1)
+            .set("bind_source", "fd00::7-fd00::8")
+            .group_ports(0, &portmap);
+        let _proxy = Proxy::start(&settings);
+        for (port, name) in [(PORT, "six"), (PORT, "six"), (5281, "four")] {
+            let answer = client::ask(block.client(0), block.listener(port));
+            assert_eq!(answer.unwrap(), name);
+        }
+        let seen = |server: &Backend| -> BTreeSet<String> {
+            let arrivals = server.arrivals().into_iter();
+            arrivals.map(|(peer, _)| peer.ip().to_string()).collect()
+        };
+        let both = ["fd00::7", "fd00::8"].map(str::to_owned);
+        assert_eq!(seen(&by_six), BTreeSet::from(both), "in turn");
+        assert_eq!(seen(&by_four), BTreeSet::from(["127.0.0.1".to_owned()]));
     });
 }
 
@@ -344,9 +466,20 @@ fn exhausted_ports_are_warned_of_for_a_while() {
             .group(0, block.backend(0));
         let proxy = Proxy::start(&settings);
         let _held = fill(&block, PORT, 12);
+        for port in 10_000..10_050 {
+            let from = SocketAddr::new(block.client(1), port);
+            match client::connect_from(from, block.listener(PORT), |_| Ok(())) {
+                Ok(stream) => assert_eq!(client::drain(&stream).0, 0),
+                Err(error) => assert!(client::is_reset(&error), "{error}"),
+            }
+        }
         proxy
             .log
-            .wait_session("one in vain", |session| session.end == "no_port");
+            .wait_sessions(51, "in vain", |session| session.end == "no_port");
+        let log = proxy.log.lines();
+        let lines = log.iter().filter(|line| line.contains("no port is left"));
+        let lines = lines.count();
+        assert!((1..10).contains(&lines), "{lines} lines for 51 connections");
         netns::sysctl("net.ipv4.ip_local_port_range", "40000 49999"); // for the test itself
         eventually("the warning", || {
             let health = support::http::json(proxy.statistics(), "/api/v1/health");
@@ -467,6 +600,10 @@ fn a_group_that_comes_back_gets_new_keys_by_and_by() {
     };
     assert_eq!(given_to_g1(KEYS), KEYS / 2, "not at the start");
     assert_eq!(left(&proxy), None);
+    // Nor by a reload, which finds it Up.
+    proxy.reload_ok(&settings.clone().set("connect_timeout", 4));
+    assert_eq!(left(&proxy), None);
+    assert_eq!(given_to_g1(KEYS), KEYS / 2);
 
     // An operator takes it out and in; a check, and a reload, do the same to a status.
     assert_eq!(proxy.subcommand(&["drain", "1"]).code, 0);
@@ -477,6 +614,14 @@ fn a_group_that_comes_back_gets_new_keys_by_and_by() {
     });
     assert!(given_to_g1(KEYS) <= KEYS / 10, "a hundredth of its share");
     let seconds = left(&proxy).unwrap();
+    assert!((3_500.0..=3_600.0).contains(&seconds), "{seconds}");
+    let metrics = support::http::get(proxy.statistics(), "/metrics").text();
+    let told = "\ntcpffee_group_slow_start_seconds{group=\"1\"} ";
+    let rest = metrics
+        .split(told)
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
+    let seconds: f64 = rest.unwrap().parse().unwrap();
     assert!((3_500.0..=3_600.0).contains(&seconds), "{seconds}");
     let known = client::ask(block.client(1), block.listener(PORT)).unwrap();
     assert_eq!(known, "g1", "it keeps the keys that it has");
@@ -491,4 +636,57 @@ fn a_group_that_comes_back_gets_new_keys_by_and_by() {
     proxy.reload_ok(&settings.clone().without_group(1));
     proxy.reload_ok(&settings);
     assert!(given_to_g1(KEYS) <= KEYS / 10);
+}
+
+#[test]
+fn a_group_that_a_check_or_a_reload_brings_back_starts_slowly() {
+    let block = Block::claim();
+    let _other = Backend::echo("g0", block.backend(0), &[PORT]);
+    let settings = Settings::new(&block)
+        .ports(&[PORT])
+        .group(0, block.backend(0))
+        .group(1, block.backend(1))
+        .group_set(1, "slow_start", 3600)
+        .check(1, "interval = 0.1\nfall = 1\nrise = 1");
+    let server = Backend::echo("g1", block.backend(1), &[PORT]);
+    let mut proxy = Proxy::start(&settings);
+    let has = |proxy: &Proxy, status: &str, is_slow: bool| {
+        let group = support::http::json(proxy.statistics(), "/api/v1/groups/1");
+        group["status"] == status && group["slow_start_seconds_left"].is_number() == is_slow
+    };
+    assert!(has(&proxy, "Up", false));
+    drop(server);
+    eventually("the check fails", || has(&proxy, "Draining", false));
+    let _server = Backend::echo("g1", block.backend(1), &[PORT]);
+    eventually("it passes again", || has(&proxy, "Up", true));
+    proxy.reload_ok(&settings.clone().group_set(1, "slow_start", 0.001));
+    assert!(has(&proxy, "Up", false));
+    proxy.reload_ok(&settings.clone().group_set(1, "drain", true));
+    assert!(has(&proxy, "Draining", false));
+    proxy.reload_ok(&settings);
+    assert!(has(&proxy, "Up", true));
+}
+
+#[test]
+fn a_health_check_of_a_name_asks_the_next_address_where_one_is_silent() {
+    for hole_is_first in [true, false] {
+        on_a_host(move || {
+            let (_block, [one, other], settings) = block_with_name();
+            let (hole, lives) = if hole_is_first {
+                (one, other)
+            } else {
+                (other, one)
+            };
+            let _hole = BlackHole::open(SocketAddr::new(IpAddr::V4(hole), PORT));
+            let _server = Backend::echo("alive", lives, &[PORT]);
+            let settings = settings.without_group(1);
+            let proxy = Proxy::start(&settings.check(0, "interval = 2\ntimeout = 2"));
+            let check = || {
+                let checks = support::http::json(proxy.statistics(), "/api/v1/healthchecks");
+                checks[0]["targets"][0].clone()
+            };
+            eventually("some pass", || check()["passed"].as_u64() > Some(1));
+            assert_eq!(check()["failed"], 0);
+        });
+    }
 }

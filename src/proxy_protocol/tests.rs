@@ -106,6 +106,8 @@ fn lines_that_the_document_does_not_allow_are_malformed() {
     long.resize(MAX_LINE_BYTES - 1, b'x');
     assert_eq!(read(&long), Ok(None));
     long.push(b'\r');
+    // Without a byte behind it: there is nothing more to wait for.
+    assert_eq!(read(&long), Err(Malformed::LongLine));
     assert_eq!(whole(&long), Err(Malformed::LongLine));
     long.push(b'\n');
     assert_eq!(whole(&long), Err(Malformed::LongLine));

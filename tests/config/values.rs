@@ -298,6 +298,13 @@ fn networks_of_proxies_are_checked() {
             "accept_proxy_from[3]: found \"x\", expected a network such as \"10.0.0.0/8\"",
         ],
     );
+    let list = |count: usize| -> String {
+        let quoted = |at: usize| format!("\"10.0.{}.{}\"", at / 256, at % 256);
+        let all: Vec<String> = (0..count).map(quoted).collect();
+        file(&format!("accept_proxy_from = [{}]", all.join(", ")), "")
+    };
+    assert_eq!(good(&list(256)).accept_proxy_from.len(), 256);
+    assert!(load(&list(257)).is_err());
 }
 
 #[test]
@@ -319,7 +326,9 @@ fn source_addresses_are_checked() {
             &format!("bind_source[3]: found \"10.0.1.0/24\", {expected}"),
         ],
     );
-    for many in ["10.0.0.0-10.0.0.64", "2001:db8::1-2001:db9::1"] {
+    let most = "bind_source = [\"192.0.2.1\", \"10.0.0.0-10.0.0.62\"]";
+    assert_eq!(good(&file(most, "")).bind_source.len(), 2, "64 addresses");
+    for many in ["10.0.0.0-10.0.0.63", "2001:db8::1-2001:db9::1"] {
         assert_refused(
             &file(&format!("bind_source = [\"192.0.2.1\", \"{many}\"]"), ""),
             &["bind_source[1]: more than 64 addresses together; expected at most 64"],

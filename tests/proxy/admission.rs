@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support;
@@ -83,6 +83,22 @@ fn ten_thousand_denied_connections_are_all_counted_and_hardly_logged() {
     assert_eq!(fleet.served_by(1, PORT), "g0");
     eventually("all descriptors are closed", || {
         proxy.descriptors() <= before + 8
+    });
+}
+
+#[test]
+fn a_flood_of_one_refusal_leaves_the_others_their_lines_in_the_log() {
+    let fleet = Fleet::new(1);
+    let denied = fleet.block.client(0).to_string();
+    let settings = fleet.settings.clone().set("deny", denied);
+    let proxy = Proxy::start(&settings.set("max_connections_per_client", 1));
+    all_reset(&fleet, 0, 100);
+    let _held = open(&fleet, 1, 1);
+    all_reset(&fleet, 1, 1);
+    eventually("the log has a line of each", || {
+        ["(allow, deny)", "(max_connections_per_client)"]
+            .iter()
+            .all(|why| told(&proxy, why) > 0)
     });
 }
 
@@ -254,6 +270,51 @@ fn a_rate_holds_over_all_workers_together() {
 }
 
 #[test]
+fn who_is_refused_for_its_rate_does_not_count_in_its_connections() {
+    let fleet = Fleet::new(1);
+    let bounded = fleet.settings.clone().set("max_connections_per_client", 2);
+    let rate = "max_new_connections_per_second_per_client";
+    let mut proxy = Proxy::start(&bounded.clone().set(rate, 0.001));
+    let mut held = open(&fleet, 0, 1);
+    all_reset(&fleet, 0, 5);
+    assert_eq!(refused(&proxy, "client_connections"), 0);
+    proxy.reload_ok(&bounded);
+    held.extend(open(&fleet, 0, 1));
+    all_reset(&fleet, 0, 1);
+    eventually("all are counted", || {
+        refused(&proxy, "client_rate") == 5 && refused(&proxy, "client_connections") == 1
+    });
+    held.clear();
+    eventually("nobody is counted", || {
+        metric(&proxy, "tcpffee_clients_tracked") == 0
+    });
+}
+
+#[test]
+fn clients_whose_rate_is_forgotten_early_are_counted() {
+    // With three times as many as there are sets of eight places, some sets have nine of them.
+    const CLIENTS: u32 = 24_000;
+    let fleet = Fleet::new(1);
+    let balancer = fleet.block.client(0);
+    let settings = fleet.settings.clone().group_set(0, "disabled", true);
+    let settings = settings.set("accept_proxy_from", balancer.to_string());
+    let rate = "max_new_connections_per_second_per_client";
+    let proxy = Proxy::start(&settings.set(rate, 0.001));
+    let forgotten = "tcpffee_client_rates_forgotten_total";
+    assert_eq!(metric(&proxy, forgotten), 0);
+    parallel(16, CLIENTS, |number| {
+        let client = Ipv4Addr::from(0x0a00_0000 + number);
+        let mut stream = client::connect(balancer, fleet.listener(PORT)).unwrap();
+        let header = format!("PROXY TCP4 {client} 192.0.2.1 40000 5280\r\n");
+        stream.write_all(header.as_bytes()).unwrap();
+        client::drain(&stream);
+    });
+    assert_eq!(refused(&proxy, "no_group"), u64::from(CLIENTS));
+    let count = metric(&proxy, forgotten);
+    assert!((1..u64::from(CLIENTS) / 2).contains(&count), "{count}");
+}
+
+#[test]
 fn bounds_changed_by_a_reload_count_what_is_open_and_cut_nobody() {
     let fleet = Fleet::new(1);
     let mut proxy = Proxy::start(&fleet.settings);
@@ -366,11 +427,17 @@ fn an_ipv6_client_is_as_many_bits_as_keys_have() {
         let listener = SocketAddr::new("::1".parse().unwrap(), PORT);
         let settings = fleet.settings.clone().bind(&[listener.ip()]);
         let settings = settings.set("key_ipv6_prefix", 64);
-        let _proxy = Proxy::start(&settings.set("max_connections_per_client", 1));
-        let (_, held) = client::greet(one, listener).unwrap();
-        client::expect_reset(same, listener);
-        assert_eq!(client::ask(other, listener).unwrap(), "g0");
-        client::exchange(&held, b"still here").unwrap();
+        let rate = "max_new_connections_per_second_per_client";
+        for limited in [
+            settings.clone().set("max_connections_per_client", 1),
+            settings.clone().set(rate, 0.001),
+        ] {
+            let _proxy = Proxy::start(&limited);
+            let (_, held) = client::greet(one, listener).unwrap();
+            client::expect_reset(same, listener);
+            assert_eq!(client::ask(other, listener).unwrap(), "g0");
+            client::exchange(&held, b"still here").unwrap();
+        }
     });
 }
 

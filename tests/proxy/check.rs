@@ -241,11 +241,12 @@ max_connections_per_client = 100
 max_new_connections_per_second_per_client = 20
 accept_proxy_from = ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24", "10.4.0.0/24", "10.5.0.0/24"]
 bind_source = "127.0.0.2-127.0.0.9"
+transparent_listen = true
 "#
     );
     let text = text.replace(
         "weight = 3",
-        "weight = 3\nslow_start = 60\nmax_connections = 500\nsend_proxy = \"v2\"",
+        "weight = 3\nslow_start = 60\nmax_connections = 500\nsend_proxy = \"v2\"\ntransparent = true",
     );
     let told = check(&text);
     for part in [
@@ -253,13 +254,15 @@ bind_source = "127.0.0.2-127.0.0.9"
          once, 20 new connections each in a second",
         "header    by the PROXY protocol, from 10.1.0.0/24, 10.2.0.0/24, 10.3.0.0/24, 10.4.0.0/24, 1 \
          more",
+        "listeners transparent",
         "source    127.0.0.2-127.0.0.9",
-        "0 alder: Up, weight 3, slow start over 60 s, 500 connections at most, PROXY header v2",
+        "0 alder: Up, weight 3, slow start over 60 s, 500 connections at most, PROXY header v2, \
+         transparent",
     ] {
         assert!(told.stdout.contains(part), "{part}\nin\n{}", told.stdout);
     }
     let plain = check(SOUND).stdout;
-    for word in ["clients", "header", "source"] {
+    for word in ["clients", "header", "listeners transparent", "source"] {
         assert!(!plain.contains(word), "{plain}");
     }
 }

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 use std::collections::BTreeSet;
-use std::net::TcpStream;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 
 use crate::support;
 use support::health::{changes, http, story};
@@ -56,7 +57,7 @@ fn checks_come_from_bind_source_in_turn_and_from_another_after_a_reload() {
 }
 
 fn answer(conn: support::backend::Conn) {
-    use std::io::{Read, Write};
+    use std::io::Read;
     let mut stream: &TcpStream = &conn.stream;
     if stream.read(&mut [0; 1024]).is_ok_and(|count| count > 0) {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
@@ -64,7 +65,7 @@ fn answer(conn: support::backend::Conn) {
 }
 
 #[test]
-fn a_transparent_groups_checks_come_from_bind_source_too() {
+fn a_transparent_groups_checks_come_from_bind_source_and_its_clients_from_their_own() {
     netns::in_new_namespace(|| {
         let block = Block::claim();
         let server = Backend::start("checked", block.backend(0), &[PORT], answer);
@@ -78,6 +79,12 @@ fn a_transparent_groups_checks_come_from_bind_source_too() {
         let _proxy = Proxy::start(&settings);
         eventually("it is checked", || server.accepted() >= 3);
         assert_eq!(peers(&server, 0), set(&[&source]));
+        let client = block.client(1);
+        let _open = client::connect(client, block.listener(PORT)).unwrap();
+        let client = client.to_string();
+        eventually("the client is there", || {
+            peers(&server, 0) == set(&[&source, &client])
+        });
     });
 }
 
@@ -127,8 +134,8 @@ fn a_check_without_a_port_left_is_not_run_and_the_status_stays() {
             .check(0, QUICK);
         let held: Vec<TcpStream> = (40_000..=40_003)
             .map(|port| {
-                let from = std::net::SocketAddr::new(source.into(), port);
-                let to = std::net::SocketAddr::new(block.backend(0).into(), PORT);
+                let from = SocketAddr::new(source.into(), port);
+                let to = SocketAddr::new(block.backend(0).into(), PORT);
                 client::connect_from(from, to, |_| Ok(())).unwrap()
             })
             .collect();
@@ -143,5 +150,34 @@ fn a_check_without_a_port_left_is_not_run_and_the_status_stays() {
         held.into_iter().for_each(client::reset);
         eventually("it is checked again", || server.accepted() >= before + 3);
         assert!(changes(&proxy, 0).is_empty(), "{:?}", story(&proxy, 0));
+    });
+}
+
+#[test]
+fn a_check_that_connects_to_itself_has_met_nobody() {
+    netns::in_new_namespace(|| {
+        // With two ports to choose from, connects to one of them meet themselves half the time.
+        netns::sysctl("net.ipv4.ip_local_port_range", "40000 40001");
+        let block = Block::claim();
+        let source = block.address(9, 1).to_string();
+        let settings = Settings::new(&block)
+            .ports(&[PORT])
+            .set("bind_source", source.clone())
+            .group_ports(0, &[(PORT, format!("{source}:40000"))])
+            .check(0, "interval = 0.02\nfall_action = \"Up\"");
+        let proxy = Proxy::start(&settings);
+        // From ports of their own: those of the range are for the checks.
+        let mut ports = 10_000..;
+        let mut check = || {
+            let from = SocketAddr::new(block.client(1), ports.next().unwrap());
+            let mut stream = client::connect_from(from, proxy.statistics(), |_| Ok(())).unwrap();
+            let request =
+                b"GET /api/v1/healthchecks HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            stream.write_all(request).unwrap();
+            let answer = support::http::read_answer(&mut stream, false);
+            answer.unwrap().json()[0]["targets"][0].clone()
+        };
+        eventually("many checks", || check()["failed"].as_u64() > Some(20));
+        assert_eq!(check()["passed"], 0);
     });
 }

@@ -42,6 +42,17 @@ fn eventually_taken(proxy: &Proxy, count: u64) {
     eventually("so many places are taken", || taken(proxy) == count);
 }
 
+/// Waits until the health page and `tcpffee status` say that clients were reset for want of a place.
+fn eventually_warned(proxy: &Proxy) {
+    let why = "because their group had no place for them (group_full, queue_full)";
+    eventually("the health page says so", || {
+        let health = http::json(proxy.statistics(), "/api/v1/health");
+        health["warnings"].to_string().contains(why)
+    });
+    let status = proxy.subcommand(&["status"]).text;
+    assert!(status.contains(why), "{status}");
+}
+
 /// A connection with its server.
 fn held(fleet: &Fleet, client: u32) -> TcpStream {
     let greeted = client::greet(fleet.block.client(client), fleet.listener(PORT));
@@ -63,7 +74,11 @@ fn who_finds_a_group_full_waits_and_is_served_when_a_place_is_free() {
     let group = http::json(proxy.statistics(), "/api/v1/groups/0");
     assert_eq!(group["max_connections"], 2);
     let metrics = http::get(proxy.statistics(), "/metrics").text();
-    for figure in ["queued{group=\"0\"} 1", "places_taken{group=\"0\"} 2"] {
+    for figure in [
+        "queued{group=\"0\"} 1",
+        "places_taken{group=\"0\"} 2",
+        "max_connections{group=\"0\"} 2",
+    ] {
         let line = format!("\ntcpffee_group_{figure}\n");
         assert!(metrics.contains(&line), "{metrics}");
     }
@@ -109,9 +124,30 @@ fn who_waits_too_long_is_reset() {
     proxy.log.wait("why", |line| {
         line.contains("had no place for it within queue_timeout")
     });
+    let metrics = http::get(proxy.statistics(), "/metrics").text();
+    let counted = "tcpffee_connections_ended_total{group=\"0\",reason=\"group_full\"} 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
+    eventually_warned(&proxy);
     client::exchange(&stays, b"still here").unwrap();
     drop(stays);
     assert_eq!(fleet.served_by(1, PORT), "g0");
+}
+
+#[test]
+fn another_queue_timeout_holds_for_those_who_come_then() {
+    let fleet = Fleet::new(1);
+    let set = |seconds: u32| bounded(&fleet, 1).set("queue_timeout", seconds);
+    let mut proxy = Proxy::start(&set(600));
+    let stays = held(&fleet, 0);
+    let before = waiting(&fleet, 1);
+    eventually_queued(&proxy, 1);
+    proxy.reload_ok(&set(1));
+    client::expect_reset(fleet.block.client(2), fleet.listener(PORT));
+    let session = proxy.log.wait_session("the one in vain", |_| true);
+    assert_eq!(session.end, "group_full");
+    assert_eq!(queued(&proxy), 1, "who came before waits on");
+    drop(stays);
+    assert_eq!(client::read_line(&before).unwrap(), "g0");
 }
 
 #[test]
@@ -144,6 +180,14 @@ fn new_clients_prefer_groups_with_room() {
         for client in 1..20 {
             assert_eq!(fleet.served_by(client, PORT), "g1", "{balance}");
         }
+        // At once: none of them has waited for the other group first.
+        let sessions = proxy
+            .log
+            .wait_sessions(19, "all of them", |session| session.group == Some(1));
+        assert!(
+            sessions.iter().all(|session| session.queued_ms == 0),
+            "{balance}: {sessions:?}"
+        );
         // Who is stuck to the full group waits for it.
         let stuck = waiting(&fleet, 0);
         eventually_queued(&proxy, 1);
@@ -206,6 +250,42 @@ fn a_new_client_that_waits_gets_whichever_group_has_room_first() {
             line.contains(" 1 moves to another group")
         });
     }
+}
+
+#[test]
+fn of_the_new_clients_that_wait_the_first_gets_the_room_of_another_group() {
+    let fleet = Fleet::new(2);
+    let settings = bounded(&fleet, 1)
+        .group_set(0, "weight", 1_000_000)
+        .group_set(1, "max_connections", 1)
+        .set("workers", 1)
+        .set("queue_timeout", 600);
+    let proxy = Proxy::start(&settings);
+    let [_stays, mut with_other] = both_full(&fleet);
+    let mut queue = Vec::new();
+    for client in 2..8 {
+        queue.push(waiting(&fleet, client));
+        eventually_queued(&proxy, u64::from(client) - 1); // all of them wait for group 0
+    }
+    for stream in queue {
+        drop(with_other);
+        // Had another one been given the room, this would wait in vain.
+        assert_eq!(client::read_line(&stream).unwrap(), "g1");
+        with_other = stream;
+    }
+}
+
+#[test]
+fn backup_groups_do_not_take_what_the_others_have_no_room_for() {
+    let fleet = Fleet::new(2);
+    let settings = bounded(&fleet, 1).group_set(1, "backup", true);
+    let proxy = Proxy::start(&settings.set("queue_timeout", 60));
+    let stays = held(&fleet, 0);
+    let waits = waiting(&fleet, 1);
+    eventually_queued(&proxy, 1);
+    drop(stays);
+    assert_eq!(client::read_line(&waits).unwrap(), "g0");
+    assert_eq!(fleet.backends[1].accepted(), 0);
 }
 
 #[test]
@@ -310,6 +390,7 @@ fn when_as_many_wait_as_may_the_next_one_is_reset() {
     client::expect_reset(fleet.block.client(2), fleet.listener(PORT));
     let session = proxy.log.wait_session("the one too many", |_| true);
     assert_eq!(session.end, "queue_full");
+    eventually_warned(&proxy);
     client::reset(queue.pop().unwrap());
     eventually_queued(&proxy, u64::from(MAX_QUEUED) - 1);
     queue.push(waiting(&fleet, 2));
@@ -383,6 +464,32 @@ fn who_waits_for_a_group_that_drains_goes_on_waiting_for_it() {
     proxy.reload_ok(&settings.group_set(0, "drain", true));
     drop(stays);
     assert_eq!(client::read_line(&waits).unwrap(), "g0");
+}
+
+#[test]
+fn who_waits_is_served_where_a_reload_has_moved_the_group_to() {
+    let fleet = Fleet::new(3);
+    let at = |group: u32, backend: u8| {
+        let settings = bounded(&fleet, 1).without_group(2);
+        settings
+            .group_set(1, "max_connections", 1)
+            .group_set(0, "weight", 1_000_000)
+            .set("queue_timeout", 600)
+            .group_set(group, "portmap", fleet.block.backend(backend).to_string())
+    };
+    // Once it has a place with the group that it waits for, and once another group has room.
+    for (freed, is_stuck) in [(0, true), (1, false)] {
+        let mut proxy = Proxy::start(&at(0, 0));
+        let mut open = both_full(&fleet).map(Some);
+        let client = if is_stuck { 0 } else { 2 };
+        let waits = waiting(&fleet, client);
+        eventually_queued(&proxy, 1);
+        proxy.reload_ok(&at(freed, 2));
+        open[freed as usize] = None;
+        assert_eq!(client::read_line(&waits).unwrap(), "g2", "group {freed}");
+        drop((open, waits));
+        assert_eq!(proxy.stop(), 0);
+    }
 }
 
 #[test]

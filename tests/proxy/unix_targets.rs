@@ -320,6 +320,32 @@ fn a_client_that_leaves_while_it_waits_for_room_is_gone_at_once() {
 }
 
 #[test]
+fn a_client_that_waits_for_room_at_a_socket_counts_in_a_bound_that_comes_then() {
+    let (block, place) = (Block::claim(), Place::new());
+    let (_listener, _waiting) = crowded(&place.path);
+    let settings = Settings::new(&block)
+        .ports(&[PORT])
+        .set("connect_timeout", 3600)
+        .set("queue_timeout", 600)
+        .group_set(0, "portmap", place.target());
+    let mut proxy = Proxy::start(&settings);
+    let connect = |number| client::connect(block.client(number), block.listener(PORT)).unwrap();
+    let first = connect(0);
+    let open = || http::json(proxy.statistics(), "/api/v1/")["totals"]["connections"] == 1;
+    eventually("it is with the proxy", open);
+    proxy.reload_ok(&settings.group_set(0, "max_connections", 1));
+    let figures = |proxy: &Proxy| {
+        let group = http::json(proxy.statistics(), "/api/v1/groups/0");
+        [&group["places_taken"], &group["queued"]].map(|figure| figure.as_u64().unwrap())
+    };
+    eventually("its place is taken", || figures(&proxy) == [1, 0]);
+    let _second = connect(1);
+    eventually("another one waits for it", || figures(&proxy) == [1, 1]);
+    client::reset(first);
+    eventually("and has it", || figures(&proxy) == [1, 0]);
+}
+
+#[test]
 fn a_socket_that_has_no_room_within_connect_timeout_loses_a_new_client_to_another_group() {
     let place = Place::new();
     let (_listener, _waiting) = crowded(&place.path);

@@ -239,6 +239,35 @@ fn a_group_that_starts_slowly_is_not_flooded_because_it_is_empty() {
 }
 
 #[test]
+fn what_a_group_that_starts_slowly_has_not_taken_does_not_come_to_it_in_a_rush() {
+    let mut groups = Cluster::new().groups([up(1), up(2)]);
+    groups.start_slowly(GroupId(2), Duration::from_secs(100));
+    let balancer = Balancer::default();
+    let counters = &groups.get(GroupId(2)).unwrap().counters;
+    counters.note_return(Millis(NOW.0 - 50_000));
+    let mut number = 0;
+    let mut keys_of = |sticks: u64| {
+        counters.sticks.store(sticks, Ordering::Relaxed);
+        let mut keys = 0;
+        for _ in 0..300 {
+            number += 1;
+            let id = choose(&balancer, Balance::LeastSticks, &groups, number);
+            keys += u32::from(id == Some(2));
+        }
+        keys
+    };
+    groups
+        .get(GroupId(1))
+        .unwrap()
+        .counters
+        .sticks
+        .store(1_000, Ordering::Relaxed);
+    assert_eq!(keys_of(1_000_000), 0, "it has more than its share");
+    let keys = keys_of(0);
+    assert!((100..=102).contains(&keys), "{keys} of 300: 0.5 of 1.5");
+}
+
+#[test]
 fn a_group_that_starts_slowly_moves_no_key_of_the_hash_but_gains_some() {
     let balancer = Balancer::default();
     let mut groups = Cluster::new().groups([up(1), up(2)]);
