@@ -206,23 +206,33 @@ mod tests {
         };
         let state = Arc::new(TargetState::new(GroupId(1), name));
         let target = Target::new(Arc::clone(&state), &[a, b, c]);
-        let any = |_| true;
-        let first = |target: &Target| target.first(any);
+        let first = |target: &Target| target.first(|_| true);
         assert_eq!(first(&target), Some(a));
-        assert_eq!(target.next_after(a, any), Some(b));
+        let next_after = |failed| target.next_after(failed, |_| true);
+        assert_eq!(next_after(a), Some(b));
+        assert_eq!(
+            first(&target),
+            Some(a),
+            "nobody has said that it is not to be"
+        );
+        target.pass_over(a);
         assert_eq!(first(&target), Some(b), "the next one begins there");
-        let begun_before = target.next_after(a, any);
-        assert_eq!(begun_before, Some(b), "another had begun at the first");
-        assert_eq!(first(&target), Some(b), "moves nothing");
-        assert_eq!(target.next_after(b, any), Some(c));
-        assert_eq!(target.next_after(c, any), Some(a));
+        // Another had begun at the first.
+        target.pass_over(a);
+        assert_eq!(first(&target), Some(b));
+        assert_eq!(next_after(b), Some(c));
+        target.pass_over(b);
+        assert_eq!(next_after(c), Some(a));
+        target.pass_over(c);
         assert_eq!(first(&target), Some(a));
         assert_eq!(target.endpoint(), Some(Endpoint::Ip(a)));
         let fixed = Target::fixed(GroupId(1), a);
-        assert_eq!(fixed.next_after(a, any), None);
+        fixed.pass_over(a);
+        assert_eq!(fixed.next_after(a, |_| true), None);
+        assert_eq!(first(&fixed), Some(a));
         // With fewer addresses whatever was preferred is one of them still.
-        target.next_after(a, any);
-        target.next_after(b, any);
+        target.pass_over(a);
+        target.pass_over(b);
         let fewer = Target::new(state, &[a, b]);
         assert_eq!(first(&fewer), Some(a));
     }
@@ -240,6 +250,7 @@ mod tests {
         assert_eq!(target.first(|address| v6(&address)), Some(b));
         assert_eq!(target.next_after(b, |address| v6(&address)), None);
         assert_eq!(target.next_after(a, |address| v4(&address)), Some(c));
+        target.pass_over(a);
         assert_eq!(target.first(|address| v4(&address)), Some(c));
         assert_eq!(target.next_after(c, |address| v4(&address)), Some(a));
         assert_eq!(target.first(|_| false), None);

@@ -219,7 +219,11 @@ fn clients_that_no_other_host_can_answer_are_reset_or_go_to_a_group_that_takes_t
         return;
     };
     network.answers_arrive();
-    network.client.ip("address add fe80::c/64 dev eth0 nodad");
+    for address in ["fe80::c", "fe80::d"] {
+        network
+            .client
+            .ip(format!("address add {address}/64 dev eth0 nodad"));
+    }
     network.proxy.ip("address add fe80::1/64 dev lan0 nodad");
     let [_, server] = network.serve(PORT);
     let beside = SocketAddr::new(proxies()[1], 7000);
@@ -227,10 +231,17 @@ fn clients_that_no_other_host_can_answer_are_reset_or_go_to_a_group_that_takes_t
         .proxy
         .run(move || Backend::echo("beside", beside.ip(), &[beside.port()]));
     let target = SocketAddr::new(servers()[1], PORT).to_string();
+    // At an address of the proxy's own host, on another link than the client's.
+    let across = SocketAddr::new("2001:db8:2::1".parse().unwrap(), 7000);
+    let _across = network
+        .proxy
+        .run(move || Backend::echo("across", across.ip(), &[across.port()]));
     let block = Block::claim();
-    // Port 5280 leads to two groups, 5281 to the transparent one alone.
+    // Port 5280 leads to two groups, 5281 to the transparent one alone, 5282 to another one.
     let settings = settings(&block)
-        .ports(&[PORT, 5281])
+        .ports(&[PORT, 5281, 5282])
+        .group_ports(2, &[(5282, across.to_string())])
+        .group_set(2, "transparent", true)
         .group_ports(0, &[(PORT, target.clone()), (5281, target.clone())])
         .group_set(0, "transparent", true)
         .group_ports(1, &[(PORT, beside.to_string())])
@@ -243,14 +254,15 @@ fn clients_that_no_other_host_can_answer_are_reset_or_go_to_a_group_that_takes_t
             .proxy
             .run(move || client::ask(here, SocketAddr::new(here, port)))
     };
-    let ask_on_link = |port: u16| {
+    let ask_from = |own: &'static str, port: u16| {
         network.client.run(move || {
-            let [from, to] = [("fe80::c%eth0", 0), ("fe80::1%eth0", port)]
+            let [from, to] = [(own, 0), ("fe80::1%eth0", port)]
                 .map(|address| address.to_socket_addrs().unwrap().next().unwrap());
             let stream = client::connect_from(from, to, |_| Ok(()))?;
             client::read_line(&stream)
         })
     };
+    let ask_on_link = |port| ask_from("fe80::c%eth0", port);
     for (client, ask) in [
         ("[::1]:", &ask_here as &dyn Fn(u16) -> io::Result<String>),
         ("[fe80::c%", &ask_on_link),
@@ -263,6 +275,13 @@ fn clients_that_no_other_host_can_answer_are_reset_or_go_to_a_group_that_takes_t
         assert_eq!(session.end, "not_transparent", "{client}");
         assert_eq!(ask(PORT).unwrap(), "beside", "{client}");
     }
+    // From the address of a link the kernel knows no way to another one's.
+    let reset = ask_from("fe80::d%eth0", 5282).unwrap_err();
+    assert!(client::is_reset(&reset), "{reset}");
+    let session = proxy.log.wait_session("across the links", |session| {
+        session.client.starts_with("[fe80::d%") && session.port == 5282
+    });
+    assert_eq!(session.end, "not_transparent");
     let statistics = proxy.statistics();
     let metrics = network
         .proxy
@@ -270,6 +289,7 @@ fn clients_that_no_other_host_can_answer_are_reset_or_go_to_a_group_that_takes_t
     for figure in [
         "tcpffee_stick_moves_total 2",
         &format!("tcpffee_target_connect_failures_total{{group=\"0\",target=\"{target}\"}} 0"),
+        &format!("tcpffee_target_connect_failures_total{{group=\"2\",target=\"{across}\"}} 0"),
     ] {
         assert!(metrics.contains(&format!("{figure}\n")), "{metrics}");
     }

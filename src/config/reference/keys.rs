@@ -101,7 +101,7 @@ pub static KEYS: &[Key] = &[
 
     // Time-outs
     key(NewConnections, "connect_timeout", seconds(1, HOUR_MS), Toml("5"), "2.5",
-        "From the choice of a group to the connection with its target."),
+        "From the choice of a group, or the place that it gives (see groups.N.max_connections), to the connection with its target."),
     key(NewConnections, "idle_timeout", seconds(1, YEAR_MS), InWords("none"), "600",
         "Silence in both directions after which a connection is closed."),
     key(NewConnections, "half_closed_timeout", seconds(1, YEAR_MS), Toml("3600"), "60",
