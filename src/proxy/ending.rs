@@ -171,7 +171,7 @@ impl End {
             End::NoQuorum => "no leader of the cluster answers (no_quorum)",
             End::Barred => "the cluster does not take this node, see /api/v1/health",
             End::Unsettled => "its stick entry changed again and again",
-            End::Denied => "its address is not to be served (allow, deny)",
+            End::Denied => "its address is not to be served",
             End::ClientConnections => {
                 "its client has as many connections as it may (max_connections_per_client)"
             }

@@ -210,7 +210,7 @@ impl Worker {
             ),
         };
         log::error!(
-            "no port is left for connections to {endpoint}: every one {from} is in use towards it; \
+            "no port is left for connections to {endpoint}: every port {from} is in use towards it; \
              {more}; no group is blamed for it{left_out}"
         );
     }

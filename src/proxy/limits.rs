@@ -15,8 +15,20 @@ impl Worker {
         let Err(end) = self.judge_client(id) else {
             return true;
         };
-        self.refuse(id, end);
+        match end {
+            End::Denied => self.deny(id),
+            _ => self.refuse(id, end),
+        }
         false
+    }
+
+    fn deny(&mut self, id: SessionId) {
+        let ip = self.session(id).peer.ip();
+        let by = match self.generation.access.denies(ip) {
+            true => " (it is in deny)",
+            false => " (it is not in allow)",
+        };
+        self.refuse_with(id, End::Denied, &by);
     }
 
     /// Judges a session whose header is to name its client by where it comes from: nobody can speak
@@ -25,7 +37,7 @@ impl Worker {
     pub(super) fn admit_balancer(&mut self, id: SessionId) -> bool {
         let ip = self.session(id).peer.ip();
         if self.generation.access.denies(ip) {
-            self.refuse(id, End::Denied);
+            self.deny(id);
             return false;
         }
         true

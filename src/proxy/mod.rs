@@ -253,6 +253,7 @@ impl Proxy {
             counters: (0..parts.workers).map(|_| Counters::default()).collect(),
             traffic: Traffic::new(),
             is_accepting: AtomicBool::new(true),
+            is_cutting: AtomicBool::new(false),
         });
         let statuses = Statuses::new(Arc::clone(&shared), handles.clone(), parts.history);
         let statuses = Arc::new(statuses);
@@ -418,8 +419,9 @@ impl Proxy {
         self.shared.open_listeners.load(Ordering::SeqCst) == 0 && self.connections() == 0
     }
 
-    /// Resets all connections.
+    /// Resets all connections, for good.
     pub fn cut_all(&self, end: End) {
+        self.shared.is_cutting.store(true, Ordering::SeqCst);
         for handle in &self.handles {
             handle.order(Order::CutAll(end));
         }

@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, atomic};
 use std::time::Duration;
 
 use mio::Waker;
@@ -20,6 +20,7 @@ use super::generation::Generation;
 use super::opening::ask;
 use super::session::Phase;
 use super::shared::Shared;
+use super::upstream::Upstream;
 use super::worker::Worker;
 
 /// How often those who wait with a new key look whether another group has room.
@@ -110,6 +111,9 @@ impl Worker {
         }
         // One that it had while it asked again; the answer is another group.
         self.release_place(id);
+        if self.waits_in_vain(id) {
+            return false;
+        }
         let since = self.now;
         let session = self.session(id);
         let Some(group) = session.generation.groups.get(answer.group) else {
@@ -138,6 +142,22 @@ impl Worker {
                 false
             }
         }
+    }
+
+    /// Ends a session, or sends it on, whose client a bounded group can never see.
+    fn waits_in_vain(&mut self, id: SessionId) -> bool {
+        let session = self.session(id);
+        let generation = Rc::clone(&session.generation);
+        let Some(upstream) = Upstream::of(session, &generation) else {
+            return false; // the connect finds that out and says so
+        };
+        let addresses = upstream.target.addresses();
+        let is_bounded = upstream.group.max_connections.is_some();
+        if addresses.is_empty() || !is_bounded || upstream.may_be_reached() {
+            return false;
+        }
+        self.not_transparent(id, addresses);
+        true
     }
 
     /// Gives back a session's place, or has it wait for one no longer.
@@ -191,6 +211,9 @@ impl Worker {
 
     /// Places have passed to sessions of this worker.
     pub(super) fn take_places(&mut self) {
+        if self.shared.is_cutting.load(atomic::Ordering::SeqCst) {
+            return;
+        }
         for (token, group) in self.shared.places.take(self.index) {
             self.place_passed(SessionId::from_u64(token), group);
         }

@@ -53,6 +53,8 @@ pub struct Shared {
     pub traffic: Traffic,
     /// Until the proxy is told to stop.
     pub is_accepting: AtomicBool,
+    /// All connections are being cut: no place that this frees is for anybody.
+    pub is_cutting: AtomicBool,
 }
 
 impl Shared {

@@ -67,6 +67,14 @@ impl<'g> Upstream<'g> {
         Ok(source.transpose()?.map(Source::Client))
     }
 
+    /// Whether a connection to one of the addresses can come from the client, if it is to. Where this
+    /// host has no means to find out, the connect will say so.
+    pub fn may_be_reached(&self) -> bool {
+        let mut addresses = self.target.addresses().iter();
+        self.client.is_none()
+            || addresses.any(|&to| !matches!(self.client_source(to), Err(Fault::Source(..))))
+    }
+
     /// Whether the address that connections come from is not the kernel's to choose.
     pub fn is_bound(&self, address: SocketAddr) -> bool {
         self.client.is_some() || !self.generation.sources.towards(address).is_empty()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Supervisor, answer, host_names, look_up_names};
-use crate::config;
+use crate::config::{self, Change, Config};
 use crate::control::Reply;
 use crate::counted::counted;
 use crate::history::Kind;
@@ -89,7 +89,8 @@ impl Supervisor {
             let say = |change| format!("{change}: needs a restart");
             return Err(changes.needs_restart.iter().map(say).collect());
         }
-        let lines: Vec<String> = changes.changed.iter().map(ToString::to_string).collect();
+        let changed = changes.changed.iter();
+        let lines: Vec<String> = changed.map(|change| told(change, &new)).collect();
         self.sticking.check(&self.proxy.generation().config, &new)?;
         if lines.is_empty() {
             operator::forget_words(&self.proxy);
@@ -113,5 +114,16 @@ impl Supervisor {
         self.sticking.adopt(&in_force);
         self.names.retain(&used);
         Ok(lines)
+    }
+}
+
+/// A change in words, with what it means to a node of a cluster.
+fn told(change: &Change, config: &Config) -> String {
+    match change.key == "accept_proxy_from" && !config.peers.is_empty() {
+        true => format!(
+            "{change}; it must be the same on all nodes: until more than half of them have it, this \
+             one serves nobody"
+        ),
+        false => change.to_string(),
     }
 }

@@ -1,6 +1,7 @@
 //! Files that change under way: groups drained and disabled, nodes that differ for a while.
 
-use crate::cluster::{Habits, Outcome, Stage, network};
+use crate::cluster::{Habits, Outcome, Stage, network, probe};
+use crate::support::eventually;
 
 const ALL: [usize; 3] = [1, 2, 3];
 
@@ -143,5 +144,47 @@ fn a_node_that_starts_names_no_difference_that_is_over() {
     log.wait("that the weight differs", |line| {
         line.contains("groups.0.weight is 7 in this node's file; the cluster has agreed on 1")
     });
+    stage.assert_kept();
+}
+
+#[test]
+fn of_nodes_that_must_be_alike_and_differ_the_odd_one_alone_serves_nobody() {
+    let Some(mut stage) = Stage::running(3) else {
+        return;
+    };
+    let odd = stage.follower();
+    let mut others = ALL.to_vec();
+    others.retain(|node| *node != odd);
+    let usual = stage.plan.clone();
+    let behind_another = usual.clone().set("accept_proxy_from", "203.0.113.0/24");
+    let answer = stage.node_mut(odd).reload(&behind_another);
+    assert_eq!(answer.code, 0, "{}", answer.text);
+    let warned = "must be the same on all nodes: until more than half of them have it, this one \
+                  serves nobody";
+    assert!(answer.text.contains(warned), "{}", answer.text);
+    let told = |node: usize, part: &str| {
+        let health = probe::get(stage.node(node).host(), node, "/api/v1/health");
+        let (status, told) = health.expect("it answers");
+        let says = |text: &str| text.contains("must be the same on all nodes differs");
+        let lines = told[part].as_array().cloned().unwrap_or_default();
+        (
+            status,
+            lines.iter().any(|line| line.as_str().is_some_and(says)),
+        )
+    };
+    eventually("the odd one gets no traffic", || {
+        told(odd, "reasons") == (503, true)
+    });
+    for node in others.iter().copied() {
+        eventually("the others warn of it, and are well", || {
+            told(node, "warnings") == (200, true)
+        });
+    }
+    for key in 0..100 {
+        let first = stage.group_of(key, others[0]);
+        assert_eq!(stage.group_of(key, others[1]), first);
+    }
+    stage.reload(&usual, &[odd]);
+    stage.wait_healthy(&ALL);
     stage.assert_kept();
 }

@@ -65,6 +65,10 @@ fn who_is_not_allowed_is_reset_and_deny_prevails() {
     all_reset(&fleet, 1, 1);
     all_reset(&fleet, 2, 1);
     eventually("both are counted", || refused(&proxy, "denied") == 2);
+    for list in ["(it is in deny)", "(it is not in allow)"] {
+        let why = format!("its address is not to be served {list}");
+        eventually("the log names the list", || told(&proxy, &why) == 1);
+    }
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn ten_thousand_denied_connections_are_all_counted_and_hardly_logged() {
     eventually("all are counted", || {
         refused(&proxy, "denied") == u64::from(MANY)
     });
-    let lines = told(&proxy, "its address is not to be served (allow, deny)");
+    let lines = told(&proxy, "its address is not to be served (it is in deny)");
     assert!((1..20).contains(&lines), "{lines} lines");
     assert_eq!(fleet.backends[0].accepted(), 0);
     assert_eq!(fleet.served_by(1, PORT), "g0");
@@ -96,7 +100,7 @@ fn a_flood_of_one_refusal_leaves_the_others_their_lines_in_the_log() {
     let _held = open(&fleet, 1, 1);
     all_reset(&fleet, 1, 1);
     eventually("the log has a line of each", || {
-        ["(allow, deny)", "(max_connections_per_client)"]
+        ["(it is in deny)", "(max_connections_per_client)"]
             .iter()
             .all(|why| told(&proxy, why) > 0)
     });

@@ -285,6 +285,30 @@ fn a_header_that_names_a_broadcast_address_leads_a_new_key_to_another_group() {
 }
 
 #[test]
+fn who_cannot_be_seen_waits_for_no_place() {
+    netns::in_new_namespace(|| {
+        netns::ip("address add 192.0.2.1/24 broadcast 192.0.2.255 dev lo").unwrap();
+        let fleet = Fleet::new(1);
+        let front = fleet.block.client(0);
+        let settings = transparent(&fleet)
+            .set("accept_proxy_from", format!("{front}/32"))
+            .set("queue_timeout", 3_600)
+            .group_set(0, "max_connections", 1);
+        let proxy = Proxy::start(&settings);
+        let (_open, _) = client::greet(fleet.block.client(1), fleet.listener(PORT)).unwrap();
+        for nobody in [[255, 255, 255, 255], BROADCAST] {
+            let stream = client::connect(front, fleet.listener(PORT)).unwrap();
+            (&stream).write_all(&named(nobody)).unwrap();
+            assert_eq!(client::drain(&stream), (0, StreamEnd::Reset), "{nobody:?}");
+        }
+        let ends = proxy
+            .log
+            .wait_sessions(2, "both", |session| session.end == "not_transparent");
+        assert!(ends.iter().all(|session| session.queued_ms == 0));
+    });
+}
+
+#[test]
 fn a_connect_of_a_client_to_itself_is_refused() {
     netns::in_new_namespace(|| {
         // With two ports to choose from, connects to one of them meet themselves half the time.
@@ -337,7 +361,7 @@ fn without_a_free_port_no_target_is_blamed_and_the_log_names_the_client() {
         assert_eq!(failed.group, Some(0));
         let client = fleet.block.client(1);
         proxy.log.wait("who it was", |line| {
-            line.contains(&format!("every one of {client} (transparent) is in use"))
+            line.contains(&format!("every port of {client} (transparent) is in use"))
         });
         connect(to, 2, 10_000).unwrap();
         // A port that is in use towards one target is free towards another.

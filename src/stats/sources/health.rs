@@ -98,8 +98,8 @@ fn told(what: Happened) -> &'static str {
         Happened::LinesLost => "log lines were lost in the last minute",
         Happened::NoPort => {
             "clients were reset in the last minute because every source port towards a target was \
-             in use (no_port): give more addresses (bind_source), or widen \
-             net.ipv4.ip_local_port_range"
+             in use (no_port): widen net.ipv4.ip_local_port_range, or give \
+             more addresses (bind_source) where the group is not transparent"
         }
         Happened::Lack => {
             "clients were reset in the last minute because this host could not connect to a target \

@@ -133,11 +133,16 @@ impl Node {
     /// Its figures at this moment.
     pub fn figures(&self) -> NodeFigures {
         let (operations, batches) = self.queue_lengths();
+        let has_lease = self.lease.until(self.outside.now()).is_some();
         NodeFigures {
-            has_lease: self.lease.until(self.outside.now()).is_some(),
+            has_lease,
             is_stated: self.is_stated.load(Ordering::Acquire),
             has_lost_quorum: self.has_lost_quorum(),
-            barred: self.barred().map(|why| why.to_string()),
+            // With a lease it is not this node that the cluster does not take.
+            barred: self
+                .barred()
+                .filter(|_| !has_lease)
+                .map(|why| why.to_string()),
             policy: **self.policy.load(),
             operations_waiting: operations as u64,
             batches_out: batches as u64,
