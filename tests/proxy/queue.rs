@@ -509,19 +509,20 @@ fn a_failed_connect_gives_its_place_back() {
 #[test]
 fn a_stop_does_not_wait_for_those_who_wait() {
     let fleet = Fleet::new(1);
-    let settings = bounded(&fleet, 1).set("queue_timeout", 60);
+    // Enough of both for each worker to have some.
+    let settings = bounded(&fleet, 8).set("queue_timeout", 60);
     let mut proxy = Proxy::start(&settings.set("shutdown_grace", 1));
-    let _stays = held(&fleet, 0);
-    let _wait: Vec<_> = (1..=20).map(|client| waiting(&fleet, client)).collect();
+    let _stay: Vec<_> = (0..8).map(|client| held(&fleet, client)).collect();
+    let _wait: Vec<_> = (8..28).map(|client| waiting(&fleet, client)).collect();
     eventually_queued(&proxy, 20);
     let begun = Instant::now();
     assert_eq!(proxy.stop(), 5, "connections were cut");
     assert!(begun.elapsed() < Duration::from_secs(30));
     let sessions = proxy.log.sessions();
-    assert_eq!(sessions.len(), 21);
+    assert_eq!(sessions.len(), 28);
     assert!(sessions.iter().all(|session| session.end == "shutdown"));
-    // The place that was free for a moment was for nobody.
-    assert_eq!(fleet.backends[0].accepted(), 1);
+    // The places that were free for a moment were for nobody.
+    assert_eq!(fleet.backends[0].accepted(), 8);
 }
 
 #[test]
