@@ -88,16 +88,21 @@ fn beyond(bytes: &[u8]) {
         3..=5 => (zeros(usize::from(which % 8) - 3), MAX_NODES),
         // Of what one node has said; of verdicts.
         6 => (
-            [&zeros(2), &[1, 0, 0, 0][..], &[1; 17]].concat(),
+            [&zeros(2)[..], &[1, 0, 0, 0][..], &[1; 17]].concat(),
             MAX_CHECKS_OF_NODE,
         ),
         _ => (zeros(3), MAX_NODES * MAX_CHECKS_OF_NODE),
     };
     let count = most as u32 + more;
-    let said = [&before, &count.to_le_bytes()[..], source.slice(usize::MAX)].concat();
+    let said = [
+        &before[..],
+        &count.to_le_bytes()[..],
+        source.slice(usize::MAX),
+    ]
+    .concat();
     let error = match which % 8 {
         0..=2 => decode_command(&said).err(),
-        _ => decode_state(&[&[1, 0], &[1; 8][..], &said].concat()).err(),
+        _ => decode_state(&[&[1, 0], &[1; 8][..], &said[..]].concat()).err(),
     };
     assert_eq!(error, Some(Malformed::TooMany(count)));
 }

@@ -16,19 +16,19 @@ use crate::health::replicated::{Minutes, machine};
 const MAX_STEPS: u64 = 64;
 
 /// A replica with its minutes.
-struct Node {
+pub(super) struct Node {
     machine: Box<dyn StateMachine>,
-    minutes: Minutes,
+    pub minutes: Minutes,
 }
 
 /// One entry of the log.
-struct Step {
-    index: u64,
-    what: What,
+pub(super) struct Step {
+    pub index: u64,
+    pub what: What,
 }
 
 /// What it says.
-enum What {
+pub(super) enum What {
     Command { version: u16, body: Bytes },
     Membership(Membership),
     Time,
@@ -97,7 +97,7 @@ fn restored_in_place_of(used: &mut Node, snapshot: &[u8], mut made: Made<'_>) {
     }
 }
 
-fn next_step(made: &mut Made<'_>, index: u64) -> Step {
+pub(super) fn next_step(made: &mut Made<'_>, index: u64) -> Step {
     let what = match made.source.byte() {
         0..=9 => What::Time,
         10..=24 => What::Membership(made.membership()),
@@ -132,7 +132,7 @@ fn both(one: &mut Node, other: &mut Node, step: &Step) {
 
 impl Node {
     /// Before the log's first entry.
-    fn new() -> Node {
+    pub fn new() -> Node {
         let minutes = Minutes::default();
         Node {
             machine: machine(&minutes),
@@ -145,7 +145,7 @@ impl Node {
     }
 
     /// Applies an entry. There is an answer to each command, and to nothing else.
-    fn apply(&mut self, step: &Step) -> Vec<Bytes> {
+    pub fn apply(&mut self, step: &Step) -> Vec<Bytes> {
         let event = match &step.what {
             What::Command { version, body } => Event::Command {
                 version: *version,

@@ -68,7 +68,7 @@ fn put_framed(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// The first entries of a log, as they mostly are; of some logs there are none.
-fn begin(made: &mut Made<'_>, mut apply: impl FnMut(&Step)) {
+pub(super) fn begin(made: &mut Made<'_>, mut apply: impl FnMut(&Step)) {
     if made.source.byte() % 8 == 0 {
         return;
     }
@@ -82,7 +82,7 @@ fn begin(made: &mut Made<'_>, mut apply: impl FnMut(&Step)) {
     }
 }
 
-fn next_step(made: &mut Made<'_>) -> Step {
+pub(super) fn next_step(made: &mut Made<'_>) -> Step {
     made.go_on();
     let what = match made.source.byte() {
         0..=9 => What::Time,
