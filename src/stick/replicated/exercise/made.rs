@@ -1,6 +1,8 @@
 //! What can be said, made from bytes of any kind: mostly of few clients, nodes and groups, so that
 //! operations meet the entries of others.
 
+use std::collections::VecDeque;
+
 use tcpffee_raft::codec::MAX_NUMBER;
 use tcpffee_raft::ids::{Index, LogTime, NodeId};
 use tcpffee_raft::membership::{Member, Membership, Role};
@@ -20,7 +22,12 @@ pub(super) struct Made<'a> {
     /// The latest place in the log, and the time there.
     pub index: u64,
     pub time: u64,
+    /// Entries that were given lately, by key and version.
+    known: VecDeque<(Key, Index)>,
 }
+
+/// Entries that are remembered.
+const MAX_KNOWN: usize = 8;
 
 impl<'a> Made<'a> {
     /// At the beginning of the log.
@@ -29,6 +36,7 @@ impl<'a> Made<'a> {
             source: Source::new(bytes),
             index: 0,
             time: 0,
+            known: VecDeque::new(),
         }
     }
 
@@ -50,10 +58,29 @@ impl<'a> Made<'a> {
         Answer { index, outcomes }
     }
 
-    /// Who belongs to the cluster; now and then more than there are slots for, which no log has.
+    /// Remembers what was given, for operations that name it.
+    pub fn learn(&mut self, batch: &Batch, answer: &Answer) {
+        for (op, outcome) in batch.ops.iter().zip(&answer.outcomes) {
+            let (Op::Move { key, .. }
+            | Op::Assign {
+                client: Wanted::Key(key),
+                ..
+            }) = op
+            else {
+                continue;
+            };
+            if let Outcome::Entry(given) = outcome {
+                self.known.truncate(MAX_KNOWN - 1);
+                self.known.push_front((key.clone(), given.version));
+            }
+        }
+    }
+
+    /// Who belongs to the cluster, mostly nodes 0 and 1 among others; now and then more than there are slots for, which no log has.
     pub fn membership(&mut self) -> Membership {
         let (voters, learners, many) = self.source.array::<3>().into();
         let mut members: Vec<(NodeId, Role)> = Vec::new();
+        let voters = if many < 230 { voters | 3 } else { voters };
         for node in 0..8_u64 {
             let role = match (voters >> node & 1, learners >> node & 1) {
                 (0, 0) => continue,
@@ -86,10 +113,10 @@ impl<'a> Made<'a> {
             backup: false,
         };
         let statement = Statement {
-            expiration_ms: 10_000,
-            max_entries: 1 + u64::from(self.source.byte() % 32),
+            expiration_ms: 400,
+            max_entries: 1 + u64::from(self.source.byte() % 8),
             full: self.full(),
-            groups: (1..=3).map(group).collect(),
+            groups: (1..=4).map(group).collect(),
         };
         Batch {
             from: NodeId(node),
@@ -99,7 +126,7 @@ impl<'a> Made<'a> {
     }
 
     fn op(&mut self) -> Op {
-        match self.source.byte() % 20 {
+        match self.source.byte() % 24 {
             0..=4 => Op::Assign {
                 client: Wanted::Key(self.key()),
                 group: self.maybe_group(),
@@ -108,38 +135,56 @@ impl<'a> Made<'a> {
                 client: Wanted::LatestOf(self.ip()),
                 group: self.maybe_group(),
             },
-            6 => Op::Move {
-                key: self.key(),
-                version: self.version(),
-                to: self.group(),
-            },
-            7 => Op::GiveUp {
-                key: self.key(),
-                version: self.version(),
-            },
-            8 | 9 => Op::Hold {
-                key: self.key(),
-                version: self.version(),
-            },
-            10 => Op::Renew {
-                key: self.key(),
-                version: self.version(),
-                activity: self.activity(),
-            },
-            11 | 12 => Op::Release {
-                key: self.key(),
-                version: self.version(),
-                activity: self.activity(),
-            },
+            6 => {
+                let (key, version) = self.named();
+                let to = self.group();
+                Op::Move { key, version, to }
+            }
+            7 => {
+                let (key, version) = self.named();
+                Op::GiveUp { key, version }
+            }
+            8 | 9 => {
+                let (key, version) = self.named();
+                Op::Hold { key, version }
+            }
+            10 => {
+                let (key, version) = self.named();
+                let activity = self.activity();
+                Op::Renew {
+                    key,
+                    version,
+                    activity,
+                }
+            }
+            11 | 12 => {
+                let (key, version) = self.named();
+                let activity = self.activity();
+                Op::Release {
+                    key,
+                    version,
+                    activity,
+                }
+            }
             13 => Op::Remove { key: self.key() },
-            14 | 15 => Op::State(self.statement()),
+            14 => Op::State(self.statement()),
             16 => Op::EndSession {
                 node: self.node(),
                 boot: self.boot(),
             },
             17 => Op::Absent { node: self.node() },
-            18 => Op::Verdicts(self.list(Self::verdict)),
+            15 | 18 => Op::Verdicts(self.list(Self::verdict)),
             _ => Op::Passed(self.version()),
+        }
+    }
+
+    /// An entry, mostly one that was given lately.
+    fn named(&mut self) -> (Key, Index) {
+        let which = self.source.byte();
+        let latest = usize::from(which / 8) % self.known.len().max(1);
+        match self.known.get(latest) {
+            Some(known) if which < 224 => known.clone(),
+            _ => (self.key(), self.version()),
         }
     }
 
@@ -162,15 +207,16 @@ impl<'a> Made<'a> {
     }
 
     fn statement(&mut self) -> Statement {
-        let expiration_ms = self.number();
+        let expiration_ms = self.number().saturating_mul(16);
         let max_entries = self.number();
         let full = self.full();
-        let mut groups = self.list(|it| StatedGroup {
-            id: it.group(),
-            status: it.status(),
-            weight: it.number() as u32,
-            backup: it.source.bool(),
-        });
+        let mut groups = match self.source.byte() {
+            0..=199 => (1..=4).map(|id| self.stated(GroupId(id))).collect(),
+            _ => self.list(|it| {
+                let id = it.group();
+                it.stated(id)
+            }),
+        };
         groups.sort_by_key(|group| group.id);
         groups.dedup_by_key(|group| group.id);
         Statement {
@@ -181,9 +227,22 @@ impl<'a> Made<'a> {
         }
     }
 
+    fn stated(&mut self, id: GroupId) -> StatedGroup {
+        StatedGroup {
+            id,
+            status: self.status(),
+            weight: u32::from(self.source.byte()),
+            backup: self.source.byte() >= 250,
+        }
+    }
+
     fn verdict(&mut self) -> Verdict {
         let (group, status) = (self.group(), self.status());
-        Verdict::new(group, status, &self.source.text(MAX_REASON_BYTES))
+        let most = match self.source.byte() {
+            255 => MAX_REASON_BYTES,
+            _ => 2,
+        };
+        Verdict::new(group, status, &self.source.text(most))
     }
 
     fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> T) -> Vec<T> {
@@ -199,9 +258,9 @@ impl<'a> Made<'a> {
     }
 
     fn status(&mut self) -> Status {
-        match self.source.byte() % 5 {
-            0 => Status::Draining,
-            1 => Status::Disabled,
+        match self.source.byte() {
+            216..=228 => Status::Draining,
+            229.. => Status::Disabled,
             _ => Status::Up,
         }
     }
@@ -209,14 +268,15 @@ impl<'a> Made<'a> {
     fn node(&mut self) -> NodeId {
         match self.source.byte() {
             255 => NodeId(self.source.long()),
-            byte => NodeId(u64::from(byte % 8)),
+            byte @ 224.. => NodeId(u64::from(byte % 8)),
+            byte => NodeId(u64::from(byte % 2)),
         }
     }
 
     fn boot(&mut self) -> u64 {
         match self.source.byte() {
             255 => self.source.long(),
-            byte => u64::from(byte / 85),
+            byte => u64::from(byte / 224),
         }
     }
 
@@ -235,7 +295,7 @@ impl<'a> Made<'a> {
     fn ip(&mut self) -> ClientIp {
         let byte = self.source.byte();
         match byte {
-            0..=191 => ClientIp::new(std::net::Ipv4Addr::new(10, 0, 0, byte % 12).into(), 128),
+            0..=191 => ClientIp::new(std::net::Ipv4Addr::new(10, 0, 0, byte % 4).into(), 128),
             192..=247 => ClientIp::from_octets([byte; 16]),
             _ => ClientIp::from_octets(self.source.array()),
         }
@@ -243,8 +303,8 @@ impl<'a> Made<'a> {
 
     fn slice(&mut self) -> Option<Box<[u8]>> {
         match self.source.byte() {
-            0..=127 => None,
-            byte @ 128..=247 => Some(Box::from([byte % 4])),
+            0..=159 => None,
+            byte @ 160..=247 => Some(Box::from([byte % 4])),
             _ => Some(Box::from(self.source.slice(usize::MAX))),
         }
     }

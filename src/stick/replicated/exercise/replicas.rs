@@ -1,6 +1,6 @@
 //! The same log makes the same state, and so do its snapshots.
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use tcpffee_raft::machine::StateMachine;
 use tcpffee_raft::wire::exercise::Source;
 
@@ -23,7 +23,9 @@ pub(super) fn one_log(bytes: &[u8]) {
     let mut made = Made::new(bytes);
     let damage = [made.damage(), made.damage()];
     let (mut one, mut other) = (Node::new(), Node::new());
-    begin(&mut made, |step| both(&mut one, &mut other, step));
+    begin(&mut made, |step| {
+        both(&mut one, &mut other, step);
+    });
     let mut snapshots = 0;
     for _ in 0..MAX_STEPS {
         if made.source.is_empty() {
@@ -36,7 +38,7 @@ pub(super) fn one_log(bytes: &[u8]) {
             continue;
         }
         let step = next_step(&mut made);
-        both(&mut one, &mut other, &step);
+        learn(&mut made, &step, &both(&mut one, &mut other, &step));
     }
     one.is_as(&other);
     let [first, second] = damage;
@@ -118,13 +120,23 @@ fn command(batch: &Batch) -> What {
     }
 }
 
+/// Takes in what an entry was answered with.
+pub(super) fn learn(made: &mut Made<'_>, step: &Step, answers: &[Bytes]) {
+    if let What::Command { body, .. } = &step.what
+        && let [answer] = answers
+        && let (Ok(batch), Ok(answer)) = (Batch::decode(body), Answer::decode(answer))
+    {
+        made.learn(&batch, &answer);
+    }
+}
+
 /// Both apply an entry, and answer the same. The answer is one that can be read, of as many parts
 /// as there were operations.
-fn both(one: &mut Node, other: &mut Node, step: &Step) {
+fn both(one: &mut Node, other: &mut Node, step: &Step) -> Vec<Bytes> {
     let answers = one.apply(step);
     assert_eq!(answers, other.apply(step));
     let What::Command { version, body } = &step.what else {
-        return;
+        return answers;
     };
     let read = answers.iter().map(|answer| Answer::decode(answer));
     for answer in read {
@@ -136,6 +148,7 @@ fn both(one: &mut Node, other: &mut Node, step: &Step) {
         };
         assert_eq!(answer.outcomes.len(), operations);
     }
+    answers
 }
 
 /// A node that begins with a snapshot of this one, which applies more of the log while it is read.
@@ -174,13 +187,14 @@ fn restored_in_place_of(used: &mut Node, snapshot: &[u8], mut made: Made<'_>) {
     again.is_as(&new);
     // Whatever place in the log it says that it is of, the log goes on where it was.
     begin(&mut made, |step| {
-        both(&mut new, used, step);
-        again.apply(step);
+        let answers = both(&mut new, used, step);
+        assert_eq!(again.apply(step), answers);
     });
     for _ in 0..4 {
         let step = next_step(&mut made);
-        both(&mut new, used, &step);
-        again.apply(&step);
+        let answers = both(&mut new, used, &step);
+        assert_eq!(again.apply(&step), answers);
+        learn(&mut made, &step, &answers);
     }
     new.is_as(used);
     new.is_as(&again);

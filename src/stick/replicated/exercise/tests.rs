@@ -37,7 +37,7 @@ proptest! {
 fn everything_that_entries_go_through_happens_in_such_logs() {
     let mut runner = TestRunner::deterministic();
     let mut sum = Counts::default();
-    for _ in 0..200 {
+    for _ in 0..500 {
         let bytes = vec(any::<u8>(), 600).new_tree(&mut runner).unwrap();
         let bytes = bytes.current();
         let mut made = Made::new(&bytes);
@@ -45,7 +45,8 @@ fn everything_that_entries_go_through_happens_in_such_logs() {
         replicas::begin(&mut made, |step| drop(node.apply(step)));
         while !made.source.is_empty() {
             let step = replicas::next_step(&mut made);
-            node.apply(&step);
+            let answers = node.apply(&step);
+            replicas::learn(&mut made, &step, &answers);
         }
         let counts = node.replica.counts();
         sum.entries += counts.entries;
