@@ -71,7 +71,7 @@ fn put_framed(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// The first entries of a log, as they mostly are; of some logs there are none.
 pub(super) fn begin(made: &mut Made<'_>, mut apply: impl FnMut(&Step)) {
-    if made.source.byte() % 8 == 0 {
+    if made.source.byte().is_multiple_of(8) {
         return;
     }
     let membership = What::Membership(made.membership());
