@@ -6,12 +6,8 @@
 
 mod allocator; // counts
 
-/// Of the proxy only this module, which knows nothing of the rest: it need not be built for that.
-/// Its tests are run there.
-#[cfg(not(test))]
-#[path = "../../src/proxy_protocol/mod.rs"]
-pub mod proxy_protocol;
-
+use tcpffee::proxy_protocol::MAX_HEADER_BYTES;
+use tcpffee::stick::replicated::exercise::{FIRST_PAGE_BYTES, FIRST_PAGES_BYTES, STATES};
 use tcpffee_raft::membership::MAX_MEMBERS;
 use tcpffee_raft::message::MAX_APPEND_MEMBERSHIPS;
 
@@ -92,12 +88,40 @@ impl Bound {
     /// For a header of the PROXY protocol, whatever arrived: what is kept of one, what is written
     /// from that, and that read again, each of them once and bounded by the longest header; lists
     /// that double on the way.
-    #[cfg(not(test))]
     pub fn header() -> Bound {
-        let most = proxy_protocol::MAX_HEADER_BYTES;
+        let most = MAX_HEADER_BYTES;
         Bound {
             live: 10 * most,
             single: 2 * most,
+        }
+    }
+
+    /// For a log of the stick table, and its snapshots, made from `arrived` bytes. Each state
+    /// takes:
+    ///
+    /// - what one has that is empty;
+    /// - a page for the first entry of each shard; an entry is made from 4 bytes;
+    /// - 256 for each byte: a group that is stated in 4 bytes is there with a reason of 100, on
+    ///   its own and as it was agreed on, before and now, in trees that are filled half.
+    ///
+    /// In the place of all that, what is read takes 100 for each byte at most: an outcome of one
+    /// byte takes 48, in a list that doubles. That is the largest allocation, or a page is.
+    pub fn stick_log(arrived: usize) -> Bound {
+        let pages = FIRST_PAGES_BYTES.min(arrived.div_ceil(4) * FIRST_PAGE_BYTES);
+        Bound {
+            live: STATES * (SMALL_BYTES + pages + 256 * arrived),
+            single: (100 * arrived + TREE_NODE_BYTES).max(FIRST_PAGE_BYTES),
+        }
+    }
+
+    /// For a log of the health checks, and its snapshots, made from `arrived` bytes. For each
+    /// byte 128: a check that is made from 2 takes 34 in a tree, of what was said and of the
+    /// verdicts, of each of three replicas; beside them nodes of trees that hold little. The
+    /// largest allocation is a list of checks that has doubled, of 24 for 13.
+    pub fn health_log(arrived: usize) -> Bound {
+        Bound {
+            live: 128 * arrived + 2 * SMALL_BYTES,
+            single: 4 * arrived + TREE_NODE_BYTES,
         }
     }
 

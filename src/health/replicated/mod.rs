@@ -22,6 +22,7 @@ mod codec; // commands, answers and states as bytes
 pub mod command; // what nodes put into the log, and what comes back
 mod council; // the node's side: a thread that speaks and listens
 mod dissent; // how long this node has been of another opinion
+pub mod exercise; // what must hold for any bytes
 mod heads; // which nodes the leader counts as alive
 mod machine; // what the log drives
 mod minutes; // what was agreed, as threads share it

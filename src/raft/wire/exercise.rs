@@ -2,6 +2,7 @@
 //! hold more than it was given, or take what was not written by this code.
 
 mod built; // frames of what can be said, whole and damaged
+mod damage; // what happens to bytes
 mod pair; // two nodes that shake hands, with a byte changed
 mod source; // what can be said, from bytes of any kind
 
@@ -20,6 +21,9 @@ use super::reason::Reason;
 use super::secrets::Secrets;
 use super::session::{Event, Session};
 use super::{Purpose, message, proposal};
+
+pub use damage::Damage;
+pub use source::Source;
 
 /// A first byte from which on the rest is not what arrives but what it is made from.
 pub const BUILT: u8 = 128;

@@ -35,20 +35,24 @@ pub fn machine(
     own: NodeId,
     listener: Box<dyn Listener>,
 ) -> Box<dyn StateMachine> {
-    Box::new(Machine {
-        state: State::new(replica),
-        own,
-        listener,
-    })
+    Box::new(Machine::new(replica, own, listener))
 }
 
-struct Machine {
-    state: State,
+pub(super) struct Machine {
+    pub(super) state: State,
     own: NodeId,
     listener: Box<dyn Listener>,
 }
 
 impl Machine {
+    pub(super) fn new(replica: Arc<Replica>, own: NodeId, listener: Box<dyn Listener>) -> Machine {
+        Machine {
+            state: State::new(replica),
+            own,
+            listener,
+        }
+    }
+
     /// Applies one entry; with the answer, where it is a command.
     fn apply_one(&mut self, applied: &Applied<'_>) -> Option<Bytes> {
         let before = Arc::clone(self.state.agreed());

@@ -13,6 +13,7 @@
 mod agreed;
 mod codec;
 pub mod command; // what nodes put into the log, and what comes back
+pub mod exercise; // what must hold for any bytes
 mod machine;
 pub mod node; // one node's decisions
 mod replica;

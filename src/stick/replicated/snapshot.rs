@@ -21,11 +21,12 @@ use super::replica::Replica;
 use super::state::State;
 use crate::stick::hash::SHARDS;
 use header::put_header;
-pub(super) use page::put_page;
+pub(super) use header::{MAX_HEADER_BYTES, put_first_header};
+pub(super) use page::{MAX_PAGE_BYTES, put_page};
 pub use seed::seed;
 
 /// The layout.
-const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 1;
 
 /// Bytes after which a piece ends.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -117,7 +118,7 @@ impl Drop for Reading {
     }
 }
 
-fn put_end(out: &mut Vec<u8>, next_serial: u64) {
+pub(super) fn put_end(out: &mut Vec<u8>, next_serial: u64) {
     out.extend_from_slice(&NO_PAGE);
     out.extend_from_slice(&next_serial.to_le_bytes());
 }
@@ -134,7 +135,6 @@ impl State {
 }
 
 /// The whole state as bytes that are the same on every replica.
-#[cfg(test)]
 pub(super) fn digest(state: &State) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_header(&mut bytes, state);

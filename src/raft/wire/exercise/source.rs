@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::damage::Damage;
 use crate::codec::MAX_NUMBER;
 use crate::entry::{ClientId, Command, Entry, Payload};
 use crate::forming::{self, Beginning, Facts, Form, Holding, LogFacts};
@@ -21,11 +22,23 @@ use crate::wire::reason::Reason;
 /// Items in any list.
 const MOST_ITEMS: u8 = 8;
 
-/// Bytes that values are made from.
-pub(super) struct Source<'a>(pub(super) &'a [u8]);
+/// Bytes that values are made from. Where they have come to their end, zeros follow.
+#[derive(Clone, Debug)]
+pub struct Source<'a>(pub(super) &'a [u8]);
 
 impl<'a> Source<'a> {
-    pub(super) fn array<const N: usize>(&mut self) -> [u8; N] {
+    /// Makes values from these bytes.
+    pub fn new(bytes: &'a [u8]) -> Source<'a> {
+        Source(bytes)
+    }
+
+    /// Whether zeros follow.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The next bytes.
+    pub fn array<const N: usize>(&mut self) -> [u8; N] {
         let mut taken = [0; N];
         let (now, later) = self.0.split_at(N.min(self.0.len()));
         taken[..now.len()].copy_from_slice(now);
@@ -33,19 +46,23 @@ impl<'a> Source<'a> {
         taken
     }
 
-    pub(super) fn byte(&mut self) -> u8 {
+    /// A byte.
+    pub fn byte(&mut self) -> u8 {
         self.array::<1>()[0]
     }
 
-    pub(super) fn short(&mut self) -> u16 {
+    /// A number of two bytes.
+    pub fn short(&mut self) -> u16 {
         u16::from_le_bytes(self.array())
     }
 
-    fn bool(&mut self) -> bool {
+    /// Yes or no.
+    pub fn bool(&mut self) -> bool {
         self.byte() % 2 == 1
     }
 
-    fn long(&mut self) -> u64 {
+    /// A number of eight bytes.
+    pub fn long(&mut self) -> u64 {
         u64::from_le_bytes(self.array())
     }
 
@@ -58,7 +75,8 @@ impl<'a> Source<'a> {
         self.long() & MAX_NUMBER
     }
 
-    fn slice(&mut self, most: usize) -> &'a [u8] {
+    /// As many bytes as the next one says, at most so many.
+    pub fn slice(&mut self, most: usize) -> &'a [u8] {
         let length = usize::from(self.byte()).min(most).min(self.0.len());
         let (now, later) = self.0.split_at(length);
         self.0 = later;
@@ -70,18 +88,29 @@ impl<'a> Source<'a> {
     }
 
     /// A text as it may be shown, within its bound.
-    fn text(&mut self, most: usize) -> String {
+    pub fn text(&mut self, most: usize) -> String {
         let text = String::from_utf8_lossy(self.slice(most));
         let text: String = text.chars().filter(|c| !c.is_control()).collect();
         cut(&text, most).to_owned()
     }
 
-    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> T) -> Vec<T> {
+    /// A change of some bytes.
+    pub fn damage(&mut self) -> Damage<'a> {
+        Damage {
+            at: self.short(),
+            kind: self.byte(),
+            bytes: self.slice(16),
+        }
+    }
+
+    /// Up to eight of something.
+    pub fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> T) -> Vec<T> {
         let count = self.byte() % (MOST_ITEMS + 1);
         (0..count).map(|_| item(self)).collect()
     }
 
-    fn option<T>(&mut self, item: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    /// Something or nothing.
+    pub fn option<T>(&mut self, item: impl FnOnce(&mut Self) -> T) -> Option<T> {
         self.bool().then(|| item(self))
     }
 

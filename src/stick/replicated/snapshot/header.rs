@@ -19,7 +19,7 @@ use crate::stick::replicated::state::agreement::{Agreement, Group, Member, Setti
 type Result<T> = std::result::Result<T, CommandError>;
 
 /// No header is longer.
-pub(super) const MAX_HEADER_BYTES: u32 = 64 * 1024 * 1024;
+pub(in super::super) const MAX_HEADER_BYTES: u32 = 64 * 1024 * 1024;
 
 /// Most groups, those included that are gone.
 const MAX_GROUPS: usize = 1 << 20;
@@ -50,7 +50,7 @@ pub(super) fn put_header(out: &mut Vec<u8>, state: &State) {
 }
 
 /// Appends that of a state before the log's first entry.
-pub(super) fn put_first_header(out: &mut Vec<u8>) {
+pub(in super::super) fn put_first_header(out: &mut Vec<u8>) {
     let at = (LogTime(0), Index(0));
     put_parts(out, at, &Counts::default(), &Agreement::default());
 }

@@ -10,7 +10,7 @@ use crate::stick::replicated::replica::entry::{Entry, State};
 use crate::stick::replicated::replica::shard::PAGE_SLOTS;
 
 /// No page is longer.
-pub(super) const MAX_PAGE_BYTES: u32 = 8 * 1024 * 1024;
+pub(in super::super) const MAX_PAGE_BYTES: u32 = 8 * 1024 * 1024;
 
 /// Appends the entries of a page with its length before them; nothing where it has none.
 pub(in super::super) fn put_page(entries: &[Entry], out: &mut Vec<u8>) {

@@ -34,18 +34,24 @@ impl State {
             members | 1 << member.slot
         });
         self.restored = if self.restored == 1 { 2 } else { 1 };
-        let mut last_serial = 0;
+        let mut serials = Vec::new();
         loop {
             let page = read_framed(state, MAX_PAGE_BYTES)?;
             if page.is_empty() {
                 break;
             }
             for entry in get_page(&page, members).map_err(malformed)? {
-                last_serial = last_serial.max(entry.serial);
+                serials.push(entry.serial);
                 put_in(&mut self.entries, entry, self.restored)?;
             }
         }
         let next_serial = u64::from_le_bytes(read_array(state)?);
+        serials.sort_unstable();
+        if !serials.is_sorted_by(|one, next| one < next) {
+            // Which of them goes first is not to depend on where this node has put them.
+            return Err(disorder("two entries of one serial"));
+        }
+        let last_serial = serials.last().copied().unwrap_or(0);
         if next_serial <= last_serial || next_serial > MAX_NUMBER {
             return Err(disorder("an entry of the future"));
         }

@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::digest;
+use super::{FORMAT, digest, put_end, put_first_header, put_page};
 use crate::config::GroupId;
 use crate::stick::replicated::command::*;
+use crate::stick::replicated::replica::entry::{self, Entry};
 use crate::stick::replicated::snapshot::seed;
 use crate::stick::replicated::state::tests::fixtures::*;
 
@@ -210,6 +211,34 @@ fn a_length_that_is_a_lie_allocates_no_more_than_what_comes() {
     let beyond = bytes.len() - 7;
     bytes[beyond..beyond + 4].copy_from_slice(&u32::MAX.to_le_bytes());
     assert!(Lab::empty().state.restore(&mut &bytes[..]).is_err());
+}
+
+#[test]
+fn two_entries_of_one_serial_are_refused() {
+    // Which of two expires first would depend on where each replica has put them.
+    let snapshot = |serials: [u64; 2]| {
+        let entries = serials
+            .iter()
+            .zip([key(1), key(2)])
+            .map(|(&serial, key)| Entry {
+                ip: key.ip,
+                serial,
+                state: entry::State::Active,
+                ..Entry::free(0)
+            });
+        let mut bytes = vec![FORMAT];
+        put_first_header(&mut bytes);
+        put_page(&entries.collect::<Vec<_>>(), &mut bytes);
+        put_end(&mut bytes, 9);
+        bytes
+    };
+    Lab::empty()
+        .state
+        .restore(&mut &snapshot([3, 4])[..])
+        .unwrap();
+    let error = Lab::empty().state.restore(&mut &snapshot([3, 3])[..]);
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("two entries of one serial"), "{text}");
 }
 
 #[test]
