@@ -7,6 +7,7 @@ use super::section::Section;
 pub(super) fn warn(top: &Section<'_>, config: &Config) {
     of_networks(top, config);
     of_places(top, config);
+    of_clients(top, config);
     of_waits(top, config);
 }
 
@@ -66,8 +67,28 @@ fn of_places(top: &Section<'_>, config: &Config) {
     }
 }
 
-/// Waits in which a client's stick may expire.
+/// A bound of each client that none can ever reach.
+fn of_clients(top: &Section<'_>, config: &Config) {
+    let (Some(whole), Some(each)) = (config.max_connections, config.max_connections_per_client)
+    else {
+        return;
+    };
+    let entry = top.get("max_connections_per_client");
+    if let Some(entry) = entry.filter(|_| each as u64 > whole as u64) {
+        entry.warn(format!(
+            "never reached: all clients together have at most {whole} connections \
+             (max_connections)"
+        ));
+    }
+}
+
+/// Waits that nobody has, or in which a client's stick may expire.
 fn of_waits(top: &Section<'_>, config: &Config) {
+    if let Some(entry) = top.get("queue_timeout")
+        && !gives_groups(top, "max_connections")
+    {
+        entry.warn("without effect: no group has max_connections, nobody waits for a place");
+    }
     let is_bounded = config
         .groups
         .iter()
@@ -81,6 +102,18 @@ fn of_waits(top: &Section<'_>, config: &Config) {
             config.expiration.as_secs_f64()
         ));
     }
+}
+
+/// Whether the file gives any group this key, with a good value or not.
+fn gives_groups(top: &Section<'_>, name: &str) -> bool {
+    let groups = top.get("groups");
+    let groups = groups.and_then(|entry| entry.value.get_ref().as_table());
+    groups.is_some_and(|groups| {
+        let mut tables = groups
+            .values()
+            .filter_map(|group| group.get_ref().as_table());
+        tables.any(|group| group.contains_key(name))
+    })
 }
 
 fn is_everybody(network: &IpNetwork) -> bool {

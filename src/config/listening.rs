@@ -228,8 +228,19 @@ pub(super) fn bind_source(top: &Section<'_>) -> Vec<IpRange> {
     let mut ranges: Vec<IpRange> = Vec::new();
     let mut count: u128 = 0;
     for element in one_or_more(&entry, MAX_SOURCES as usize) {
-        let Some(range) = element.parsed(values::source) else {
+        let Some(text) = element.text() else {
             continue;
+        };
+        let range = match values::source(text) {
+            Ok(range) => range,
+            Err(Some(expected)) => {
+                element.refuse_for(expected);
+                continue;
+            }
+            Err(None) => {
+                element.refuse();
+                continue;
+            }
         };
         if let Some(before) = ranges.iter().find(|before| before.overlaps(range)) {
             element.error(format!(

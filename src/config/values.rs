@@ -145,15 +145,82 @@ pub fn network(text: &str) -> Result<IpNetwork, String> {
 }
 
 /// An address, or a range of them, each one that connections can come from.
-pub(super) fn source(text: &str) -> Option<IpRange> {
-    let parse = |text: &str| text.trim().parse().ok().map(|ip: IpAddr| ip.to_canonical());
+///
+/// # Errors
+/// What was expected where the text is something else; `None`: nothing in particular.
+pub(super) fn source(text: &str) -> Result<IpRange, Option<String>> {
+    if let Some((address, prefix)) = text.split_once('/') {
+        return Err(in_place_of_network(address.trim(), prefix.trim()));
+    }
     let (first, last) = match text.split_once('-') {
-        Some((first, last)) => (parse(first)?, parse(last)?),
-        None => (parse(text)?, parse(text)?),
+        Some((first, last)) => (source_address(first)?, source_address(last)?),
+        None => (source_address(text)?, source_address(text)?),
     };
-    let in_order = first.is_ipv4() == last.is_ipv4() && first <= last;
-    (in_order && is_connectable(first) && is_connectable(last)).then_some(IpRange { first, last })
+    if first.is_ipv4() != last.is_ipv4() {
+        return Err(Some(
+            "a range whose first and last address are of one IP family".to_owned(),
+        ));
+    }
+    if first > last {
+        return Err(Some(format!(
+            "a range from its lowest address to its highest, such as \"{last}-{first}\""
+        )));
+    }
+    Ok(IpRange { first, last })
 }
+
+/// An address that connections can come from, wherever they go.
+fn source_address(text: &str) -> Result<IpAddr, Option<String>> {
+    let text = text.trim();
+    let (address, link) = match text.split_once('%') {
+        Some((address, link)) => (address, Some(link)),
+        None => (text, None),
+    };
+    let ip: IpAddr = address.parse().map_err(|_| None)?;
+    let ip = ip.to_canonical();
+    let why = match ip {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            "is a link-local one and names no link; use a global one, or one of fd00::/8"
+        }
+        _ if link.is_some() => return Err(None),
+        _ if ip.is_unspecified() => {
+            "stands for all; leave the key out where the kernel is to choose"
+        }
+        _ if ip.is_multicast() => "is that of a multicast group",
+        _ if !is_connectable(ip) => "is the broadcast address",
+        _ => return Ok(ip),
+    };
+    Err(Some(format!("an address of this host: {ip} {why}")))
+}
+
+/// What is expected in place of a network: the addresses that hosts have in it.
+fn in_place_of_network(address: &str, prefix: &str) -> Option<String> {
+    let ip: IpAddr = address.parse().ok()?;
+    let bits: u8 = if ip.is_ipv4() { 32 } else { 128 };
+    let prefix = prefix.parse().ok().filter(|prefix| *prefix <= bits)?;
+    let host_bits = bits - prefix;
+    if host_bits == 0 {
+        return Some(format!("an address without a prefix, \"{ip}\""));
+    }
+    // The first and the last of a wider network stand for itself and for all of it.
+    let (own, last) = match host_bits {
+        1 => (0, 1),
+        ..=6 => (1, (1 << host_bits) - 2),
+        _ => (1, MOST_SHOWN),
+    };
+    let at = |offset: u8| match mask(ip, prefix) {
+        IpAddr::V4(v4) => IpAddr::from((u32::from(v4) + u32::from(offset)).to_be_bytes()),
+        IpAddr::V6(v6) => IpAddr::from((u128::from(v6) + u128::from(offset)).to_be_bytes()),
+    };
+    Some(format!(
+        "a range in place of a prefix, such as \"{}-{}\"",
+        at(own),
+        at(last)
+    ))
+}
+
+/// Addresses of a wide network that its range shows: as many as `bind_source` may give.
+const MOST_SHOWN: u8 = 64;
 
 impl std::fmt::Display for IpRange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -332,11 +399,8 @@ mod tests {
             (range.to_string(), range.count()),
             ("10.0.0.2-10.0.0.9".to_owned(), 8)
         );
-        assert_eq!(
-            source("::fffe:ffff:ffff-::ffff:0:1"),
-            None,
-            "of two families"
-        );
+        let of_two = source("::fffe:ffff:ffff-::ffff:0:1").unwrap_err();
+        assert!(of_two.unwrap().contains("of one IP family"));
         for (text, shown) in [
             ("[::ffff:192.0.2.1]:80", Some("192.0.2.1:80")),
             ("[fe80::1%2]:80", Some("[fe80::1%2]:80")),
@@ -367,14 +431,44 @@ mod tests {
         for bad in [
             "",
             "10.0.0.2-",
-            "10.0.0.3-10.0.0.2",
-            "10.0.0.1-::2",
-            "0.0.0.0",
-            "::",
             "a",
-            "10.0.0.0/30",
+            "10.0.0.2%1",
+            "a/8",
+            "10.0.0.0/33",
+            "10.0.0.0/",
         ] {
-            assert_eq!(source(bad), None, "{bad:?}");
+            assert_eq!(source(bad), Err(None), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_source_is_told_why() {
+        for (text, expected) in [
+            (
+                "10.0.0.3-10.0.0.2",
+                "lowest address to its highest, such as \"10.0.0.2-10.0.0.3\"",
+            ),
+            ("10.0.0.1-::2", "of one IP family"),
+            ("0.0.0.0", "0.0.0.0 stands for all"),
+            ("::", ":: stands for all"),
+            ("::ffff:0.0.0.0", "0.0.0.0 stands for all"),
+            ("255.255.255.255", "255.255.255.255 is the broadcast"),
+            ("224.0.0.1", "224.0.0.1 is that of a multicast group"),
+            ("223.255.255.254 - 224.0.0.1", "of a multicast group"),
+            ("ff02::1", "ff02::1 is that of a multicast group"),
+            ("fe80::1", "fe80::1 is a link-local one and names no link"),
+            ("fe80::1%eth0", "fe80::1 is a link-local one"),
+            ("10.0.0.8/29", "such as \"10.0.0.9-10.0.0.14\""),
+            ("10.0.0.10/29", "such as \"10.0.0.9-10.0.0.14\""),
+            ("10.0.0.8/31", "such as \"10.0.0.8-10.0.0.9\""),
+            ("10.0.0.8/30", "such as \"10.0.0.9-10.0.0.10\""),
+            ("10.0.0.8/32", "without a prefix, \"10.0.0.8\""),
+            ("10.0.0.0/26", "such as \"10.0.0.1-10.0.0.62\""),
+            ("10.0.0.0/8", "such as \"10.0.0.1-10.0.0.64\""),
+            ("2001:db8::/64", "such as \"2001:db8::1-2001:db8::40\""),
+        ] {
+            let told = source(text).unwrap_err().unwrap();
+            assert!(told.contains(expected), "{text}: {told}");
         }
     }
 

@@ -62,15 +62,44 @@ fn every_setting_of_the_example_can_be_made() {
     assert!(only_peers, "{said:#?}");
 }
 
+/// Lists of tables, which the reference marks with `[]`.
+const LISTS: [&str; 2] = ["healthchecks", "peers"];
+
+/// The table that a header begins, as in the reference: `[[groups.2.healthchecks]]` is
+/// `groups.N.healthchecks[]`.
+fn table(header: &str) -> String {
+    let part = |part: &str| match part {
+        id if id.bytes().all(|byte| byte.is_ascii_digit()) => "N".to_owned(),
+        list if LISTS.contains(&list) => format!("{list}[]"),
+        other => other.to_owned(),
+    };
+    let parts = header.trim_matches(['[', ']']).split('.').map(part);
+    parts.collect::<Vec<_>>().join(".")
+}
+
+/// The settings of a file, each with its key as in the reference.
+fn settings(text: &str) -> Vec<(String, &str)> {
+    let mut found = Vec::new();
+    let mut prefix = String::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            prefix = table(line) + ".";
+        } else if let Some((name, value)) = line.split_once(" = ")
+            && !line.starts_with('#')
+        {
+            found.push((format!("{prefix}{name}"), value));
+        }
+    }
+    found
+}
+
 #[test]
 fn the_example_names_every_key_with_its_default() {
     let text = uncommented();
+    let settings = settings(&text);
     for key in reference::KEYS {
-        let name = key.pattern.rsplit('.').next().unwrap();
-        let given: Vec<&str> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(" = "))
-            .collect();
+        let of_key = settings.iter().filter(|(name, _)| name == key.pattern);
+        let given: Vec<&str> = of_key.map(|(_, value)| *value).collect();
         assert!(!given.is_empty(), "{} is not in tcpffee.toml", key.pattern);
         let own = ["bind_addr", "groups.N.name"].contains(&key.pattern);
         if let (false, Absent::Toml(default)) = (own, key.default) {

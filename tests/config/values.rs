@@ -322,10 +322,45 @@ fn source_addresses_are_checked() {
         &[
             "bind_source[1]: 10.0.0.9 and 10.0.0.2-10.0.0.9 have an address in common; expected \
              each address once",
-            &format!("bind_source[2]: found \"::1-10.0.0.1\", {expected}"),
-            &format!("bind_source[3]: found \"10.0.1.0/24\", {expected}"),
+            "bind_source[2]: found \"::1-10.0.0.1\", expected a range whose first and last address \
+             are of one IP family",
+            "bind_source[3]: found \"10.0.1.0/24\", expected a range in place of a prefix, such as \
+             \"10.0.1.1-10.0.1.64\"",
         ],
     );
+    for (value, told) in [
+        ("ten", expected),
+        (
+            "10.0.0.9-10.0.0.2",
+            "expected a range from its lowest address to its highest, such as \"10.0.0.2-10.0.0.9\"",
+        ),
+        (
+            "10.0.0.8/29",
+            "expected a range in place of a prefix, such as \"10.0.0.9-10.0.0.14\"",
+        ),
+        (
+            "fe80::1",
+            "expected an address of this host: fe80::1 is a link-local one and names no link; use a \
+             global one, or one of fd00::/8",
+        ),
+        (
+            "255.255.255.255",
+            "expected an address of this host: 255.255.255.255 is the broadcast address",
+        ),
+        (
+            "224.0.0.1",
+            "expected an address of this host: 224.0.0.1 is that of a multicast group",
+        ),
+        (
+            "0.0.0.0",
+            "expected an address of this host: 0.0.0.0 stands for all; leave the key out where the \
+             kernel is to choose",
+        ),
+    ] {
+        let text = file(&format!("bind_source = \"{value}\""), "");
+        let told = format!("bind_source: found \"{value}\", {told}");
+        assert_refused(&text, &[&told]);
+    }
     let most = "bind_source = [\"192.0.2.1\", \"10.0.0.0-10.0.0.62\"]";
     assert_eq!(good(&file(most, "")).bind_source.len(), 2, "64 addresses");
     for many in ["10.0.0.0-10.0.0.63", "2001:db8::1-2001:db9::1"] {

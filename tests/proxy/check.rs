@@ -294,6 +294,15 @@ fn what_is_hardly_meant_is_warned_about() {
              stick lives (2.5 s, expiration), and be sent to another group then",
         ),
         (
+            "queue_timeout = 2",
+            "queue_timeout: without effect: no group has max_connections, nobody waits for a place",
+        ),
+        (
+            "max_connections = 100\nmax_connections_per_client = 101",
+            "max_connections_per_client: never reached: all clients together have at most 100 \
+             connections (max_connections)",
+        ),
+        (
             r#"bind_source = "::1""#,
             "groups.0.portmap: no address of bind_source is of the IP family of 10.0.0.1:80",
         ),
@@ -309,5 +318,12 @@ fn what_is_hardly_meant_is_warned_about() {
             told.stdout,
             told.stderr
         );
+    }
+    for lines in [
+        "queue_timeout = 2\n[groups.9]\nportmap = \"10.0.0.9\"\nmax_connections = 5",
+        "max_connections = 100\nmax_connections_per_client = 100",
+    ] {
+        let told = check(&SOUND.replace("balance = \"hash\"", lines)).stdout;
+        assert!(told.contains("no warnings"), "{lines}\n{told}");
     }
 }

@@ -86,7 +86,7 @@ pub static KEYS: &[Key] = &[
     key(Live, "balance", Kind::Choice(BALANCE), Toml("\"least-sticks\""), "\"hash\"",
         "How a new key gets its group, each policy honouring `groups.N.weight`."),
     key(Restart, "key_ipv6_prefix", integer(1, 128), Toml("128"), "64",
-        "Bits of an IPv6 client address that make its key."),
+        "Bits of an IPv6 client address that make its key. The same on all nodes of a cluster."),
     key(NewConnections, "first_message_timeout", seconds(1, HOUR_MS), Toml("5"), "2",
         "How long to wait for the slice of the first message; then the key is the IP address alone."),
     key(NewConnections, "first_message_ports", other("array", "a list of listened ports and ranges such as \"6000-6099\", each port once"),
@@ -126,12 +126,12 @@ pub static KEYS: &[Key] = &[
     // What servers see of the client
     key(NewConnections, "accept_proxy_from", other("string or array", "a network such as \"10.0.0.0/8\", or a list of them (at most 256)"),
         Toml("[]"), "[\"10.0.0.0/8\", \"2001:db8::/32\"]",
-        "Networks whose connections begin with a PROXY protocol header, version 1 or 2, which names the client. Without a valid one within 5 seconds a connection is reset. From anywhere else none is accepted: its bytes pass as they came."),
+        "Networks whose connections begin with a PROXY protocol header, version 1 or 2, which names the client. Without a valid one within 5 seconds a connection is reset. From anywhere else none is accepted: its bytes pass as they came. The same list on all nodes of a cluster: a node whose list differs from that of most nodes serves nobody (`end=barred`)."),
     key(Live, "transparent_listen", Kind::Bool, Toml("false"), "true",
         "Listeners also take connections to other hosts' addresses that the packet filter hands them (nftables' `tproxy`): docs/TRANSPARENT.md. Needs CAP_NET_ADMIN or CAP_NET_RAW."),
     key(NewConnections, "bind_source", other("string or array", "an IP address or a range such as \"10.0.0.2-10.0.0.9\", or a list of them (at most 64 addresses, each once)"),
         Toml("[]"), "\"10.0.0.2-10.0.0.9\"",
-        "Addresses of this host that connections to the targets and health checks come from, used in turn: each has its own ports towards every target. Without any of a target's family the kernel chooses."),
+        "Addresses of this host that connections to the targets and health checks come from, used in turn: each has its own ports towards every target. Without any of a target's family the kernel chooses. A port stays in use towards its target for a minute after a connection that the proxy ended first, as it does where the client ended first (TIME_WAIT)."),
 
     // Groups
     key(NewConnections, "groups.N.portmap", other("string or table", "an IP address, a host name or \"unix:/path\", or a table of listened port = \"address:port\" or \"unix:/path\""),
@@ -155,7 +155,7 @@ pub static KEYS: &[Key] = &[
     key(Live, "groups.N.drain_timeout", seconds(1, YEAR_MS), InWords("none"), "3600",
         "Time after which a Draining group's connections are closed."),
     key(Live, "groups.N.max_connections", integer(1, 10_000_000), InWords("none"), "500",
-        "Connections that the group may have at once through this node, those being made included. New keys prefer groups with room; whose group has none waits in its queue, at most 1,024 at a time, for up to `queue_timeout`. A lower bound cuts nobody."),
+        "Connections that the group may have at once through this node, those being made included. New keys prefer groups with room; whose group has none waits in its queue, at most 1,024 at a time, for up to `queue_timeout`. A lower bound cuts nobody. Connections are counted, not clients or sessions: leave room for all connections of the sessions that are to be served at once."),
     key(NewConnections, "groups.N.send_proxy", Kind::Choice(SEND_PROXY), Toml("\"off\""), "\"v2\"",
         "PROXY protocol header in front of every connection to the targets, health checks included but for those at a `port` of their own."),
     key(NewConnections, "groups.N.transparent", Kind::Bool, Toml("false"), "true",
