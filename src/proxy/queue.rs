@@ -130,7 +130,7 @@ impl Worker {
                 let whole = session.generation.config.queue_timeout;
                 let deadline = since + whole.saturating_sub(session.queued);
                 session.phase = Phase::Queued { since, deadline };
-                self.queued.insert(id);
+                self.note_queued(id);
                 self.next_look_for_room.get_or_insert(since + LOOK_FOR_ROOM);
                 if self.watch_client(id) {
                     self.wheel.arm(&mut self.arena, id.slot, deadline);
@@ -158,6 +158,12 @@ impl Worker {
         }
         self.not_transparent(id, addresses);
         true
+    }
+
+    /// A session waits; of those who came in one millisecond it is known who came first.
+    fn note_queued(&mut self, id: SessionId) {
+        self.queued_so_far += 1;
+        self.queued.insert(id, self.queued_so_far);
     }
 
     /// Gives back a session's place, or has it wait for one no longer.
@@ -262,7 +268,9 @@ impl Worker {
             return;
         }
         let generation = Rc::clone(&self.generation);
-        for id in self.queued.iter().copied().collect::<Vec<_>>() {
+        let mut queued: Vec<_> = self.queued.iter().map(|(&id, &n)| (n, id)).collect();
+        queued.sort_unstable_by_key(|&(number, _)| number);
+        for (_, id) in queued {
             if let Some(session) = self.arena.get_mut(id)
                 && matches!(session.phase, Phase::Queued { .. })
                 && let Some(answer) = session.answer
@@ -294,18 +302,19 @@ impl Worker {
         if free == 0 || self.queued.is_empty() {
             return;
         }
-        let mut waiting: Vec<(Duration, SessionId)> = Vec::new();
-        for &id in &self.queued {
+        let mut waiting: Vec<(Reverse<Duration>, u64, SessionId)> = Vec::new();
+        for (&id, &number) in &self.queued {
             if let Some(session) = self.arena.get_mut(id)
                 && let Phase::Queued { since, .. } = session.phase
                 && let Some(answer) = session.answer
                 && self.shared.sticks.is_movable(answer)
             {
-                waiting.push((session.queued + self.now.since(since), id));
+                let waited = session.queued + self.now.since(since);
+                waiting.push((Reverse(waited), number, id));
             }
         }
-        waiting.sort_unstable_by_key(|&(waited, _)| Reverse(waited));
-        for (_, id) in waiting {
+        waiting.sort_unstable_by_key(|&(waited, number, _)| (waited, number));
+        for (_, _, id) in waiting {
             if self.move_to_room(id) {
                 free -= 1;
             }

@@ -4,7 +4,7 @@
 //! the batch of events, take orders and answers from other threads, give everybody on the ready
 //! list one turn, fire timers, and only then let emptied slots be used again.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -167,8 +167,10 @@ pub struct Worker {
     pub(super) turn_bytes: usize,
     /// The time of this turn.
     pub(super) now: Millis,
-    /// Sessions that wait for a place with their group.
-    pub(super) queued: HashSet<SessionId>,
+    /// Sessions that wait for a place with their group, by when they came, in numbers.
+    pub(super) queued: HashMap<SessionId, u64>,
+    /// The number of the last of them.
+    pub(super) queued_so_far: u64,
     /// Whose turn it is among the source addresses of `bind_source`.
     pub(super) source_turn: usize,
     /// When connections of Draining groups are to be looked at next.
@@ -198,7 +200,8 @@ impl Worker {
             cells: WorkerCells::new(index),
             turn_bytes: TURN_BYTES.0,
             now,
-            queued: HashSet::new(),
+            queued: HashMap::new(),
+            queued_so_far: 0,
             source_turn: index,
             next_drain_check: None,
             next_look_for_room: None,
