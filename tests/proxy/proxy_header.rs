@@ -790,7 +790,7 @@ fn health_checks_by_http_ask_behind_a_header() {
         .group(0, block.backend(0))
         .check(
             0,
-            "interval = 0.1\nhttp_target = \"/health\"\nhttp_status = 204",
+            "interval = 0.5\ntimeout = 0.5\nhttp_target = \"/health\"\nhttp_status = 204",
         );
     let mut proxy = Proxy::start(&settings.clone().group_set(0, "send_proxy", "v2"));
     let ask = received.recv_timeout(PATIENCE).unwrap();
