@@ -113,19 +113,25 @@ fn where_no_address_of_a_name_answers_the_group_has_failed() {
     });
 }
 
+/// Of two addresses, the first or the other silent, and a server at the one that is left.
+fn one_silent([one, other]: [Ipv4Addr; 2], hole_is_first: bool) -> (BlackHole, Backend) {
+    let (hole, lives) = match hole_is_first {
+        true => (one, other),
+        false => (other, one),
+    };
+    (
+        BlackHole::open(SocketAddr::new(IpAddr::V4(hole), PORT)),
+        Backend::echo("alive", lives, &[PORT]),
+    )
+}
+
 #[test]
 fn an_address_that_is_silent_takes_its_share_of_connect_timeout_and_no_more() {
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
     for hole_is_first in [true, false] {
         on_a_host(move || {
             let (block, [one, other], settings) = block_with_name();
-            let (hole, lives) = if hole_is_first {
-                (one, other)
-            } else {
-                (other, one)
-            };
-            let _hole = BlackHole::open(SocketAddr::new(IpAddr::V4(hole), PORT));
-            let _server = Backend::echo("alive", lives, &[PORT]);
+            let _one_lives = one_silent([one, other], hole_is_first);
             let settings = settings.set("connect_timeout", CONNECT_TIMEOUT.as_secs_f64());
             let proxy = Proxy::start(&settings.without_group(1));
             let begun = Instant::now();
@@ -672,13 +678,7 @@ fn a_health_check_of_a_name_asks_the_next_address_where_one_is_silent() {
     for hole_is_first in [true, false] {
         on_a_host(move || {
             let (_block, [one, other], settings) = block_with_name();
-            let (hole, lives) = if hole_is_first {
-                (one, other)
-            } else {
-                (other, one)
-            };
-            let _hole = BlackHole::open(SocketAddr::new(IpAddr::V4(hole), PORT));
-            let _server = Backend::echo("alive", lives, &[PORT]);
+            let _one_lives = one_silent([one, other], hole_is_first);
             let settings = settings.without_group(1);
             let proxy = Proxy::start(&settings.check(0, "interval = 2\ntimeout = 2"));
             let check = || {

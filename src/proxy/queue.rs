@@ -111,14 +111,18 @@ impl Worker {
         }
         // One that it had while it asked again; the answer is another group.
         self.release_place(id);
-        if self.waits_in_vain(id) {
-            return false;
-        }
         let since = self.now;
-        let session = self.session(id);
-        let Some(group) = session.generation.groups.get(answer.group) else {
+        let generation = Rc::clone(&self.session(id).generation);
+        let Some(group) = generation.groups.get(answer.group) else {
             return true; // the connect finds that out and says so
         };
+        if group.transparent
+            && group.max_connections.is_some()
+            && self.waits_in_vain(id, &generation)
+        {
+            return false;
+        }
+        let session = self.session(id);
         match group.counters.places.ask(waiter) {
             Place::NotNeeded => true,
             Place::Taken => {
@@ -127,7 +131,7 @@ impl Worker {
             }
             Place::Queued => {
                 // However often it asks again, all its waits together are no longer.
-                let whole = session.generation.config.queue_timeout;
+                let whole = generation.config.queue_timeout;
                 let deadline = since + whole.saturating_sub(session.queued);
                 session.phase = Phase::Queued { since, deadline };
                 self.note_queued(id);
@@ -144,16 +148,13 @@ impl Worker {
         }
     }
 
-    /// Ends a session, or sends it on, whose client a bounded group can never see.
-    fn waits_in_vain(&mut self, id: SessionId) -> bool {
-        let session = self.session(id);
-        let generation = Rc::clone(&session.generation);
-        let Some(upstream) = Upstream::of(session, &generation) else {
+    /// Ends a session, or sends it on, whose client its group can never see.
+    fn waits_in_vain(&mut self, id: SessionId, generation: &Generation) -> bool {
+        let Some(upstream) = Upstream::of(self.session(id), generation) else {
             return false; // the connect finds that out and says so
         };
         let addresses = upstream.target.addresses();
-        let is_bounded = upstream.group.max_connections.is_some();
-        if addresses.is_empty() || !is_bounded || upstream.may_be_reached() {
+        if addresses.is_empty() || upstream.may_be_reached() {
             return false;
         }
         self.not_transparent(id, addresses);

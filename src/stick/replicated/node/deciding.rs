@@ -189,8 +189,12 @@ impl Sticks for Node {
 impl Node {
     /// Why nobody is served at all, if so.
     fn refuses_all(&self, now: NodeTime) -> Option<Refusal> {
-        let is_barred = self.barred.load().is_some();
-        (is_barred && self.lease.until(now).is_none()).then_some(Refusal::Barred)
+        self.is_barred(now).then_some(Refusal::Barred)
+    }
+
+    /// Whether it may not serve: with a lease it is not this node that the cluster does not take.
+    pub(super) fn is_barred(&self, now: NodeTime) -> bool {
+        self.barred.load().is_some() && self.lease.until(now).is_none()
     }
 
     /// An answer from the replica, where this node may give one.

@@ -133,15 +133,14 @@ impl Node {
     /// Its figures at this moment.
     pub fn figures(&self) -> NodeFigures {
         let (operations, batches) = self.queue_lengths();
-        let has_lease = self.lease.until(self.outside.now()).is_some();
+        let now = self.outside.now();
         NodeFigures {
-            has_lease,
+            has_lease: self.lease.until(now).is_some(),
             is_stated: self.is_stated.load(Ordering::Acquire),
             has_lost_quorum: self.has_lost_quorum(),
-            // With a lease it is not this node that the cluster does not take.
             barred: self
                 .barred()
-                .filter(|_| !has_lease)
+                .filter(|_| self.is_barred(now))
                 .map(|why| why.to_string()),
             policy: **self.policy.load(),
             operations_waiting: operations as u64,
